@@ -1,0 +1,3 @@
+//! The command that talks to the daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The daemon, the same on every node.
+
+fn main() {}

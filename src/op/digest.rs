@@ -1,0 +1,141 @@
+//! Order-free digests: equal digests prove that source and copy agree.
+
+use super::{Append, Lsn, MailboxId, MailboxName, Modseq, Uid, UidValidity, UserName};
+use serde::{Deserialize, Serialize};
+
+/// Sum of hashes: adding and removing members in any order gives the same value. 128 bit of BLAKE3 a member, added
+/// modulo 2^128; chosen against accidents, not against an attacker who chooses messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum(pub u128);
+
+impl Sum {
+    fn hash(parts: &[&[u8]]) -> u128 {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut first = [0; 16];
+        hasher.finalize_xof().fill(&mut first);
+        u128::from_le_bytes(first)
+    }
+
+    /// Adds a member made of `parts`.
+    pub fn add(&mut self, parts: &[&[u8]]) {
+        self.0 = self.0.wrapping_add(Self::hash(parts));
+    }
+}
+
+/// What a mailbox holds, as one comparable value, at the LSN of the frame that carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxDigest {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// UIDVALIDITY.
+    pub uidvalidity: UidValidity,
+    /// UIDNEXT.
+    pub uidnext: Uid,
+    /// HIGHESTMODSEQ; compared apart from `content`.
+    pub highest_modseq: Modseq,
+    /// Number of messages.
+    pub messages: u32,
+    /// UID, GUID, flags, keywords, INTERNALDATE and size of each message.
+    pub content: Sum,
+    /// UID and MODSEQ of each message; compared apart from `content`.
+    pub modseqs: Sum,
+    /// UID and BLAKE3 of each body, where bodies were read too.
+    pub bodies: Option<Sum>,
+    /// Number of the request that asked for it (0: nobody).
+    pub request: u64,
+}
+
+impl MailboxDigest {
+    /// Of an empty mailbox.
+    #[must_use]
+    pub fn empty(mailbox: MailboxId, uidvalidity: UidValidity, uidnext: Uid, highest_modseq: Modseq) -> Self {
+        Self {
+            mailbox,
+            uidvalidity,
+            uidnext,
+            highest_modseq,
+            messages: 0,
+            content: Sum::default(),
+            modseqs: Sum::default(),
+            bodies: None,
+            request: 0,
+        }
+    }
+
+    /// Counts one message in. A size that is unknown (on the source, say) is left out of the hash on both sides by
+    /// passing `size: None`; the copy therefore digests the size that the source declared, not the body's.
+    pub fn add(&mut self, message: &Append) {
+        let mut keywords: Vec<String> = message.keywords.iter().map(|k| k.0.to_ascii_lowercase()).collect();
+        keywords.sort_unstable();
+        keywords.dedup();
+        let keywords = keywords.join("\n");
+        let size = message.size.map_or([0xff; 8], u64::to_le_bytes);
+        self.content.add(&[
+            &message.uid.0.to_le_bytes(),
+            message.guid.0.as_bytes(),
+            &[message.flags.bits()],
+            keywords.as_bytes(),
+            &message.internal_date.to_le_bytes(),
+            &size,
+        ]);
+        self.modseqs
+            .add(&[&message.uid.0.to_le_bytes(), &message.modseq.0.to_le_bytes()]);
+        self.messages = self.messages.saturating_add(1);
+    }
+}
+
+/// A user's tree as one comparable value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeDigest {
+    /// Whose tree.
+    pub user: UserName,
+    /// Number of selectable mailboxes.
+    pub mailboxes: u32,
+    /// GUID and name of each mailbox, each unselectable name, each subscribed name.
+    pub content: Sum,
+    /// Number of the request that asked for it (0: nobody).
+    pub request: u64,
+}
+
+impl TreeDigest {
+    /// Of an empty tree.
+    #[must_use]
+    pub fn empty(user: UserName) -> Self {
+        Self {
+            user,
+            mailboxes: 0,
+            content: Sum::default(),
+            request: 0,
+        }
+    }
+
+    /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `n` (unselectable) or `s` (subscribed).
+    pub fn add(&mut self, kind: u8, guid: &[u8], name: &MailboxName) {
+        let levels: Vec<&[u8]> = name.0.iter().map(String::as_bytes).collect();
+        let mut parts: Vec<&[u8]> = vec![std::slice::from_ref(&kind), guid];
+        parts.extend(levels);
+        self.content.add(&parts);
+        if kind == b'm' {
+            self.mailboxes = self.mailboxes.saturating_add(1);
+        }
+    }
+}
+
+/// What a copy found when it applied a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestVerdict {
+    /// Frame that carried the digest.
+    pub lsn: Lsn,
+    /// The request's number.
+    pub request: u64,
+    /// Whose mailbox or tree.
+    pub user: UserName,
+    /// The mailbox's name on the copy, or empty for a tree.
+    pub mailbox: String,
+    /// What differs (`content`, `modseq`, `uidnext` …); empty: equal.
+    pub why: String,
+}

@@ -1,0 +1,104 @@
+//! A frame: one transaction, or a part of a long one, with its place in the stream. It holds no message content.
+
+use super::{ChainHash, Epoch, Lsn, MailboxDigest, MailboxTxn, NodeName, StateChunk, StreamId, TreeChange, TreeDigest};
+use serde::{Deserialize, Serialize};
+
+/// Place of a frame in a run: consecutive frames that are durable and applied together or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// LSN of the run's first frame.
+    pub first: Lsn,
+    /// This part, from 0.
+    pub part: u32,
+    /// Number of parts, at least 2.
+    pub parts: u32,
+}
+
+impl Run {
+    /// True on the frame that commits the run.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.part.saturating_add(1) >= self.parts
+    }
+}
+
+/// What stands before a frame's payload. The chain hash is over the header's bytes, the payload's and the chain hash
+/// before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Whose history.
+    pub epoch: Epoch,
+    /// Place in the stream.
+    pub lsn: Lsn,
+    /// Chain hash of the frame before (zeros before LSN 1).
+    pub previous: ChainHash,
+    /// When the source's change was read, UNIX milliseconds; for lag and for point-in-time questions, never for order.
+    pub captured_ms: u64,
+    /// Where this frame is a part of a longer whole.
+    pub run: Option<Run>,
+    /// Set on frames made for one peer (to let it join in the middle): others decide them as no change.
+    pub peer: Option<NodeName>,
+}
+
+/// First frame of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStart {
+    /// The epoch's number.
+    pub epoch: Epoch,
+    /// The node that took it.
+    pub node: NodeName,
+    /// The epoch before (0: none).
+    pub previous: Epoch,
+    /// Last LSN of the history that goes on.
+    pub fork_lsn: Lsn,
+    /// Chain hash at `fork_lsn`.
+    pub fork_hash: ChainHash,
+}
+
+/// A standby that lacks the frames before may start here: each user's complete `tree` and each mailbox's `state`
+/// follow, up to the matching [`Payload::BaseEnd`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseStart {
+    /// Why it is needed, for people.
+    pub reason: String,
+}
+
+/// What a frame carries. The numeric tags in `schema/frame.md` are fixed; the order here is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// An epoch begins.
+    Epoch(EpochStart),
+    /// A peer may join here.
+    Base(BaseStart),
+    /// Everything that belongs to the base at this LSN has been sent.
+    BaseEnd(Lsn),
+    /// A transaction of one mailbox.
+    Mailbox(MailboxTxn),
+    /// (A part of) a mailbox's complete list.
+    State(StateChunk),
+    /// A change of a user's tree.
+    Tree(TreeChange),
+    /// What a fresh reading of a mailbox's index gave; the copy compares.
+    Digest(MailboxDigest),
+    /// What a fresh reading of a user's tree gave; the copy compares.
+    TreeDigest(TreeDigest),
+}
+
+impl Payload {
+    /// The payload's name in logs and in `journal ls`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Epoch(_) => "epoch",
+            Self::Base(_) => "base",
+            Self::BaseEnd(_) => "base-end",
+            Self::Mailbox(_) => "mailbox",
+            Self::State(_) => "state",
+            Self::Tree(_) => "tree",
+            Self::Digest(_) => "digest",
+            Self::TreeDigest(_) => "tree-digest",
+        }
+    }
+}

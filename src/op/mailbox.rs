@@ -1,0 +1,218 @@
+//! Operations of one mailbox. See `schema/operations.md` for their bytes and numeric tags.
+
+use super::ids::numbered;
+use super::{Keyword, MailboxId, MessageGuid, Modseq, SourcePosition, Uid, UidValidity};
+use serde::{Deserialize, Serialize};
+
+numbered!(KeywordVerb { Add = 1, Remove = 2, Replace = 3, Reset = 4 });
+numbered!(Lineage { Initial = 1, Whole = 2, Broken = 3 });
+
+/// The system flags that a client can see, in Dovecot's bits (`\Recent` is a session's matter and not replicated).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// No flag.
+    pub const NONE: Self = Self(0);
+    /// `\Answered`
+    pub const ANSWERED: Self = Self(0x01);
+    /// `\Flagged`
+    pub const FLAGGED: Self = Self(0x02);
+    /// `\Deleted`
+    pub const DELETED: Self = Self(0x04);
+    /// `\Seen`
+    pub const SEEN: Self = Self(0x08);
+    /// `\Draft`
+    pub const DRAFT: Self = Self(0x10);
+    /// Every flag with its IMAP name.
+    pub const NAMED: [(Self, &'static str); 5] = [
+        (Self::ANSWERED, "\\Answered"),
+        (Self::FLAGGED, "\\Flagged"),
+        (Self::DELETED, "\\Deleted"),
+        (Self::SEEN, "\\Seen"),
+        (Self::DRAFT, "\\Draft"),
+    ];
+
+    /// The client-visible part of Dovecot's flag byte.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits & 0x1f)
+    }
+
+    /// Dovecot's bits.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// True where every flag of `other` is set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// After one change: `remove` first, then `add`, as Dovecot does it.
+    #[must_use]
+    pub fn changed(self, add: Self, remove: Self) -> Self {
+        Self((self.0 & !remove.0) | add.0)
+    }
+}
+
+/// UIDs `first..=last`, `first <= last`. May cover UIDs that don't exist: the copy intersects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UidRange {
+    /// First UID, not 0.
+    pub first: Uid,
+    /// Last UID, included.
+    pub last: Uid,
+}
+
+impl UidRange {
+    /// One UID.
+    #[must_use]
+    pub fn one(uid: Uid) -> Self {
+        Self { first: uid, last: uid }
+    }
+
+    /// True where `uid` lies within.
+    #[must_use]
+    pub fn contains(&self, uid: Uid) -> bool {
+        self.first <= uid && uid <= self.last
+    }
+}
+
+/// A message as it stands in a mailbox: appended, or listed by a `state`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Append {
+    /// UID in the mailbox.
+    pub uid: Uid,
+    /// The message's GUID, unknown where it was gone before it could be read.
+    pub guid: MessageGuid,
+    /// RFC822.SIZE in octets, absent where the format doesn't tell it without reading the body.
+    pub size: Option<u64>,
+    /// INTERNALDATE, UNIX seconds. 0 where the message was gone before it could be read.
+    pub internal_date: i64,
+    /// SAVEDATE (RFC 8514), UNIX seconds, where the store has one.
+    pub save_date: Option<i64>,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords, in no order, none twice.
+    pub keywords: Vec<Keyword>,
+    /// The message's MODSEQ.
+    pub modseq: Modseq,
+}
+
+/// System flags of some messages change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlagChange {
+    /// Which messages.
+    pub uids: Vec<UidRange>,
+    /// Flags to set, after those of `remove` were cleared.
+    pub add: Flags,
+    /// Flags to clear.
+    pub remove: Flags,
+    /// MODSEQ of every message in `uids`, changed or not (as Dovecot counts it).
+    pub modseq: Modseq,
+}
+
+/// What a [`KeywordChange`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum KeywordVerb {
+    /// Set the keyword.
+    Add,
+    /// Clear the keyword.
+    Remove,
+    /// The keyword becomes the only one.
+    Replace,
+    /// Clear every keyword (`keyword` is empty).
+    Reset,
+}
+
+/// One keyword of some messages changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeywordChange {
+    /// Which messages.
+    pub uids: Vec<UidRange>,
+    /// What happens.
+    pub verb: KeywordVerb,
+    /// To which keyword.
+    pub keyword: Keyword,
+    /// MODSEQ of every message in `uids`, changed or not.
+    pub modseq: Modseq,
+}
+
+/// Messages are gone from the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expunge {
+    /// Which messages.
+    pub uids: Vec<UidRange>,
+    /// True where the same chain of the log holds the request: genuine. False: the mail merely vanished (guarantee 7).
+    pub requested: bool,
+    /// MODSEQ of the expunge.
+    pub modseq: Modseq,
+}
+
+/// One operation on one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A message arrives (delivered, appended, copied or moved in).
+    Append(Append),
+    /// System flags change.
+    Flags(FlagChange),
+    /// A keyword changes.
+    Keywords(KeywordChange),
+    /// Messages are gone.
+    Expunge(Expunge),
+}
+
+/// What one source transaction made of one mailbox; never split. Without `ops` it is a `floor`: it only raises UIDNEXT
+/// or HIGHESTMODSEQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxTxn {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// Under which UIDVALIDITY. Another one than the copy's is a contradiction: only a `state` changes it.
+    pub uidvalidity: UidValidity,
+    /// In the log's order.
+    pub ops: Vec<Op>,
+    /// UIDNEXT afterwards.
+    pub uidnext: Uid,
+    /// HIGHESTMODSEQ afterwards.
+    pub highest_modseq: Modseq,
+    /// Where the source's log stands afterwards.
+    pub position: SourcePosition,
+}
+
+/// What the source knows of the way between the copy's mailbox and this list (guarantee 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Lineage {
+    /// The first list of this mailbox that this stream carries.
+    Initial,
+    /// Parts of the log were not read, but nothing speaks of damage: same index id, UIDVALIDITY and GUID; file
+    /// sequence, MODSEQ and UIDNEXT not lower; no repair mark. What is missing may be attested by asking `gone?`.
+    Whole,
+    /// A reset, a roll-back, a repair or a foreign log: what is missing is only inferred.
+    Broken,
+}
+
+/// A part of a `state`: the mailbox's complete list of messages at one source position. The parts of one `state` are a
+/// run of frames; header fields are the same in each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChunk {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// Its UIDVALIDITY now.
+    pub uidvalidity: UidValidity,
+    /// How this list follows on what was sent before.
+    pub lineage: Lineage,
+    /// Messages by ascending UID; ascending over the parts too.
+    pub messages: Vec<Append>,
+    /// UIDNEXT.
+    pub uidnext: Uid,
+    /// HIGHESTMODSEQ.
+    pub highest_modseq: Modseq,
+    /// Where the source's log stands.
+    pub position: SourcePosition,
+}

@@ -1,0 +1,28 @@
+//! What a change *is*: identities, positions, operations, frames and digests.
+//!
+//! This room knows nothing of bytes, disks, networks or Dovecot. Everything that travels from a source to a copy is
+//! said in these types; [`crate::codec`] gives them bytes, and [`model`] says what each of them means.
+
+pub mod body;
+pub mod digest;
+pub mod frame;
+pub mod ids;
+pub mod mailbox;
+pub mod model;
+pub mod notice;
+pub mod position;
+pub mod tree;
+
+pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
+pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};
+pub use frame::{BaseStart, EpochStart, FrameHeader, Payload, Run};
+pub use ids::{
+    BodyHash, ChainHash, Epoch, Guid, Keyword, Lsn, MailboxId, MailboxName, MessageGuid, Modseq, NodeName, StreamId,
+    Uid, UidValidity, UserName,
+};
+pub use mailbox::{
+    Append, Expunge, FlagChange, Flags, KeywordChange, KeywordVerb, Lineage, MailboxTxn, Op, StateChunk, UidRange,
+};
+pub use notice::{Heartbeat, Notice};
+pub use position::SourcePosition;
+pub use tree::{Disappearance, TreeChange, TreeMailbox};

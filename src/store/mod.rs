@@ -1,0 +1,6 @@
+//! Where mail lives. An adapter can be a source (captured) and a target (applied to), whichever the role asks.
+
+pub mod dovecot;
+pub mod embedded;
+pub mod source;
+pub mod target;

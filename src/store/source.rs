@@ -1,0 +1,119 @@
+//! What a source hands on, and what may be asked of it.
+
+use crate::op::{BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, Uid, UidValidity, UserName};
+
+/// What one source transaction became: one payload is one frame; several are a run, durable and applied together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// In order, at least one.
+    pub payloads: Vec<Payload>,
+    /// Set where it was made for one peer only.
+    pub peer: Option<NodeName>,
+}
+
+/// Where a source pours what it captured. Implemented by the node over the journal.
+pub trait Outlet: Send {
+    /// Announces a transaction as soon as it was read; never blocks, may be dropped.
+    fn notice(&mut self, notice: Notice);
+
+    /// Seals the transactions into frames and makes them durable in the journal, in order, before it returns. Blocks
+    /// while the journal has no room. Returns the last LSN.
+    ///
+    /// # Errors
+    /// The journal can't take them any more: the source must stop.
+    fn emit(&mut self, captured: Vec<Captured>) -> Result<Lsn, OutletError>;
+
+    /// Lets connected standbys fetch the bodies that they lack of `messages` before the `state` that lists them is
+    /// emitted. Blocks for a bounded time without progress; a slow or absent peer is not waited for.
+    fn offer(&mut self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid, Option<u64>)]);
+}
+
+/// The journal takes nothing more.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal takes nothing more: {0}")]
+pub struct OutletError(pub String);
+
+/// What may be asked of a running source. Replies go through the boxed functions, from the source's thread.
+pub enum Command {
+    /// Look again: these directories changed, or all of them.
+    Wake(Wake),
+    /// Read every log and tree to its end, emit what is found, then reply with the last LSN.
+    Sweep(Reply<Lsn>),
+    /// Emit a digest of each mailbox (and body hashes too where `deep`) and of each tree; reply with the number of
+    /// mailboxes and the last LSN.
+    Verify {
+        /// One user, or all.
+        user: Option<UserName>,
+        /// Hash the bodies too.
+        deep: bool,
+        /// Number that the digests carry.
+        request: u64,
+        /// Called at the end.
+        reply: Reply<(u64, Lsn)>,
+    },
+    /// Emit a `base` for a peer that lacks the frames before.
+    Base {
+        /// Which peer.
+        peer: NodeName,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Stop cleanly.
+    Stop,
+}
+
+/// Called once with the answer, or with what went wrong.
+pub type Reply<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
+
+/// What changed on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// This directory.
+    Dirty(std::path::PathBuf),
+    /// Something, somewhere: events were lost.
+    All,
+}
+
+/// What a source knows of itself, for `status` and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Users captured.
+    pub users: u64,
+    /// Selectable mailboxes captured.
+    pub mailboxes: u64,
+    /// Mailboxes that can't be read for damage: mailbox, file, byte offset, what is wrong.
+    pub held: Vec<Finding>,
+    /// True once every mailbox of every user has been listed once.
+    pub initial_done: bool,
+}
+
+/// Damage at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// In which file.
+    pub file: std::path::PathBuf,
+    /// At which byte.
+    pub offset: u64,
+    /// What is wrong, and what to do.
+    pub why: String,
+}
+
+/// Answer to a need.
+#[derive(Debug)]
+pub enum BodyAnswer {
+    /// The octets as `BODY[]` has them.
+    Body(Vec<u8>),
+    /// It can't be had.
+    Missing(crate::op::Missing),
+}
+
+/// Reads bodies where they lie. Shared by all connections; every call may block on disks.
+pub trait Bodies: Send + Sync {
+    /// Opens `places` in turn and answers with the first that has GUID and size (where known).
+    fn read(&self, places: &[BodyPlace], guid: &MessageGuid, size: Option<u64>) -> BodyAnswer;
+
+    /// Which of these messages have no body at the source any more. An empty answer attests nothing.
+    fn gone(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid>;
+}
