@@ -29,3 +29,9 @@ pub const BODY_PART_BYTES: usize = 256 << 10;
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Largest main index that is read (about 50 bytes a message).
 pub const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// Largest configuration file: a thousand groups fit in a tenth of it.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Most patterns of users in one group: beyond it the user database should do the choosing.
+pub const USER_PATTERNS_MAX: usize = 1024;
+/// Frames that the daemon hands to `journal cat` at a time: some hundred kilobytes of JSON.
+pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;

@@ -1,0 +1,348 @@
+//! From the file to [`Config`]: paths made whole, pairs of keys judged, features that are not built noted.
+
+use super::file::{self, File, LogUsersText, RedirectKind, RejoinText, StartAsText, StoreText, WhileStandbyText};
+use super::values::PlainName;
+use super::{
+    Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, ProxyConfig,
+    RedirectConfig, Rejoin, StartAs, StoreConfig, TlsFiles, Unbuilt, WhileStandby,
+};
+use crate::limits;
+use crate::op::NodeName;
+use serde_spanned::Spanned;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let unreadable = |message: String| ConfigError {
+        file: path.to_owned(),
+        line: None,
+        key: String::new(),
+        message,
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| unreadable(format!("open the configuration: {e}")))?;
+    let mut bounded = file.take(limits::CONFIG_BYTES_MAX + 1);
+    let read = bounded.read_to_string(&mut text);
+    read.map_err(|e| unreadable(format!("read the configuration: {e}")))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > limits::CONFIG_BYTES_MAX {
+        return Err(unreadable(format!(
+            "expected at most {} bytes",
+            limits::CONFIG_BYTES_MAX
+        )));
+    }
+    parse(path, &text)
+}
+
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(text).map_err(|e| ConfigError::from_toml(path, text, &e))?;
+    let mut builder = Builder {
+        path,
+        text,
+        folder: path.parent().unwrap_or(Path::new("")),
+        unbuilt: Vec::new(),
+    };
+    builder.config(file)
+}
+
+struct Builder<'a> {
+    path: &'a Path,
+    text: &'a str,
+    folder: &'a Path,
+    unbuilt: Vec<Unbuilt>,
+}
+
+impl Builder<'_> {
+    fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        ConfigError::at(self.path, self.text, span, message)
+    }
+
+    fn unbuilt(&mut self, span: Range<usize>, key: &str, meanwhile: &str) {
+        let place = self.wrong(span, "");
+        self.unbuilt.push(Unbuilt::new(place, key, meanwhile));
+    }
+
+    fn config(&mut self, file: File) -> Result<Config, ConfigError> {
+        let tls = TlsFiles {
+            ca: file.tls.ca.under(self.folder),
+            cert: file.tls.cert.under(self.folder),
+            key: file.tls.key.under(self.folder),
+        };
+        let node = self.node(file.node);
+        let mut names = BTreeSet::new();
+        let mut groups = Vec::new();
+        for group in file.group {
+            let span = group.span();
+            let group = self.group(&node.name, group.into_inner())?;
+            if !names.insert(group.name.clone()) {
+                return Err(self.wrong(
+                    span,
+                    format!("expected each group once, found \"{}\" again", group.name),
+                ));
+            }
+            groups.push(group);
+        }
+        let proxies = file
+            .proxy
+            .into_iter()
+            .map(|proxy| self.proxy(proxy))
+            .collect::<Result<_, _>>()?;
+        Ok(Config {
+            file: self.path.to_owned(),
+            node,
+            tls,
+            groups,
+            proxies,
+            unbuilt: std::mem::take(&mut self.unbuilt),
+        })
+    }
+
+    fn node(&mut self, node: file::Node) -> NodeConfig {
+        let observers = node
+            .observers
+            .map_or((0..0, Vec::new()), |list| (list.span(), list.into_inner()));
+        if !observers.1.is_empty() {
+            let meanwhile = "nobody is answered but the groups' peers; leave the list empty";
+            self.unbuilt(observers.0, "node.observers", meanwhile);
+        }
+        if let Some(on_event) = &node.on_event {
+            let meanwhile = "events are in the log only; leave it out";
+            self.unbuilt(on_event.span(), "node.on_event", meanwhile);
+        }
+        NodeConfig {
+            name: NodeName(node.name.0),
+            state: node.state.under(self.folder),
+            control: node.control.under(self.folder),
+            listen: node.listen.0,
+            http: node.http.map(|listen| listen.0),
+            observers: observers.1.into_iter().map(|name| NodeName(name.0)).collect(),
+            on_event: node.on_event.map(|argv| argv.into_inner().under(self.folder)),
+            log_users: match node.log_users {
+                LogUsersText::Name => LogUsers::Name,
+                LogUsersText::Hash => LogUsers::Hash,
+            },
+        }
+    }
+
+    fn group(&mut self, own: &NodeName, group: file::Group) -> Result<GroupConfig, ConfigError> {
+        let mut peers = BTreeMap::new();
+        for (name, address) in group.peers {
+            if name.get_ref().0 == own.0 {
+                let message = format!("expected the other nodes only, found this node's own name \"{own}\"");
+                return Err(self.wrong(name.span(), message));
+            }
+            peers.insert(NodeName(name.into_inner().0), address);
+        }
+        let start_as = match group.start_as.get_ref() {
+            StartAsText::Primary => StartAs::Primary,
+            StartAsText::Standby => StartAs::Standby,
+        };
+        let store = self.store(&group.store, group.dovecot, group.embedded)?;
+        self.note_unbuilt_role(&group.start_as, start_as, &store);
+        let rejoin = self.rejoin(group.rejoin);
+        Ok(GroupConfig {
+            name: group.name.into_inner().0,
+            users: group.users,
+            retain: group.retain,
+            rejoin,
+            start_as,
+            peers,
+            store,
+            redirects: group
+                .redirect
+                .into_iter()
+                .map(|r| self.redirect(r))
+                .collect::<Result<_, _>>()?,
+            probes: group.probe.into_iter().map(|p| self.probe(p)).collect(),
+        })
+    }
+
+    fn rejoin(&mut self, written: Option<Spanned<RejoinText>>) -> Rejoin {
+        match written.map(|written| (written.span(), written.into_inner())) {
+            None | Some((_, RejoinText::Ask)) => Rejoin::Ask,
+            Some((span, RejoinText::Auto)) => {
+                self.unbuilt(span, "group.rejoin = \"auto\"", "leave it out (\"ask\")");
+                Rejoin::Auto
+            }
+        }
+    }
+
+    /// This version captures from a Dovecot and applies to the embedded store.
+    fn note_unbuilt_role(&mut self, written: &Spanned<StartAsText>, start_as: StartAs, store: &StoreConfig) {
+        match (start_as, store) {
+            (StartAs::Standby, StoreConfig::Dovecot(_)) => {
+                let meanwhile = "a standby's store is \"embedded\"";
+                self.unbuilt(written.span(), "group.store = \"dovecot\" on a standby", meanwhile);
+            }
+            (StartAs::Primary, StoreConfig::Embedded(_)) => {
+                let meanwhile = "a primary's store is \"dovecot\"";
+                self.unbuilt(written.span(), "group.store = \"embedded\" on a primary", meanwhile);
+            }
+            (StartAs::Primary, StoreConfig::Dovecot(_)) | (StartAs::Standby, StoreConfig::Embedded(_)) => {}
+        }
+    }
+
+    fn store(
+        &mut self,
+        written: &Spanned<StoreText>,
+        dovecot: Option<Spanned<file::Dovecot>>,
+        embedded: Option<Spanned<file::Embedded>>,
+    ) -> Result<StoreConfig, ConfigError> {
+        match written.get_ref() {
+            StoreText::Dovecot => {
+                if let Some(other) = embedded {
+                    return Err(self.wrong(other.span(), "expected only where store = \"embedded\""));
+                }
+                let dovecot = dovecot.map(Spanned::into_inner).unwrap_or_default();
+                Ok(StoreConfig::Dovecot(self.dovecot(dovecot)))
+            }
+            StoreText::Embedded => {
+                if let Some(other) = dovecot {
+                    return Err(self.wrong(other.span(), "expected only where store = \"dovecot\""));
+                }
+                let missing = "store = \"embedded\" expects a table [group.embedded] with at least \"users\"";
+                let embedded = embedded.ok_or_else(|| self.wrong(written.span(), missing))?;
+                Ok(StoreConfig::Embedded(self.embedded(embedded.into_inner())?))
+            }
+        }
+    }
+
+    fn dovecot(&mut self, dovecot: file::Dovecot) -> DovecotConfig {
+        let by_hand = "leave it out and do it by hand";
+        if let Some(fence) = &dovecot.fence {
+            self.unbuilt(fence.span(), "group.dovecot.fence", by_hand);
+        }
+        if let Some(start) = &dovecot.start_store {
+            self.unbuilt(start.span(), "group.dovecot.start_store", by_hand);
+        }
+        DovecotConfig {
+            doveadm: dovecot.doveadm.unwrap_or_default().under(self.folder),
+            config: dovecot.config.map(|path| path.under(self.folder)),
+            fence: dovecot.fence.map(|argv| argv.into_inner().under(self.folder)),
+            start_store: dovecot.start_store.map(|argv| argv.into_inner().under(self.folder)),
+        }
+    }
+
+    fn embedded(&self, embedded: file::Embedded) -> Result<EmbeddedConfig, ConfigError> {
+        let certificate = match (embedded.cert, embedded.key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((
+                cert.into_inner().under(self.folder),
+                key.into_inner().under(self.folder),
+            )),
+            (Some(one), None) => return Err(self.wrong(one.span(), "expected \"key\" beside it")),
+            (None, Some(one)) => return Err(self.wrong(one.span(), "expected \"cert\" beside it")),
+        };
+        Ok(EmbeddedConfig {
+            imap: embedded.imap.map(|listen| listen.0),
+            imaps: embedded.imaps.map(|listen| listen.0),
+            lmtp: embedded.lmtp.map(|listen| listen.0),
+            users: embedded.users.under(self.folder),
+            while_standby: match embedded.while_standby {
+                WhileStandbyText::ReadOnly => WhileStandby::ReadOnly,
+                WhileStandbyText::Off => WhileStandby::Off,
+            },
+            certificate,
+        })
+    }
+
+    fn redirect(&mut self, redirect: Spanned<file::Redirect>) -> Result<RedirectConfig, ConfigError> {
+        let span = redirect.span();
+        let kind = *redirect.get_ref().kind.get_ref();
+        let kind_span = redirect.get_ref().kind.span();
+        self.unbuilt(
+            kind_span.clone(),
+            "group.redirect",
+            "point clients by hand after a promotion; leave it out",
+        );
+        let given = redirect.into_inner();
+        given
+            .refuse_keys_of_other_kinds(kind)
+            .map_err(|message| self.wrong(kind_span.clone(), message))?;
+        let lacks = |key: &str| {
+            let mut wrong = self.wrong(span.clone(), "is required by this kind, but missing");
+            wrong.key = format!("group.redirect.{key}");
+            wrong
+        };
+        Ok(match kind {
+            RedirectKind::Haproxy => RedirectConfig::Haproxy {
+                socket: self.required_path(given.socket).ok_or_else(|| lacks("socket"))?,
+                servers: by_node(given.servers.ok_or_else(|| lacks("servers"))?),
+            },
+            RedirectKind::Dovecot => RedirectConfig::Dovecot {
+                file: self.required_path(given.file).ok_or_else(|| lacks("file"))?,
+                doveadm: given.doveadm.unwrap_or_default().under(self.folder),
+                hosts: by_node(given.hosts.ok_or_else(|| lacks("hosts"))?),
+            },
+            RedirectKind::Dns => RedirectConfig::Dns {
+                server: given.server.ok_or_else(|| lacks("server"))?,
+                zone: given.zone.ok_or_else(|| lacks("zone"))?,
+                record: given.record.ok_or_else(|| lacks("record"))?,
+                ttl_seconds: given.ttl.unwrap_or(30),
+                key: self.required_path(given.key).ok_or_else(|| lacks("key"))?,
+                addresses: by_node(given.addresses.ok_or_else(|| lacks("addresses"))?),
+            },
+            RedirectKind::Exec => RedirectConfig::Exec {
+                command: given.command.ok_or_else(|| lacks("command"))?.under(self.folder),
+            },
+        })
+    }
+
+    fn required_path(&self, path: Option<super::values::FilePath>) -> Option<PathBuf> {
+        path.map(|path| path.under(self.folder))
+    }
+
+    fn probe(&mut self, probe: Spanned<file::Probe>) -> ProbeConfig {
+        self.unbuilt(probe.span(), "group.probe", "leave it out");
+        let probe = probe.into_inner();
+        ProbeConfig {
+            address: probe.address,
+            tls_name: probe.tls_name,
+            user: probe.user,
+            password_file: probe.password_file.under(self.folder),
+        }
+    }
+
+    fn proxy(&mut self, proxy: Spanned<file::Proxy>) -> Result<ProxyConfig, ConfigError> {
+        let span = proxy.span();
+        self.unbuilt(span.clone(), "proxy", "leave it out");
+        let proxy = proxy.into_inner();
+        if !proxy.nodes.keys().eq(proxy.control.keys()) {
+            return Err(self.wrong(span, "expected the same nodes in \"nodes\" and \"control\""));
+        }
+        Ok(ProxyConfig {
+            group: proxy.group.0,
+            listen: proxy.listen.0,
+            nodes: by_node(proxy.nodes),
+            control: by_node(proxy.control),
+            proxy_protocol: proxy.proxy_protocol,
+        })
+    }
+}
+
+impl file::Redirect {
+    fn refuse_keys_of_other_kinds(&self, kind: RedirectKind) -> Result<(), String> {
+        use RedirectKind::{Dns, Dovecot, Exec, Haproxy};
+        let given = [
+            (self.socket.is_some(), Haproxy, "socket"),
+            (self.servers.is_some(), Haproxy, "servers"),
+            (self.file.is_some(), Dovecot, "file"),
+            (self.doveadm.is_some(), Dovecot, "doveadm"),
+            (self.hosts.is_some(), Dovecot, "hosts"),
+            (self.server.is_some(), Dns, "server"),
+            (self.zone.is_some(), Dns, "zone"),
+            (self.record.is_some(), Dns, "record"),
+            (self.ttl.is_some(), Dns, "ttl"),
+            (self.key.is_some(), Dns, "key"),
+            (self.addresses.is_some(), Dns, "addresses"),
+            (self.command.is_some(), Exec, "command"),
+        ];
+        let foreign = given.iter().find(|(there, of, _)| *there && *of != kind);
+        foreign.map_or(Ok(()), |(_, _, key)| Err(format!("this kind has no key \"{key}\"")))
+    }
+}
+
+fn by_node<T>(map: BTreeMap<PlainName, T>) -> BTreeMap<NodeName, T> {
+    map.into_iter().map(|(name, value)| (NodeName(name.0), value)).collect()
+}

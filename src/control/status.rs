@@ -1,0 +1,183 @@
+//! `status --json`. What stands here keeps its name and meaning; fields may be added. What a node can't know is `null`,
+//! never 0.
+
+use crate::op::{Epoch, Lsn, Modseq, NodeName, Uid, UidValidity, UserName};
+use serde::{Deserialize, Serialize};
+
+/// A node at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// This node.
+    pub node: NodeName,
+    /// Version of the daemon.
+    pub version: String,
+    /// One entry a group, in the configuration's order.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// What a node is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Its store is the source.
+    Primary,
+    /// Its store is a copy.
+    Standby,
+    /// A higher epoch exists: it neither serves nor captures.
+    Fenced,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::Fenced => "fenced",
+        })
+    }
+}
+
+/// Kind of a group's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// A running Dovecot.
+    Dovecot,
+    /// Our own.
+    Embedded,
+}
+
+/// One group on this node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// What this node is in it.
+    pub role: Role,
+    /// False on a restarted primary that has not yet heard from a peer.
+    pub confirmed: bool,
+    /// Highest epoch that this node has durably seen.
+    pub epoch: Option<Epoch>,
+    /// Kind of the store here.
+    pub store: StoreKind,
+    /// True while a standby is being built, and on a primary until every mailbox was listed once.
+    pub building: bool,
+    /// One entry a configured peer.
+    pub peers: Vec<PeerStatus>,
+    /// Positions in the stream. On a primary `shipped`, `durable` and `applied` are those of the peer furthest behind.
+    pub lsn: Positions,
+    /// How far the copy is behind. On a primary of the peer furthest behind.
+    pub lag: Lag,
+    /// Selectable mailboxes in the store.
+    pub mailboxes: Option<u64>,
+    /// Messages in the store, as clients see them.
+    pub messages: Option<u64>,
+    /// Mailboxes of which transactions are held back.
+    pub held_mailboxes: Option<u64>,
+    /// Messages whose body is not here.
+    pub bodies_pending: Option<u64>,
+    /// Open entries of the quarantine.
+    pub quarantined: Option<u64>,
+    /// Could this node take over now; on a primary `now` is false and a warning says why.
+    pub promotable: Promotable,
+    /// What a human should look at, in words; empty when all is well.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// A configured peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Name in its certificate.
+    pub name: NodeName,
+    /// True while a session with it is open.
+    pub connected: bool,
+    /// Its positions, where this node is primary.
+    #[serde(default)]
+    pub lsn: Option<Positions>,
+    /// Its lag, where this node is primary.
+    #[serde(default)]
+    pub lag: Option<Lag>,
+    /// Why it isn't connected, where that is known.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// Places in a group's stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Positions {
+    /// Last in the primary's journal.
+    pub captured: Option<Lsn>,
+    /// Last that was sent (on a standby: received).
+    pub shipped: Option<Lsn>,
+    /// Last on the standby's disk with every body that it names.
+    pub durable: Option<Lsn>,
+    /// Last that the standby's store has decided.
+    pub applied: Option<Lsn>,
+}
+
+/// How far a copy is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Operations announced or captured and not yet applied.
+    pub operations: Option<u64>,
+    /// Age of the oldest of them, seconds.
+    pub seconds: Option<f64>,
+    /// Bytes of frames not yet applied.
+    pub bytes: Option<u64>,
+}
+
+/// Could this node take over now, and what would be lost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Promotable {
+    /// True where nothing speaks against it.
+    pub now: bool,
+    /// What speaks against it, or should be known before.
+    pub warnings: Vec<String>,
+    /// What a promotion now would lose.
+    pub would_lose: Loss,
+    /// Age of the last sign of life of the source, seconds.
+    pub silent_seconds: Option<f64>,
+}
+
+/// What a promotion would lose (`protocol`: announced and not durable).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Operations announced that are not durable here.
+    pub operations: Option<u64>,
+    /// Span of source time that is not durable here, seconds.
+    pub seconds: Option<f64>,
+}
+
+/// `status --user U --json`: one user's mailboxes on this node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserStatus {
+    /// This node.
+    pub node: NodeName,
+    /// The group that the user belongs to.
+    pub group: String,
+    /// The user.
+    pub user: UserName,
+    /// By name.
+    pub mailboxes: Vec<MailboxStatus>,
+}
+
+/// One mailbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MailboxStatus {
+    /// Its name, levels joined by `/`.
+    pub name: String,
+    /// GUID, 32 hex digits.
+    pub guid: String,
+    /// UIDVALIDITY.
+    pub uidvalidity: Option<UidValidity>,
+    /// UIDNEXT.
+    pub uidnext: Option<Uid>,
+    /// HIGHESTMODSEQ.
+    pub highest_modseq: Option<Modseq>,
+    /// Messages.
+    pub messages: Option<u64>,
+    /// Why its transactions are held, where they are.
+    #[serde(default)]
+    pub held: Option<String>,
+}

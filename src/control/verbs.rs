@@ -1,0 +1,252 @@
+//! What the daemon can be asked, and by whom it is answered.
+
+use super::report::{JournalFrame, JournalList, VerifyReport, WaitReport};
+use super::status::{Status, UserStatus};
+use crate::op::{Lsn, UserName};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::time::Duration;
+
+/// Exit status of `shadowctl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Exit {
+    /// Failed (1).
+    Failed,
+    /// Usage or configuration (2).
+    Usage,
+    /// Refused because it would not be safe (3).
+    Refused,
+    /// Time ran out (4).
+    TimeOut,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Refused => 3,
+            Exit::TimeOut => 4,
+        }
+    }
+}
+
+impl TryFrom<u8> for Exit {
+    type Error = String;
+    fn try_from(number: u8) -> Result<Self, String> {
+        match number {
+            1 => Ok(Self::Failed),
+            2 => Ok(Self::Usage),
+            3 => Ok(Self::Refused),
+            4 => Ok(Self::TimeOut),
+            other => Err(format!("unknown exit status {other}")),
+        }
+    }
+}
+
+/// Why a verb was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct VerbError {
+    /// Exit status.
+    pub exit: Exit,
+    /// The reason, and what would help.
+    pub message: String,
+}
+
+impl VerbError {
+    /// It went wrong.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// It can't be meant: no such group, no such user.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// It would not be safe.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, message)
+    }
+
+    /// Time ran out.
+    pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(Exit::TimeOut, message)
+    }
+
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+}
+
+/// A request on the admin socket, one JSON object on one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The node and its groups; or one user's mailboxes.
+    Status {
+        /// One user, or none.
+        #[serde(default)]
+        user: Option<UserName>,
+    },
+    /// See [`Verbs::wait`].
+    Wait(WaitRequest),
+    /// See [`Verbs::verify`].
+    Verify(VerifyRequest),
+    /// See [`Verbs::journal_list`].
+    JournalLs {
+        /// One group, or all.
+        #[serde(default)]
+        group: Option<String>,
+    },
+    /// See [`Verbs::journal_frames`].
+    JournalCat(JournalRequest),
+}
+
+/// What `wait` is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitRequest {
+    /// One group, or every group that this node is primary of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Milliseconds after which it gives up with [`Exit::TimeOut`].
+    pub timeout_ms: u64,
+}
+
+impl WaitRequest {
+    /// The time that it may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
+/// What `verify` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// One group, or every group that this node is primary of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// One user, or all.
+    #[serde(default)]
+    pub user: Option<UserName>,
+    /// Compare bodies too.
+    #[serde(default)]
+    pub deep: bool,
+}
+
+/// What `journal cat` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalRequest {
+    /// One group; may be left out where there is one only.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// From this LSN, or from the first that is here.
+    #[serde(default)]
+    pub from: Option<Lsn>,
+    /// At most so many frames; the server bounds it by [`crate::limits::JOURNAL_CAT_FRAMES_MAX`].
+    #[serde(default)]
+    pub most: Option<u64>,
+}
+
+/// How far long work has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, in a few words.
+    pub what: String,
+    /// Units done.
+    #[serde(default)]
+    pub done: Option<u64>,
+    /// Units in all, where known.
+    #[serde(default)]
+    pub total: Option<u64>,
+}
+
+impl Progress {
+    /// `done` of `total`, where known.
+    pub fn of(what: impl Into<String>, done: u64, total: Option<u64>) -> Self {
+        Self {
+            what: what.into(),
+            done: Some(done),
+            total,
+        }
+    }
+}
+
+/// Where a verb tells how far it has come. Never blocks: a client that doesn't read misses some.
+#[derive(Clone, Debug)]
+pub struct ProgressSink(tokio::sync::mpsc::Sender<Progress>);
+
+impl ProgressSink {
+    /// Over a channel whose other end somebody reads.
+    #[must_use]
+    pub fn new(sender: tokio::sync::mpsc::Sender<Progress>) -> Self {
+        Self(sender)
+    }
+
+    /// Tells; drops it where the reader is behind.
+    pub fn tell(&self, progress: Progress) {
+        if self.0.try_send(progress).is_err() {
+            tracing::trace!("a progress line was dropped: its reader is behind or gone");
+        }
+    }
+}
+
+/// What the node implements. Every call may run at the same time as others; a dropped future means that the client is
+/// gone.
+pub trait Verbs: Send + Sync + 'static {
+    /// The node and its groups. Must answer within a second, whatever else is stuck.
+    fn status(&self) -> impl Future<Output = Status> + Send;
+
+    /// One user's mailboxes on this node.
+    ///
+    /// # Errors
+    /// No group has that user, or the store can't be read.
+    fn user_status(&self, user: UserName) -> impl Future<Output = Result<UserStatus, VerbError>> + Send;
+
+    /// Returns once every change that the source's log held when it was called, the initial copy included, has been
+    /// decided by every standby.
+    ///
+    /// # Errors
+    /// [`Exit::TimeOut`] when time ran out, also because no standby is connected; [`Exit::Refused`] on a node that is
+    /// not primary.
+    fn wait(
+        &self,
+        request: WaitRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<WaitReport, VerbError>> + Send;
+
+    /// Compares source and copy mailbox by mailbox.
+    ///
+    /// # Errors
+    /// It could not be compared: no standby, not primary, a mailbox that can't be read.
+    fn verify(
+        &self,
+        request: VerifyRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<VerifyReport, VerbError>> + Send;
+
+    /// The journals on this node.
+    ///
+    /// # Errors
+    /// No such group, or a journal can't be read.
+    fn journal_list(&self, group: Option<String>) -> impl Future<Output = Result<JournalList, VerbError>> + Send;
+
+    /// At most `request.most` frames from `request.from` on, in order; fewer (or none) at the journal's end. The server
+    /// asks again for the next ones.
+    ///
+    /// # Errors
+    /// No such group, frames trimmed, or a journal can't be read.
+    fn journal_frames(
+        &self,
+        request: JournalRequest,
+    ) -> impl Future<Output = Result<Vec<JournalFrame>, VerbError>> + Send;
+}
