@@ -35,3 +35,7 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub const USER_PATTERNS_MAX: usize = 1024;
 /// Frames that the daemon hands to `journal cat` at a time: some hundred kilobytes of JSON.
 pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;
+/// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.
+pub const DOVEADM_SECONDS_MAX: u64 = 120;
+/// Most output of one call of `doveadm`: 100,000 users with paths of 200 bytes are 20 MB.
+pub const DOVEADM_OUTPUT_BYTES_MAX: u64 = 64 << 20;

@@ -3,4 +3,5 @@
 pub mod dovecot;
 pub mod embedded;
 pub mod source;
+pub mod table;
 pub mod target;

@@ -13,3 +13,8 @@ pub mod log;
 pub mod ranges;
 pub mod record;
 pub mod transaction;
+
+// The other half: files, directories and the server's own command.
+pub mod bodies;
+pub mod doveadm;
+pub mod engine;
