@@ -39,3 +39,33 @@ pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;
 pub const DOVEADM_SECONDS_MAX: u64 = 120;
 /// Most output of one call of `doveadm`: 100,000 users with paths of 200 bytes are 20 MB.
 pub const DOVEADM_OUTPUT_BYTES_MAX: u64 = 64 << 20;
+/// Longest node name: what a DNS name in a certificate can have (RFC 1035 section 2.3.4).
+pub const NODE_BYTES_MAX: usize = 253;
+/// Longest reason for a base; a sentence for people.
+pub const REASON_BYTES_MAX: usize = 1024;
+/// Longest special use; the registered ones have at most 10 bytes.
+pub const SPECIAL_USE_BYTES_MAX: usize = 255;
+/// Largest value that goes through [`crate::codec::packed`]: nothing in it is larger than a frame.
+pub const PACKED_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Room for a frame's header (98 bytes and a node name), payload length and checksum, rounded up.
+pub const FRAME_OVERHEAD_BYTES_MAX: usize = 512;
+/// Largest payload of one frame.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - FRAME_OVERHEAD_BYTES_MAX;
+/// UID ranges that one operation keeps when its transaction must become a run: at most 10 bytes each, so that every
+/// piece fits a frame. Shorter transactions are carried as they were logged.
+pub const SPLIT_RANGES_MAX: usize = 32_768;
+/// Largest body of a journal record: a frame, or a part of a checkpoint.
+pub const RECORD_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Largest part of a checkpoint: as a frame, so that recovery needs one buffer size; 32 bytes are the record's own.
+pub const CHECKPOINT_PART_BYTES_MAX: usize = RECORD_BYTES_MAX - 32;
+/// Most parts of a checkpoint: 4,096 parts of 1 MiB are positions of some 20 million mailboxes.
+pub const CHECKPOINT_PARTS_MAX: u32 = 4096;
+/// A journal segment that has reached this size is sealed at the next commit: small enough that trimming frees space
+/// soon, large enough that a seal (two more flushes) is rare.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
+/// Records that the journal holds in memory before it writes them; a commit writes them earlier.
+pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
+/// Distance of the marks by which a reader finds an LSN inside a segment.
+pub const JOURNAL_MARK_BYTES: u64 = 64 << 10;
+/// Most segments of one journal: 16 MiB each make 1 TiB, far above any `journal_bytes_max`.
+pub const JOURNAL_SEGMENTS_MAX: usize = 65_536;

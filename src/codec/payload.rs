@@ -1,0 +1,244 @@
+//! Payloads ↔ bytes, with explicit numeric tags: the order of variants in an enum never decides (`schema/operations.md`).
+
+use super::cursor::Cursor;
+use super::packed::encode_into;
+use super::{CodecError, check};
+use crate::limits::PAYLOAD_BYTES_MAX;
+use crate::op::{
+    BaseStart, Disappearance, EpochStart, Guid, MailboxId, MailboxName, MailboxTxn, Modseq, Op, Payload,
+    SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidValidity,
+};
+
+const EPOCH: u8 = 1;
+const BASE: u8 = 2;
+const BASE_END: u8 = 3;
+const MAILBOX: u8 = 4;
+const STATE: u8 = 5;
+const TREE: u8 = 6;
+const DIGEST: u8 = 7;
+const TREE_DIGEST: u8 = 8;
+
+const OP_APPEND: u8 = 1;
+const OP_FLAGS: u8 = 2;
+const OP_KEYWORDS: u8 = 3;
+const OP_EXPUNGE: u8 = 4;
+
+/// Stands where a tree's mailbox has a name; else the number of its [`Disappearance`].
+const NAMED: u8 = 0;
+
+/// A payload's bytes and the tag that says what they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedPayload {
+    /// Payload kind, see `schema/frame.md`.
+    pub kind: u8,
+    /// The bytes, at most [`PAYLOAD_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+/// Checks and writes a payload.
+///
+/// # Errors
+/// It breaks a rule of [`check`], or is larger than [`PAYLOAD_BYTES_MAX`] (see [`super::split`]).
+pub fn encode(payload: &Payload) -> Result<EncodedPayload, CodecError> {
+    check::payload(payload)?;
+    let mut bytes = Vec::new();
+    put_payload(payload, &mut bytes)?;
+    if bytes.len() > PAYLOAD_BYTES_MAX {
+        return Err(CodecError::TooLarge {
+            what: "payload",
+            size: bytes.len(),
+            most: PAYLOAD_BYTES_MAX,
+        });
+    }
+    Ok(EncodedPayload {
+        kind: kind_of(payload),
+        bytes,
+    })
+}
+
+/// Reads and checks the payload of a kind.
+///
+/// # Errors
+/// An unknown kind, bytes that are no such payload, or a payload that breaks a rule of [`check`].
+pub fn decode(kind: u8, bytes: &[u8]) -> Result<Payload, CodecError> {
+    let mut from = Cursor::new("payload", bytes);
+    let payload = match kind {
+        EPOCH => Payload::Epoch(from.packed::<EpochStart>()?),
+        BASE => Payload::Base(from.packed::<BaseStart>()?),
+        BASE_END => Payload::BaseEnd(from.packed()?),
+        MAILBOX => Payload::Mailbox(take_mailbox(&mut from)?),
+        STATE => Payload::State(take_state(&mut from)?),
+        TREE => Payload::Tree(take_tree(&mut from)?),
+        DIGEST => Payload::Digest(from.packed()?),
+        TREE_DIGEST => Payload::TreeDigest(from.packed()?),
+        found => return Err(CodecError::Tag { what: "payload", found }),
+    };
+    from.end()?;
+    check::payload(&payload)?;
+    Ok(payload)
+}
+
+/// The numeric tag of a payload.
+#[must_use]
+pub fn kind_of(payload: &Payload) -> u8 {
+    match payload {
+        Payload::Epoch(_) => EPOCH,
+        Payload::Base(_) => BASE,
+        Payload::BaseEnd(_) => BASE_END,
+        Payload::Mailbox(_) => MAILBOX,
+        Payload::State(_) => STATE,
+        Payload::Tree(_) => TREE,
+        Payload::Digest(_) => DIGEST,
+        Payload::TreeDigest(_) => TREE_DIGEST,
+    }
+}
+
+/// True where the kind is that of a base: where a standby may start.
+#[must_use]
+pub fn is_base(kind: u8) -> bool {
+    kind == BASE
+}
+
+fn put_payload(payload: &Payload, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    match payload {
+        Payload::Epoch(epoch) => encode_into(epoch, out).map(drop),
+        Payload::Base(base) => encode_into(base, out).map(drop),
+        Payload::BaseEnd(lsn) => encode_into(lsn, out).map(drop),
+        Payload::Mailbox(txn) => put_mailbox(txn, out),
+        Payload::State(chunk) => put_state(chunk, out),
+        Payload::Tree(change) => put_tree(change, out),
+        Payload::Digest(digest) => encode_into(digest, out).map(drop),
+        Payload::TreeDigest(digest) => encode_into(digest, out).map(drop),
+    }
+}
+
+/// What a transaction and a list both begin with.
+type Numbers = (UidValidity, Uid, Modseq);
+
+fn put_mailbox(txn: &MailboxTxn, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    encode_into(&txn.mailbox, out)?;
+    encode_into(&(txn.uidvalidity, txn.uidnext, txn.highest_modseq), out)?;
+    encode_into(&txn.position, out)?;
+    encode_into(&txn.ops.len(), out)?;
+    txn.ops.iter().try_for_each(|op| put_op(op, out))
+}
+
+fn take_mailbox(from: &mut Cursor<'_>) -> Result<MailboxTxn, CodecError> {
+    let mailbox: MailboxId = from.packed()?;
+    let (uidvalidity, uidnext, highest_modseq): Numbers = from.packed()?;
+    let position: SourcePosition = from.packed()?;
+    Ok(MailboxTxn {
+        mailbox,
+        uidvalidity,
+        ops: take_list(from, take_op)?,
+        uidnext,
+        highest_modseq,
+        position,
+    })
+}
+
+pub(super) fn put_op(op: &Op, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    match op {
+        Op::Append(append) => encode_into(&(OP_APPEND, append), out),
+        Op::Flags(change) => encode_into(&(OP_FLAGS, change), out),
+        Op::Keywords(change) => encode_into(&(OP_KEYWORDS, change), out),
+        Op::Expunge(expunge) => encode_into(&(OP_EXPUNGE, expunge), out),
+    }
+    .map(drop)
+}
+
+fn take_op(from: &mut Cursor<'_>) -> Result<Op, CodecError> {
+    Ok(match from.u8()? {
+        OP_APPEND => Op::Append(from.packed()?),
+        OP_FLAGS => Op::Flags(from.packed()?),
+        OP_KEYWORDS => Op::Keywords(from.packed()?),
+        OP_EXPUNGE => Op::Expunge(from.packed()?),
+        found => {
+            return Err(CodecError::Tag {
+                what: "operation",
+                found,
+            });
+        }
+    })
+}
+
+fn put_state(chunk: &StateChunk, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    encode_into(&chunk.mailbox, out)?;
+    encode_into(&(chunk.uidvalidity, chunk.uidnext, chunk.highest_modseq), out)?;
+    encode_into(&chunk.position, out)?;
+    encode_into(&chunk.lineage, out)?;
+    encode_into(&chunk.messages, out).map(drop)
+}
+
+fn take_state(from: &mut Cursor<'_>) -> Result<StateChunk, CodecError> {
+    let mailbox: MailboxId = from.packed()?;
+    let (uidvalidity, uidnext, highest_modseq): Numbers = from.packed()?;
+    let position: SourcePosition = from.packed()?;
+    Ok(StateChunk {
+        mailbox,
+        uidvalidity,
+        lineage: from.packed()?,
+        messages: from.packed()?,
+        uidnext,
+        highest_modseq,
+        position,
+    })
+}
+
+fn put_tree(change: &TreeChange, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    encode_into(&(&change.user, change.complete), out)?;
+    encode_into(&change.mailboxes.len(), out)?;
+    for mailbox in &change.mailboxes {
+        put_tree_mailbox(mailbox, out)?;
+    }
+    encode_into(&(&change.noselect, &change.subscriptions), out).map(drop)
+}
+
+pub(super) fn put_tree_mailbox(mailbox: &TreeMailbox, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    match &mailbox.name {
+        Ok(name) => encode_into(&(mailbox.guid, NAMED, name), out)?,
+        Err(gone) => encode_into(&(mailbox.guid, gone), out)?,
+    };
+    encode_into(&mailbox.special_use, out).map(drop)
+}
+
+fn take_tree(from: &mut Cursor<'_>) -> Result<TreeChange, CodecError> {
+    let (user, complete) = from.packed()?;
+    let mailboxes = take_list(from, take_tree_mailbox)?;
+    let (noselect, subscriptions) = from.packed()?;
+    Ok(TreeChange {
+        user,
+        complete,
+        mailboxes,
+        noselect,
+        subscriptions,
+    })
+}
+
+fn take_tree_mailbox(from: &mut Cursor<'_>) -> Result<TreeMailbox, CodecError> {
+    let guid: Guid = from.packed()?;
+    let name = match from.u8()? {
+        NAMED => Ok(from.packed::<MailboxName>()?),
+        found => Err(Disappearance::try_from(found).map_err(|_| CodecError::Tag {
+            what: "tree mailbox",
+            found,
+        })?),
+    };
+    Ok(TreeMailbox {
+        guid,
+        name,
+        special_use: from.packed()?,
+    })
+}
+
+fn take_list<T>(
+    from: &mut Cursor<'_>,
+    take: fn(&mut Cursor<'_>) -> Result<T, CodecError>,
+) -> Result<Vec<T>, CodecError> {
+    let count: usize = from.packed()?;
+    // Every item takes at least a byte: a longer count is a lie, and must not decide an allocation.
+    if count > from.left() {
+        return Err(CodecError::Short("list"));
+    }
+    (0..count).map(|_| take(from)).collect()
+}
