@@ -69,3 +69,7 @@ pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
 pub const JOURNAL_MARK_BYTES: u64 = 64 << 10;
 /// Most segments of one journal: 16 MiB each make 1 TiB, far above any `journal_bytes_max`.
 pub const JOURNAL_SEGMENTS_MAX: usize = 65_536;
+/// Most extensions of one Dovecot index: its own are about a dozen, plugins add a few (`fts`, `sort-*`).
+pub const EXTS_MAX: usize = 256;
+/// Largest extension header: the list index keeps all names of a user's mailboxes in one (20,000 names of 200 bytes).
+pub const EXT_HEADER_BYTES_MAX: usize = 4 << 20;

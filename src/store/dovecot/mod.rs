@@ -4,12 +4,14 @@
 //!
 //! | module | bytes of |
 //! |---|---|
-//! | [`log`], [`record`] | a transaction log: header, records |
+//! | [`log`], [`record`], [`payload`] | a transaction log: header, records, what each says |
+//! | [`exts`] | the table of extensions |
 //! | [`transaction`] | what a commit means |
 
-#[expect(dead_code, reason = "the payload parser that uses the rest comes next")]
+pub mod exts;
 pub(crate) mod le;
 pub mod log;
+pub mod payload;
 pub mod ranges;
 pub mod record;
 pub mod transaction;
