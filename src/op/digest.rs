@@ -1,6 +1,6 @@
 //! Order-free digests: equal digests prove that source and copy agree.
 
-use super::{Append, Lsn, MailboxId, MailboxName, Modseq, Uid, UidValidity, UserName};
+use super::{Append, BodyHash, Lsn, MailboxId, MailboxName, Modseq, Uid, UidValidity, UserName};
 use serde::{Deserialize, Serialize};
 
 /// Sum of hashes: adding and removing members in any order gives the same value. 128 bit of BLAKE3 a member, added
@@ -43,7 +43,7 @@ pub struct MailboxDigest {
     pub content: Sum,
     /// UID and MODSEQ of each message; compared apart from `content`.
     pub modseqs: Sum,
-    /// UID and BLAKE3 of each body, where bodies were read too.
+    /// UID and BLAKE3 of each body, where bodies were read too (`Some` of an empty sum for an empty mailbox).
     pub bodies: Option<Sum>,
     /// Number of the request that asked for it (0: nobody).
     pub request: u64,
@@ -86,6 +86,32 @@ impl MailboxDigest {
             .add(&[&message.uid.0.to_le_bytes(), &message.modseq.0.to_le_bytes()]);
         self.messages = self.messages.saturating_add(1);
     }
+
+    /// Counts in a body that was read. Bodies that can't be had are left out on both sides.
+    pub fn add_body(&mut self, uid: Uid, hash: &BodyHash) {
+        let bodies = self.bodies.get_or_insert_default();
+        bodies.add(&[&uid.0.to_le_bytes(), &hash.0]);
+    }
+
+    /// What differs on `copy`: `uidvalidity`, `uidnext`, `count`, `content`, `modseq`, `bodies`, with commas; empty
+    /// where they are equal. Bodies are compared where both sides read them.
+    #[must_use]
+    pub fn difference(&self, copy: &Self) -> String {
+        let bodies = |d: &Self| d.bodies.unwrap_or_default();
+        let checks = [
+            ("uidvalidity", self.uidvalidity == copy.uidvalidity),
+            ("uidnext", self.uidnext == copy.uidnext),
+            ("count", self.messages == copy.messages),
+            ("content", self.content == copy.content),
+            (
+                "modseq",
+                (self.highest_modseq, self.modseqs) == (copy.highest_modseq, copy.modseqs),
+            ),
+            ("bodies", self.bodies.is_none() || bodies(self) == bodies(copy)),
+        ];
+        let unequal = checks.into_iter().filter_map(|(what, equal)| (!equal).then_some(what));
+        unequal.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A user's tree as one comparable value.
@@ -121,6 +147,16 @@ impl TreeDigest {
         self.content.add(&parts);
         if kind == b'm' {
             self.mailboxes = self.mailboxes.saturating_add(1);
+        }
+    }
+
+    /// What differs on `copy` (`count`, `content`); empty where they are equal.
+    #[must_use]
+    pub fn difference(&self, copy: &Self) -> String {
+        match (self.mailboxes == copy.mailboxes, self.content == copy.content) {
+            (true, true) => String::new(),
+            (true, false) => "content".to_owned(),
+            (false, _) => "count, content".to_owned(),
         }
     }
 }

@@ -178,7 +178,7 @@ impl MessageGuid {
 }
 
 /// What a mailbox is, on both sides: its owner and its GUID. Names are in the tree only.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MailboxId {
     /// The owner.
     pub user: UserName,

@@ -185,10 +185,11 @@ pub struct MailboxTxn {
 }
 
 /// What the source knows of the way between the copy's mailbox and this list (guarantee 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Lineage {
     /// The first list of this mailbox that this stream carries.
+    #[default]
     Initial,
     /// Parts of the log were not read, but nothing speaks of damage: same index id, UIDVALIDITY and GUID; file
     /// sequence, MODSEQ and UIDNEXT not lower; no repair mark. What is missing may be attested by asking `gone?`.
@@ -199,7 +200,7 @@ pub enum Lineage {
 
 /// A part of a `state`: the mailbox's complete list of messages at one source position. The parts of one `state` are a
 /// run of frames; header fields are the same in each of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateChunk {
     /// Which mailbox.
     pub mailbox: MailboxId,
@@ -215,4 +216,83 @@ pub struct StateChunk {
     pub highest_modseq: Modseq,
     /// Where the source's log stands.
     pub position: SourcePosition,
+}
+
+/// Largest MODSEQ (RFC 7162 section 1: 63 bits).
+const MODSEQ_MAX: Modseq = Modseq(i64::MAX.cast_unsigned());
+
+impl Op {
+    /// MODSEQ that the operation gives.
+    #[must_use]
+    pub fn modseq(&self) -> Modseq {
+        match self {
+            Self::Append(append) => append.modseq,
+            Self::Flags(change) => change.modseq,
+            Self::Keywords(change) => change.modseq,
+            Self::Expunge(expunge) => expunge.modseq,
+        }
+    }
+}
+
+impl MailboxTxn {
+    /// The transaction's appends, in order.
+    pub fn appends(&self) -> impl Iterator<Item = &Append> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Append(append) => Some(append),
+            _ => None,
+        })
+    }
+
+    /// Why this can't follow on a mailbox with that UIDVALIDITY (0: no list of it has arrived yet) and UIDNEXT.
+    #[must_use]
+    pub fn contradiction(&self, uidvalidity: UidValidity, uidnext: Uid) -> Option<String> {
+        if uidvalidity == UidValidity(0) {
+            return Some("a transaction came before any list of the mailbox".to_owned());
+        }
+        if self.uidvalidity != uidvalidity {
+            return Some(format!(
+                "UIDVALIDITY is {} and the transaction says {}",
+                uidvalidity, self.uidvalidity
+            ));
+        }
+        let mut next = uidnext.max(Uid(1));
+        for append in self.appends() {
+            if append.uid < next {
+                return Some(format!("UID {} is appended where UIDNEXT is {next}", append.uid));
+            }
+            next = Uid(append.uid.0.saturating_add(1));
+        }
+        if self.appends().next().is_some() && self.uidnext < next {
+            return Some(format!("UIDNEXT {} is not above the appended UIDs", self.uidnext));
+        }
+        let highest = self.ops.iter().map(Op::modseq).max().max(Some(self.highest_modseq));
+        (highest > Some(MODSEQ_MAX)).then(|| "a MODSEQ has more than 63 bits".to_owned())
+    }
+}
+
+impl StateChunk {
+    /// Why this list (all parts together) can't be a mailbox's.
+    #[must_use]
+    pub fn flaw(&self) -> Option<String> {
+        if self.uidvalidity == UidValidity(0) {
+            return Some("the list has no UIDVALIDITY".to_owned());
+        }
+        let mut last = Uid(0);
+        for message in &self.messages {
+            if message.uid <= last {
+                return Some(format!("the list has UID {} after {last}", message.uid));
+            }
+            last = message.uid;
+        }
+        if last > Uid(0) && self.uidnext <= last {
+            return Some(format!("the list has UID {last} where UIDNEXT is {}", self.uidnext));
+        }
+        let highest = self
+            .messages
+            .iter()
+            .map(|m| m.modseq)
+            .max()
+            .max(Some(self.highest_modseq));
+        (highest > Some(MODSEQ_MAX)).then(|| "a MODSEQ has more than 63 bits".to_owned())
+    }
 }

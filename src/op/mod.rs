@@ -12,6 +12,7 @@ pub mod model;
 pub mod notice;
 pub mod position;
 pub mod tree;
+pub mod whole;
 
 pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
 pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};
@@ -26,3 +27,4 @@ pub use mailbox::{
 pub use notice::{Heartbeat, Notice};
 pub use position::SourcePosition;
 pub use tree::{Disappearance, TreeChange, TreeMailbox};
+pub use whole::whole;
