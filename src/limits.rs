@@ -33,6 +33,12 @@ pub const INDEX_BYTES_MAX: u64 = 1 << 30;
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Most patterns of users in one group: beyond it the user database should do the choosing.
 pub const USER_PATTERNS_MAX: usize = 1024;
+/// Largest PEM file: a CA bundle of some hundred certificates.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Handshakes with callers who have not proved who they are: peers are few, strangers must not use up the memory.
+pub const HANDSHAKES_MAX: usize = 32;
+/// Longest TLS handshake, the connection's setup included.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 10;
 /// Frames that the daemon hands to `journal cat` at a time: some hundred kilobytes of JSON.
 pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.

@@ -1,1 +1,8 @@
-//! Placeholder for the room.
+//! The rim: clocks, locks, certificates, TLS. What the pure rooms must not touch.
+
+pub mod cert;
+pub mod clock;
+pub mod front;
+pub mod lock;
+pub mod pem;
+pub mod tls;
