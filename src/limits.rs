@@ -79,3 +79,63 @@ pub const JOURNAL_SEGMENTS_MAX: usize = 65_536;
 pub const EXTS_MAX: usize = 256;
 /// Largest extension header: the list index keeps all names of a user's mailboxes in one (20,000 names of 200 bytes).
 pub const EXT_HEADER_BYTES_MAX: usize = 4 << 20;
+/// Longest wire message: room for the largest frame and its neighbours' lengths.
+pub const WIRE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// Most frames in one wire message; many small ones share a message, so that a busy minute is not a thousand writes.
+pub const WIRE_FRAMES_MAX: usize = 1024;
+/// Most messages that an offer or a gone question lists: with the longest GUIDs some 600 KiB.
+pub const WIRE_MESSAGES_MAX: usize = 2048;
+/// Most needs in one wire message: with all places of the longest user names some 300 KiB.
+pub const WIRE_NEEDS_MAX: usize = 16;
+/// Longest text for people in a wire message.
+pub const WIRE_TEXT_BYTES_MAX: usize = 8192;
+/// Longest operator's question or answer that is relayed.
+pub const WIRE_JSON_BYTES_MAX: usize = 512 << 10;
+/// Most UID ranges of one kind in a notice.
+pub const NOTICE_RANGES_MAX: usize = 4096;
+/// Frames that may be on their way to a peer, in bytes and in number: covers 100 ms at 640 Mbit/s.
+pub const WINDOW_BYTES: u64 = 8 << 20;
+/// See [`WINDOW_BYTES`].
+pub const WINDOW_FRAMES: usize = 1024;
+/// Bytes of frames that one read of the sender's journal brings.
+pub const SHIP_READ_BYTES: usize = 2 << 20;
+/// Bodies read but not sent, bytes, for needs and for bodies sent ahead alike. One larger body may go alone.
+pub const READ_AHEAD_BYTES: u64 = 32 << 20;
+/// Body reads at once, for each of the two kinds.
+pub const READ_AHEAD_BODIES: usize = 16;
+/// What a body of unknown size counts as until it was read.
+pub const BODY_BYTES_GUESS: u64 = 256 << 10;
+/// Largest body that crosses a session, for both sides hold it in memory whole. A larger one is *body pending*.
+pub const BODY_IN_MEMORY_MAX: u64 = 256 << 20;
+/// GUIDs of bodies that went to a peer and are not sent ahead again: a day of a busy server.
+pub const SENT_BODIES_MAX: usize = 65_536;
+/// A message is fresh where its GUID was made this near to its capture, seconds. Older: probably moved or copied.
+pub const FRESH_SECONDS: u64 = 600;
+/// Bodies that a standby is checking, asking for or storing at once; frames beyond that wait in its journal.
+pub const WANTED_BODIES_MAX: usize = 16_384;
+/// Needs that a standby has asked for and not been answered.
+pub const NEEDS_OPEN_MAX: usize = 256;
+/// Needs that a peer may have open here.
+pub const NEEDS_TAKEN_MAX: usize = 4 * NEEDS_OPEN_MAX;
+/// Bytes handed to the journal or the body store and not finished; beyond them a standby stops reading its socket.
+pub const RECEIVE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of its own journal that a standby reads back at once to look for bodies.
+pub const READ_OWN_BYTES: usize = 1 << 20;
+/// Pending bodies that are asked for again in one round.
+pub const PENDING_AGAIN_MAX: usize = 256;
+/// Time between two such rounds.
+pub const PENDING_AGAIN_MS: u64 = 30_000;
+/// Quiet time after which a side sends a ping.
+pub const PING_AFTER_MS: u64 = 5_000;
+/// Quiet time after which a side takes the connection for dead.
+pub const DEAD_AFTER_MS: u64 = 15_000;
+/// Announcements, gone questions, relayed questions and verdicts that wait to be sent, each.
+pub const SAYINGS_MAX: usize = 4096;
+/// Gone questions that are open at once.
+pub const GONE_OPEN_MAX: usize = 1024;
+/// Offers that are open at once on one connection.
+pub const OFFERS_OPEN_MAX: usize = 16;
+/// Announcements that are remembered until they are settled; beyond them the loss statement says "at least".
+pub const NOTICES_MAX: usize = 65_536;
+/// Heartbeats whose captured LSN is not durable yet; beyond that every second one is forgotten.
+pub const HEARTBEATS_MAX: usize = 1024;

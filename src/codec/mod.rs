@@ -7,6 +7,7 @@
 //! | [`payload`] | what a frame carries, with explicit numeric tags (`schema/operations.md`) |
 //! | [`check`] | what a decoded (or to be encoded) payload must satisfy |
 //! | [`split`] | payloads that don't fit one frame |
+//! | [`wire`] | what two nodes say to each other (`schema/wire.md`) |
 //! | [`packed`] | plain values; the only module that names the serialisation crate |
 
 pub mod check;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod packed;
 pub mod payload;
 pub mod split;
+pub mod wire;
 
 pub use error::CodecError;
 pub use frame::{EncodedFrame, open, peek, seal};
