@@ -167,8 +167,14 @@ impl Mailbox {
         }
     }
 
+    /// A name that is listed but can't be opened counts as `\\Noselect`: so it is with a Maildir++ parent after its
+    /// DELETE, which Dovecot's list index goes on showing as a mailbox for the sake of its children.
     fn read(imap: &mut Imap, name: &str) -> Result<Mailbox> {
-        let opened = imap.run(&format!("EXAMINE {}", quote(name)))?.must()?;
+        let opened = imap.run(&format!("EXAMINE {}", quote(name)))?;
+        if !opened.is_ok() && opened.text.contains("Mailbox doesn't exist") {
+            return Ok(Mailbox::unselectable());
+        }
+        let opened = opened.must().with_context(|| format!("EXAMINE {name}"))?;
         let mut mailbox = Mailbox {
             fields: Fields::from([("selectable", "yes".to_owned())]),
             messages: BTreeMap::new(),
