@@ -139,3 +139,9 @@ pub const OFFERS_OPEN_MAX: usize = 16;
 pub const NOTICES_MAX: usize = 65_536;
 /// Heartbeats whose captured LSN is not durable yet; beyond that every second one is forgotten.
 pub const HEARTBEATS_MAX: usize = 1024;
+/// Where a capture table starts its next checkpoint part: some 2,000 mailboxes, well below a record.
+pub const TABLE_PART_BYTES_MAX: usize = 512 << 10;
+/// Most mailboxes of one user that are captured: ten times what servers bear.
+pub const LISTING_MAILBOXES_MAX: usize = 100_000;
+/// Largest subscriptions file or mailbox log that is read (the latter is rotated at 4 KiB).
+pub const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;

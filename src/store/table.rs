@@ -1,8 +1,45 @@
 //! What a source remembers between restarts: each user's tree as it was last emitted, and how far each mailbox's log
 //! was read. A pure fold over the emitted payloads: a checkpoint plus the frames after it give the same table again.
 
+use crate::codec::CodecError;
+use crate::codec::packed;
+use crate::limits::TABLE_PART_BYTES_MAX;
 use crate::op::{Guid, MailboxId, MailboxName, Payload, SourcePosition, TreeChange, UserName};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// First byte of each checkpoint part.
+const PART_VERSION: u8 = 1;
+
+/// One fact of the table, as a checkpoint part holds it. Its kind is a number, because bytes may not depend on the
+/// order in an enum; what a kind has no use for is empty.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fact {
+    user: UserName,
+    kind: u8,
+    guid: Guid,
+    name: MailboxName,
+    position: Option<SourcePosition>,
+}
+
+const USER: u8 = 0;
+const MAILBOX: u8 = 1;
+const NOSELECT: u8 = 2;
+const SUBSCRIBED: u8 = 3;
+
+/// A checkpoint can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Written by another version of the program.
+    #[error("checkpoint part of unknown version {0}")]
+    Version(u8),
+    /// A fact of unknown kind.
+    #[error("checkpoint with a fact of unknown kind {0}")]
+    Fact(u8),
+    /// The bytes are no facts.
+    #[error("checkpoint part: {0}")]
+    Bytes(#[from] CodecError),
+}
 
 /// One mailbox, as last emitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +107,83 @@ impl CaptureTable {
         }
     }
 
+    /// The table as checkpoint parts, each of at most [`TABLE_PART_BYTES_MAX`] bytes: a version byte, then facts.
+    ///
+    /// # Errors
+    /// A fact is larger than the codec's bound.
+    pub fn to_parts(&self) -> Result<Vec<Vec<u8>>, CodecError> {
+        let mut parts = Vec::new();
+        let mut part = vec![PART_VERSION];
+        for fact in self.facts() {
+            let bytes = packed::encode(&fact)?;
+            if part.len() + bytes.len() > TABLE_PART_BYTES_MAX {
+                parts.push(std::mem::replace(&mut part, vec![PART_VERSION]));
+            }
+            part.extend(bytes);
+        }
+        parts.push(part);
+        Ok(parts)
+    }
+
+    /// Reads what [`Self::to_parts`] wrote.
+    ///
+    /// # Errors
+    /// An unknown version, or bytes that are no facts.
+    pub fn from_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, TableError> {
+        let mut table = Self::default();
+        for part in parts {
+            let (version, mut rest) = part.split_first().ok_or(TableError::Version(0))?;
+            if *version != PART_VERSION {
+                return Err(TableError::Version(*version));
+            }
+            while !rest.is_empty() {
+                let (fact, used) = packed::decode_prefix(rest)?;
+                table.take(fact)?;
+                rest = rest.get(used..).unwrap_or_default();
+            }
+        }
+        Ok(table)
+    }
+
+    fn facts(&self) -> impl Iterator<Item = Fact> {
+        self.users.iter().flat_map(|(user, row)| {
+            let fact = |kind, guid, name: &MailboxName, position| Fact {
+                user: user.clone(),
+                kind,
+                guid,
+                name: name.clone(),
+                position,
+            };
+            let mut facts = vec![fact(USER, Guid::default(), &MailboxName::default(), None)];
+            let mailboxes = row.mailboxes.iter();
+            facts.extend(mailboxes.map(|(guid, m)| fact(MAILBOX, *guid, &m.name, m.position.clone())));
+            facts.extend(
+                row.noselect
+                    .iter()
+                    .map(|name| fact(NOSELECT, Guid::default(), name, None)),
+            );
+            facts.extend(
+                row.subscriptions
+                    .iter()
+                    .map(|name| fact(SUBSCRIBED, Guid::default(), name, None)),
+            );
+            facts
+        })
+    }
+
+    fn take(&mut self, fact: Fact) -> Result<(), TableError> {
+        let row = self.users.entry(fact.user).or_default();
+        let (name, position) = (fact.name, fact.position);
+        match fact.kind {
+            USER => {}
+            MAILBOX => drop(row.mailboxes.insert(fact.guid, MailboxRow { name, position })),
+            NOSELECT => drop(row.noselect.insert(name)),
+            SUBSCRIBED => drop(row.subscriptions.insert(name)),
+            other => return Err(TableError::Fact(other)),
+        }
+        Ok(())
+    }
+
     fn advance(&mut self, id: &MailboxId, position: &SourcePosition) {
         let row = self
             .users
@@ -109,5 +223,102 @@ fn set_names(names: &mut BTreeSet<MailboxName>, changes: &[(MailboxName, bool)])
         } else {
             names.remove(name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{MailboxTxn, Modseq, TreeMailbox, Uid, UidValidity};
+
+    fn tree(user: u8, guid: u8, name: &str) -> Payload {
+        let mailbox = TreeMailbox {
+            guid: Guid([guid; 16]),
+            name: Ok(MailboxName::of([name])),
+            special_use: None,
+        };
+        Payload::Tree(TreeChange {
+            user: UserName(format!("user{user}")),
+            mailboxes: vec![mailbox],
+            noselect: vec![(MailboxName::of([name, "n"]), true)],
+            subscriptions: vec![(MailboxName::of(["s", name]), true)],
+            ..TreeChange::default()
+        })
+    }
+
+    fn floor(user: u8, guid: u8, offset: u64) -> Payload {
+        Payload::Mailbox(MailboxTxn {
+            mailbox: MailboxId {
+                user: UserName(format!("user{user}")),
+                guid: Guid([guid; 16]),
+            },
+            uidvalidity: UidValidity(1),
+            ops: Vec::new(),
+            uidnext: Uid(1),
+            highest_modseq: Modseq(1),
+            position: SourcePosition {
+                offset,
+                ..SourcePosition::default()
+            },
+        })
+    }
+
+    fn read_back(table: &CaptureTable) -> CaptureTable {
+        let parts = table.to_parts().unwrap();
+        assert!(parts.iter().all(|part| part.len() <= TABLE_PART_BYTES_MAX));
+        CaptureTable::from_parts(parts.iter().map(Vec::as_slice)).unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_and_the_frames_after_it_give_the_same_table() {
+        let payloads: Vec<Payload> = (0..40u8)
+            .flat_map(|n| [tree(n % 7, n, "a"), floor(n % 7, n, u64::from(n)), tree(n % 7, n, "b")])
+            .collect();
+        let mut table = CaptureTable::default();
+        for cut in 0..payloads.len() {
+            let mut restarted = read_back(&table);
+            payloads.iter().skip(cut).for_each(|payload| restarted.apply(payload));
+            let mut straight = table.clone();
+            payloads.iter().skip(cut).for_each(|payload| straight.apply(payload));
+            assert_eq!(restarted, straight);
+            table.apply(&payloads[cut]);
+        }
+        assert_eq!(table.mailboxes(), 40);
+    }
+
+    #[test]
+    fn many_mailboxes_make_bounded_parts() {
+        let mut table = CaptureTable::default();
+        for n in 0..20_000u32 {
+            let mut guid = [0; 16];
+            guid[..4].copy_from_slice(&n.to_le_bytes());
+            let row = MailboxRow {
+                name: MailboxName::of(["a".repeat(60)]),
+                position: Some(SourcePosition {
+                    index_id: u32::MAX,
+                    offset: 1 << 40,
+                    ..SourcePosition::default()
+                }),
+            };
+            let user = table
+                .users
+                .entry(UserName(format!("user{}@example.test", n % 100)))
+                .or_default();
+            user.mailboxes.insert(Guid(guid), row);
+        }
+        assert!(table.to_parts().unwrap().len() > 1);
+        assert_eq!(read_back(&table), table);
+    }
+
+    #[test]
+    fn a_part_of_another_version_is_refused() {
+        assert!(matches!(
+            CaptureTable::from_parts([&[9, 1][..]]),
+            Err(TableError::Version(9))
+        ));
+        assert!(matches!(
+            CaptureTable::from_parts([&[1, 1][..]]),
+            Err(TableError::Bytes(_))
+        ));
     }
 }

@@ -20,3 +20,5 @@ pub mod transaction;
 pub mod bodies;
 pub mod doveadm;
 pub mod engine;
+pub mod order;
+pub mod watch;
