@@ -111,7 +111,8 @@ pub struct FlagChange {
     pub add: Flags,
     /// Flags to clear.
     pub remove: Flags,
-    /// MODSEQ of every message in `uids`, changed or not (as Dovecot counts it).
+    /// MODSEQ of every message in `uids`, changed or not (as Dovecot counts it); never lowers one. Without flags to add
+    /// or remove the MODSEQ alone changes.
     pub modseq: Modseq,
 }
 
@@ -138,7 +139,7 @@ pub struct KeywordChange {
     pub verb: KeywordVerb,
     /// To which keyword.
     pub keyword: Keyword,
-    /// MODSEQ of every message in `uids`, changed or not.
+    /// MODSEQ of every message in `uids`, changed or not; never lowers one.
     pub modseq: Modseq,
 }
 

@@ -30,6 +30,13 @@ pub struct SourcePosition {
 }
 
 impl SourcePosition {
+    /// True where both are the same place of the same file. What else was known there (open requests, say) may differ:
+    /// it depends on where reading began.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.at_or_after(other) && other.at_or_after(self)
+    }
+
     /// True where `self` and `other` are places of one lineage and `self` is not before `other`. A log of the same
     /// index with a higher sequence is later; two logs with equal sequence and another stamp don't compare.
     #[must_use]

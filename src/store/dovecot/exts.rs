@@ -4,14 +4,32 @@
 //! an earlier file introduced, and only a reset empties it. The same name may be introduced twice; it stays one entry.
 //! The first keyword takes a place as `keywords` without any introduction.
 
+use super::le::{array_at, u32_at, u64_at};
 use super::payload::{ExtRef, Intro, Patch};
 use crate::limits::{EXT_HEADER_BYTES_MAX, EXTS_MAX};
+use crate::op::{Guid, Modseq};
 use std::sync::Arc;
 
 /// The extension that keeps keywords.
 pub const KEYWORDS: &str = "keywords";
 /// The extension that keeps a MODSEQ of each message.
 pub const MODSEQ: &str = "modseq";
+
+/// The extension whose header names an sdbox mailbox.
+pub const SDBOX_HEADER: &str = "dbox-hdr";
+/// The extension whose header names an mdbox mailbox.
+pub const MDBOX_HEADER: &str = "mdbox-hdr";
+
+/// Header of the extension `modseq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModseqHeader {
+    /// MODSEQ counter at the place below.
+    pub highest: Modseq,
+    /// Sequence of the log; 0: never synced.
+    pub log_seq: u32,
+    /// Offset in that log.
+    pub log_offset: u32,
+}
 
 /// One extension.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +87,37 @@ impl ExtTable {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Ext> {
         self.exts.iter().find(|ext| &*ext.name == name)
+    }
+
+    /// The mailbox's GUID, where the mailbox is an sdbox or mdbox. A maildir's is in its uidlist.
+    #[must_use]
+    pub fn mailbox_guid(&self) -> Option<Guid> {
+        let header = |name| self.get(name).map(|ext| ext.header.as_slice());
+        let guid = |header| array_at(header, 4).map(Guid).filter(|guid| guid.0 != [0; 16]);
+        header(SDBOX_HEADER).or_else(|| header(MDBOX_HEADER)).and_then(guid)
+    }
+
+    /// How often Dovecot has rebuilt this sdbox mailbox from its files.
+    #[must_use]
+    pub fn rebuild_count(&self) -> Option<u32> {
+        u32_at(&self.get(SDBOX_HEADER)?.header, 0)
+    }
+
+    /// UIDVALIDITY of the map that this mdbox mailbox's bodies are found by.
+    #[must_use]
+    pub fn map_uidvalidity(&self) -> Option<u32> {
+        u32_at(&self.get(MDBOX_HEADER)?.header, 0)
+    }
+
+    /// Header of the extension `modseq`; none while Dovecot keeps no MODSEQ of each message here.
+    #[must_use]
+    pub fn modseq_header(&self) -> Option<ModseqHeader> {
+        let header = &self.get(MODSEQ)?.header;
+        Some(ModseqHeader {
+            highest: Modseq(u64_at(header, 0)?),
+            log_seq: u32_at(header, 8)?,
+            log_offset: u32_at(header, 12)?,
+        })
     }
 
     /// Name and record size of the extension that the log speaks of; none where its data is to be ignored.

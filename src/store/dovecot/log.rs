@@ -12,6 +12,8 @@ pub const LOG_HEADER_BYTES: usize = 40;
 pub const FINGERPRINT_TAIL_BYTES: usize = 64;
 /// The shortest header that an older version may have left.
 const LOG_HEADER_BYTES_MIN: u16 = 24;
+/// The longest header that is known: fields behind it would mean something that nobody here understands.
+const LOG_HEADER_BYTES_MAX: u16 = 40;
 const MAJOR_VERSION: u8 = 1;
 const LITTLE_ENDIAN: u8 = 1;
 
@@ -64,6 +66,12 @@ impl LogError {
 }
 
 impl LogHeader {
+    /// The octets of the file before its first record, as far as a fingerprint needs them.
+    #[must_use]
+    pub fn consumed(&self) -> &[u8] {
+        self.raw.get(..usize::from(self.header_bytes)).unwrap_or(&self.raw)
+    }
+
     /// Reads a header from the first octets of a log file.
     ///
     /// # Errors
@@ -78,7 +86,8 @@ impl LogHeader {
                 format!("major version {major}, not {MAJOR_VERSION}"),
             ));
         }
-        if header_bytes < LOG_HEADER_BYTES_MIN {
+        let known = LOG_HEADER_BYTES_MIN..=LOG_HEADER_BYTES_MAX;
+        if !known.contains(&header_bytes) {
             return Err(LogError::corrupt(2, format!("header of {header_bytes} bytes")));
         }
         let written = bytes_at(bytes, 0, usize::from(header_bytes)).ok_or(LogError::Incomplete)?;
@@ -127,8 +136,9 @@ impl LogHeader {
     }
 }
 
-/// First 8 octets of BLAKE3 over a log's header and the octets before a position: at most the last
-/// [`FINGERPRINT_TAIL_BYTES`] of `consumed` (which may reach back into the header) count.
+/// First 8 octets of BLAKE3 over a log's header (padded to [`LOG_HEADER_BYTES`]) and the octets before a position:
+/// `consumed` ends there and begins at most [`FINGERPRINT_TAIL_BYTES`] before, but not before the file (so it may reach
+/// back into the header). Of a longer `consumed` only the end counts.
 #[must_use]
 pub fn fingerprint(header: &LogHeader, consumed: &[u8]) -> [u8; 8] {
     let tail_start = consumed.len().saturating_sub(FINGERPRINT_TAIL_BYTES);

@@ -5,15 +5,22 @@
 //! | module | bytes of |
 //! |---|---|
 //! | [`log`], [`record`], [`payload`] | a transaction log: header, records, what each says |
-//! | [`exts`] | the table of extensions |
-//! | [`transaction`] | what a commit means |
+//! | [`exts`], [`index`] | the table of extensions, and the main index that carries it |
+//! | [`transaction`], [`commit`], [`reader`] | a commit as operations, and what the next commit needs |
+//! | [`replay`] | a mailbox's whole state |
+//! | [`classify`] | where a log stands against a position |
 
+pub mod classify;
+pub mod commit;
 pub mod exts;
+pub mod index;
 pub(crate) mod le;
 pub mod log;
 pub mod payload;
 pub mod ranges;
+pub mod reader;
 pub mod record;
+pub mod replay;
 pub mod transaction;
 
 // The other half: files, directories and the server's own command.
