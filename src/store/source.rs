@@ -37,6 +37,9 @@ pub struct OutletError(pub String);
 pub enum Command {
     /// Look again: these directories changed, or all of them.
     Wake(Wake),
+    /// Handle what woke the source before this, then reply with the last LSN: the heartbeat's question, asked once a
+    /// second, so it costs what changed and not what there is. Answered between mailboxes during an initial copy too.
+    CatchUp(Reply<Lsn>),
     /// Read every log and tree to its end, emit what is found, then reply with the last LSN.
     Sweep(Reply<Lsn>),
     /// Emit a digest of each mailbox (and body hashes too where `deep`) and of each tree; reply with the number of
