@@ -73,8 +73,6 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
 /// Distance of the marks by which a reader finds an LSN inside a segment.
 pub const JOURNAL_MARK_BYTES: u64 = 64 << 10;
-/// Most segments of one journal: 16 MiB each make 1 TiB, far above any `journal_bytes_max`.
-pub const JOURNAL_SEGMENTS_MAX: usize = 65_536;
 /// Most extensions of one Dovecot index: its own are about a dozen, plugins add a few (`fts`, `sort-*`).
 pub const EXTS_MAX: usize = 256;
 /// Largest extension header: the list index keeps all names of a user's mailboxes in one (20,000 names of 200 bytes).
@@ -145,3 +143,5 @@ pub const TABLE_PART_BYTES_MAX: usize = 512 << 10;
 pub const LISTING_MAILBOXES_MAX: usize = 100_000;
 /// Largest subscriptions file or mailbox log that is read (the latter is rotated at 4 KiB).
 pub const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes that a journal's reader fetches at a time: some hundred frames of usual size.
+pub const JOURNAL_READ_BYTES: usize = 256 << 10;
