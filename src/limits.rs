@@ -39,6 +39,22 @@ pub const PEM_BYTES_MAX: u64 = 1 << 20;
 pub const HANDSHAKES_MAX: usize = 32;
 /// Longest TLS handshake, the connection's setup included.
 pub const HANDSHAKE_SECONDS_MAX: u64 = 10;
+/// Longest request line on the admin socket: a verb and a few names.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 64 << 10;
+/// Longest answer line that a command reads: `status --user` of 100,000 mailboxes is some 30 MB.
+pub const CONTROL_ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Commands that run at the same time on one daemon.
+pub const CONTROL_CLIENTS_MAX: usize = 64;
+/// Progress lines that wait for a client; more are dropped.
+pub const CONTROL_PROGRESS_LINES_MAX: usize = 16;
+/// Seconds from a connection to its request.
+pub const CONTROL_REQUEST_SECONDS_MAX: u64 = 10;
+/// Seconds that a client may take to read a line.
+pub const CONTROL_WRITE_SECONDS_MAX: u64 = 30;
+/// HTTP connections at the same time: monitoring and a few browsers.
+pub const HTTP_CLIENTS_MAX: usize = 64;
+/// Seconds that an HTTP connection may live: nothing that is answered here takes one, and a slow sender goes.
+pub const HTTP_SECONDS_MAX: u64 = 30;
 /// Frames that the daemon hands to `journal cat` at a time: some hundred kilobytes of JSON.
 pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.

@@ -2,8 +2,15 @@
 //! status page.
 //!
 //! [`status`] and [`report`] are the JSON that `shadowctl --json` prints; [`verbs::Verbs`] is what the node implements;
-//! [`server`] and [`client`] carry requests over the socket.
+//! [`server`] and [`client`] carry requests over the socket; [`http`] shows the same to monitoring and browsers.
 
+pub mod check;
+pub mod client;
+pub mod http;
+mod lines;
+pub mod metrics;
+mod page;
 pub mod report;
+pub mod server;
 pub mod status;
 pub mod verbs;

@@ -1,0 +1,1 @@
+//! `shadowctl check`: the configuration and the environment, judged without a daemon.
