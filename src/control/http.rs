@@ -112,7 +112,10 @@ async fn home<V: Verbs>(State(pages): State<Pages<V>>) -> Response {
             let headers = [
                 (header::CONTENT_TYPE, "text/html; charset=utf-8"),
                 (header::CACHE_CONTROL, "no-store"),
-                (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+                (
+                    header::CONTENT_SECURITY_POLICY,
+                    "default-src 'none'; style-src 'unsafe-inline'",
+                ),
             ];
             (headers, page::render(&status)).into_response()
         }
@@ -154,7 +157,11 @@ async fn primary<V: Verbs>(State(pages): State<Pages<V>>, Query(asked): Query<As
         if group.role != Role::Primary {
             return Err(format!("{} here", group.role));
         }
-        if group.confirmed { Ok(()) } else { Err("primary, but not confirmed".to_owned()) }
+        if group.confirmed {
+            Ok(())
+        } else {
+            Err("primary, but not confirmed".to_owned())
+        }
     })
     .await
 }
@@ -221,7 +228,14 @@ impl Listener for Bounded {
             match self.tcp.accept().await {
                 Ok((tcp, address)) => {
                     let end = Box::pin(tokio::time::sleep(Duration::from_secs(HTTP_SECONDS_MAX)));
-                    return (Connection { tcp, end, _place: place }, address);
+                    return (
+                        Connection {
+                            tcp,
+                            end,
+                            _place: place,
+                        },
+                        address,
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%error, "HTTP can't accept; trying again");

@@ -25,7 +25,11 @@ impl Answer {
     pub(super) fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_else(|error| {
             let text = format!("the answer has no JSON form: {error}");
-            format!(r#"{{"error":{{"exit":1,"message":{}}}}}"#, serde_json::Value::from(text)).into_bytes()
+            format!(
+                r#"{{"error":{{"exit":1,"message":{}}}}}"#,
+                serde_json::Value::from(text)
+            )
+            .into_bytes()
         });
         line.push(b'\n');
         line
@@ -57,5 +61,7 @@ pub(super) fn read_answer(reader: &mut impl BufRead) -> std::io::Result<Option<A
         return Ok(None);
     }
     let answer = serde_json::from_slice(&line);
-    answer.map(Some).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
+    answer
+        .map(Some)
+        .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
 }

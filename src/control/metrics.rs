@@ -69,8 +69,16 @@ impl Metrics {
         all.register("frames_received", "Frames received", self.frames_received.clone());
         all.register("bodies_sent", "Bodies sent", self.bodies_sent.clone());
         all.register("bodies_received", "Bodies received", self.bodies_received.clone());
-        all.register("transactions_applied", "Transactions applied", self.transactions_applied.clone());
-        all.register("digests_different", "Digests that differed", self.digests_different.clone());
+        all.register(
+            "transactions_applied",
+            "Transactions applied",
+            self.transactions_applied.clone(),
+        );
+        all.register(
+            "digests_different",
+            "Digests that differed",
+            self.digests_different.clone(),
+        );
         all
     }
 }
@@ -169,12 +177,20 @@ impl Gauges {
     fn registry(self) -> Registry {
         let mut all = Registry::with_prefix("mailshadow");
         all.register("primary", "1 where this node is primary of the group", self.primary);
-        all.register("confirmed", "0 on a restarted primary that has heard from nobody", self.confirmed);
+        all.register(
+            "confirmed",
+            "0 on a restarted primary that has heard from nobody",
+            self.confirmed,
+        );
         all.register("building", "1 while the copy is being built", self.building);
         all.register("epoch", "Highest epoch seen", self.epoch);
         all.register("mailboxes", "Mailboxes in the store", self.mailboxes);
         all.register("messages", "Messages in the store", self.messages);
-        all.register("held_mailboxes", "Mailboxes whose transactions are held", self.held_mailboxes);
+        all.register(
+            "held_mailboxes",
+            "Mailboxes whose transactions are held",
+            self.held_mailboxes,
+        );
         all.register("bodies_pending", "Messages whose body is not here", self.bodies_pending);
         all.register("quarantined", "Open quarantine entries", self.quarantined);
         all.register("promotable", "1 where this node could take over now", self.promotable);
@@ -186,8 +202,16 @@ impl Gauges {
         all.register("lag_operations", "Operations not yet applied", self.lag_operations);
         all.register("lag_bytes", "Bytes of frames not yet applied", self.lag_bytes);
         all.register("connected", "1 while a session with the peer is open", self.connected);
-        all.register("lag_seconds", "Age of the oldest operation not yet applied", self.lag_seconds);
-        all.register("silent_seconds", "Age of the source's last sign of life", self.silent_seconds);
+        all.register(
+            "lag_seconds",
+            "Age of the oldest operation not yet applied",
+            self.lag_seconds,
+        );
+        all.register(
+            "silent_seconds",
+            "Age of the source's last sign of life",
+            self.silent_seconds,
+        );
         all
     }
 }

@@ -11,7 +11,11 @@ pub(super) fn render(status: &Status) -> String {
     let node = escape(status.node.as_str());
     let version = escape(&status.version);
     let groups: String = status.groups.iter().map(group).collect();
-    let none = if status.groups.is_empty() { "<section>This node has no groups.</section>" } else { "" };
+    let none = if status.groups.is_empty() {
+        "<section>This node has no groups.</section>"
+    } else {
+        ""
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{node} · mailshadow</title>\
@@ -43,7 +47,11 @@ fn tags(group: &GroupStatus) -> String {
     if group.building {
         tags.push(tag("warn", "being built"));
     } else if group.role == Role::Standby {
-        tags.push(if group.promotable.now { tag("good", "can take over") } else { tag("warn", "can't take over") });
+        tags.push(if group.promotable.now {
+            tag("good", "can take over")
+        } else {
+            tag("warn", "can't take over")
+        });
     }
     if group.problems.is_empty() {
         tags.push(tag("good", "no problems"));
@@ -66,13 +74,20 @@ fn figures(group: &GroupStatus) -> String {
         ("bodies pending", group.bodies_pending),
         ("quarantined", group.quarantined),
     ] {
-        all.extend(count.filter(|count| *count > 0).map(|count| (name, number(Some(count)))));
+        all.extend(
+            count
+                .filter(|count| *count > 0)
+                .map(|count| (name, number(Some(count)))),
+        );
     }
     if group.role == Role::Standby {
         all.push(("would lose, operations", number(group.promotable.would_lose.operations)));
         all.push(("source last heard", seconds(group.promotable.silent_seconds)));
     }
-    let cells: String = all.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>")).collect();
+    let cells: String = all
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>"))
+        .collect();
     format!("<dl>{cells}</dl>")
 }
 
@@ -118,7 +133,11 @@ fn notes(group: &GroupStatus) -> String {
     if group.role == Role::Standby {
         items.extend(group.promotable.warnings.iter().map(|text| item("warn", text)));
     }
-    if items.is_empty() { items } else { format!("<ul>{items}</ul>") }
+    if items.is_empty() {
+        items
+    } else {
+        format!("<ul>{items}</ul>")
+    }
 }
 
 /// With a thin space between thousands; a dash where it isn't known.

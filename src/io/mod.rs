@@ -3,6 +3,7 @@
 pub mod cert;
 pub mod clock;
 pub mod front;
+pub mod lifecycle;
 pub mod lock;
 pub mod pem;
 pub mod tls;
