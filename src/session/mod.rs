@@ -1,5 +1,5 @@
 //! The shipping protocol of one group between two nodes, as two state machines without I/O, clock, threads or
-//! randomness: `Ship` on the primary's node (one for each peer), `Receive` on the standby's. Both live as long as
+//! randomness: [`Ship`] on the primary's node (one for each peer), `Receive` on the standby's. Both live as long as
 //! their role does, over any number of connections. The wire is [`crate::codec::wire`]; `schema/wire.md` describes it.
 //!
 //! A driver feeds `handle(now_ms, input)`, then takes everything that `request()` has and does it, and takes
@@ -63,11 +63,14 @@
 //! - A receiver's journal may run far ahead of its bodies: only [`crate::limits::WANTED_BODIES_MAX`] names are held, the
 //!   frames beyond are read back from its own journal, which is also what happens after a restart.
 
+mod bodies;
 mod error;
+mod link;
 pub mod receive;
+mod resume;
 pub mod ship;
 
 pub use crate::codec::wire::{Counts, Place, Position};
 pub use error::{Class, SessionError};
 pub use receive::{ReceiveInput, ReceiveRequest, ReceiveStart};
-pub use ship::{ShipInput, ShipRequest, ShipStart, Standing};
+pub use ship::{Ship, ShipInput, ShipRequest, ShipStart, Standing};

@@ -92,8 +92,8 @@ pub enum ReceiveInput {
     },
     /// The answer to a question of the peer's.
     Answer {
-        /// The peer's number.
-        id: u64,
+        /// The request's number.
+        request: u64,
         /// At most [`crate::limits::WIRE_JSON_BYTES_MAX`].
         json: String,
     },
@@ -159,9 +159,14 @@ pub enum ReceiveRequest {
     /// The peer asks; answer with [`ReceiveInput::Answer`].
     Asked {
         /// Number for the answer.
-        id: u64,
+        request: u64,
         /// The question.
         json: String,
+    },
+    /// The peer can't answer any more: nobody is connected, or the connection was lost.
+    Unanswered {
+        /// The number in [`ReceiveInput::Ask`].
+        id: u64,
     },
     /// The peer answered.
     Answered {

@@ -1,11 +1,64 @@
 //! The primary's side of the protocol, one for each peer. See the tables of [`super`].
+//!
+//! ```text
+//! Apart ──Connected──► Greeting ──Welcome──► Comparing ──hash equal──► Flowing
+//!                          │ nothing there, LSN 1 is still here ─────────►│
+//!                          └─ lacks trimmed frames ──► Seeking ─base seen─►┘   an error or Lost: Apart
+//! ```
 
+mod flow;
+mod machine;
+mod offers;
+mod outgoing;
+
+use self::flow::Flow;
+use self::offers::Offers;
+use self::outgoing::Outgoing;
+use super::bodies::Sent;
+use super::link::Link;
 use crate::codec::frame::EncodedFrame;
 use crate::codec::wire::{Message, Place, Position, Welcome};
 use crate::op::{
     BodyName, BodyPlace, ChainHash, DigestVerdict, Epoch, GoneQuestion, Heartbeat, Lsn, MailboxId, MessageGuid,
     Missing, NodeName, Notice, StreamId, Uid, UidValidity,
 };
+use std::collections::{BTreeMap, VecDeque};
+
+/// The sending machine. It holds at most some megabytes of frames and [`crate::limits::READ_AHEAD_BYTES`] of bodies of
+/// each kind (or one larger body of each).
+#[derive(Debug)]
+pub struct Ship {
+    start: ShipStart,
+    phase: Phase,
+    ours: Standing,
+    link: Link,
+    requests: VecDeque<ShipRequest>,
+    flow: Flow,
+    bodies: Outgoing,
+    offers: Offers,
+    /// The newest one only: an older one says nothing more.
+    heartbeat: Option<Heartbeat>,
+    /// Bodies that went ahead on this connection. What an earlier connection brought is not known; it is asked for.
+    sent: Sent,
+    /// A base for this peer was asked for when our head was here; it stands behind.
+    base_behind: Option<Lsn>,
+    /// Gone questions that the source works on: our number → the peer's.
+    gone_open: BTreeMap<u64, u64>,
+    /// Last number given to a request or to a body sent ahead.
+    last_number: u64,
+    /// Alternates between frames and body parts.
+    frames_next: bool,
+}
+
+/// Where the session is; see the picture above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Apart,
+    Greeting,
+    Comparing(Place),
+    Seeking,
+    Flowing,
+}
 
 /// Who ships to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +126,8 @@ pub enum ShipInput {
     },
     /// Answer to [`ShipRequest::Gone`].
     Gone {
-        /// As requested.
-        id: u64,
+        /// The request's number.
+        request: u64,
         /// Those without a body.
         gone: Vec<Uid>,
     },
@@ -103,8 +156,8 @@ pub enum ShipInput {
     },
     /// The answer to a question of the peer's.
     Answer {
-        /// The peer's number.
-        id: u64,
+        /// The request's number.
+        request: u64,
         /// At most [`crate::limits::WIRE_JSON_BYTES_MAX`].
         json: String,
     },
@@ -141,7 +194,7 @@ pub enum ShipRequest {
     /// Ask the source which of these messages have no body.
     Gone {
         /// Number for the answer.
-        id: u64,
+        request: u64,
         /// The question.
         question: GoneQuestion,
     },
@@ -164,9 +217,14 @@ pub enum ShipRequest {
     /// The peer asks; answer with [`ShipInput::Answer`].
     Asked {
         /// Number for the answer.
-        id: u64,
+        request: u64,
         /// The question.
         json: String,
+    },
+    /// The peer can't answer any more: nobody is connected, or the connection was lost.
+    Unanswered {
+        /// The number in [`ShipInput::Ask`].
+        id: u64,
     },
     /// The peer answered.
     Answered {

@@ -62,6 +62,14 @@ pub fn take(bytes: &[u8]) -> Result<Option<(Message, usize)>, WireError> {
 }
 
 impl Message {
+    /// Whether it keeps the bounds of [`crate::limits`]; both sides check.
+    ///
+    /// # Errors
+    /// The bound that it breaks.
+    pub fn check(&self) -> Result<(), WireError> {
+        bounds::check(self)
+    }
+
     /// The message as it goes on the wire, length first.
     ///
     /// # Errors
