@@ -1,0 +1,39 @@
+//! Real Dovecots of both versions and all formats, real nodes, `kill -9`: what a client sees on both sides is equal.
+//!
+//! They need root and the Dovecots that `./check` installs; without them they fail and say so.
+
+mod attributes;
+mod faults;
+mod live;
+mod peers;
+mod rotation;
+mod verify;
+
+use std::time::Duration;
+use testbed::Result;
+use testbed::dovecot::{Format, Version};
+use testbed::node::Programs;
+use testbed::pair::{Pair, Plan};
+
+fn programs() -> Programs {
+    Programs {
+        shadowd: env!("CARGO_BIN_EXE_shadowd").into(),
+        shadowctl: env!("CARGO_BIN_EXE_shadowctl").into(),
+    }
+}
+
+/// A pair with two users; the source runs, the nodes don't yet.
+fn pair(version: Version, format: Format, standbys: usize) -> Result<Pair> {
+    Plan {
+        programs: &programs(),
+        version,
+        format,
+        users: 2,
+        standbys,
+        extra: "",
+    }
+    .build()
+}
+
+/// No wait between the operations of a load.
+const AT_ONCE: Duration = Duration::ZERO;

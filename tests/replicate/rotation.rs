@@ -1,0 +1,104 @@
+//! Dovecot rotates its transaction logs away, while the node runs and while it doesn't.
+
+use crate::{AT_ONCE, programs};
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+use testbed::dovecot::{Format, Version};
+use testbed::load::Mix;
+use testbed::pair::{Pair, Plan};
+use testbed::{Result, process};
+
+const USER: &str = "user1@example.test";
+/// Logs rotate after a few KiB, and the one before is deleted soon, so that a few seconds do a week's work.
+const EAGER: &str = "mail_index_log_rotate_min_size = 4 k\nmail_index_log_rotate_max_size = 8 k\n\
+                     mail_index_log_rotate_min_age = 1 secs\nmail_index_log2_max_age = 1 secs\n";
+
+fn pair(version: Version, format: Format) -> Result<Pair> {
+    Plan {
+        programs: &programs(),
+        version,
+        format,
+        users: 1,
+        standbys: 1,
+        extra: EAGER,
+    }
+    .build()
+}
+
+/// The file sequence in the header of INBOX's log: it rises with each rotation.
+fn log_sequence(pair: &Pair) -> Result<u32> {
+    let home = pair.source.home(USER).join(pair.source.format().folder());
+    let inside = match pair.source.format() {
+        Format::Maildir => "dovecot.index.log",
+        Format::Sdbox | Format::Mdbox => "mailboxes/INBOX/dbox-Mails/dovecot.index.log",
+    };
+    let log: &Path = &home.join(inside);
+    let bytes = fs::read(log).with_context(|| format!("read {}", log.display()))?;
+    let field = bytes.get(8..12).context("a log without header")?;
+    Ok(u32::from_le_bytes(field.try_into()?))
+}
+
+/// Changes flags until INBOX's log has been rotated twice, so that what stood at the start is gone.
+fn rotate_twice(pair: &Pair) -> Result<()> {
+    let before = log_sequence(pair)?;
+    let mut imap = pair.source.imap(USER)?;
+    imap.select("INBOX")?.must()?;
+    process::until("INBOX's log rotates twice", Duration::from_secs(60), || {
+        for round in 0..150 {
+            let sign = if round % 2 == 0 { '+' } else { '-' };
+            imap.run(&format!("STORE 1:* {sign}FLAGS (\\Flagged keyword-{})", round % 7))?
+                .must()?;
+        }
+        imap.run("STORE 1 +FLAGS (\\Answered)")?.must()?;
+        sleep(Duration::from_millis(1100));
+        Ok(log_sequence(pair)? >= before + 2)
+    })
+}
+
+fn rotated_while_down(version: Version, format: Format) -> Result<()> {
+    let mut pair = pair(version, format)?;
+    pair.load("before", 80, Mix::Normal, AT_ONCE).run()?;
+    pair.start_nodes()?;
+    pair.wait()?;
+    pair.primary.stop()?;
+    pair.load("while-down", 80, Mix::Normal, AT_ONCE).run()?;
+    rotate_twice(&pair)?;
+    pair.primary.start()?;
+    pair.load("after", 40, Mix::Normal, AT_ONCE).run()?;
+    let truth = pair.settle_and_compare()?;
+    ensure!(truth.messages() > 30, "the load did nearly nothing");
+    Ok(())
+}
+
+fn rotated_while_running(version: Version, format: Format) -> Result<()> {
+    let mut pair = pair(version, format)?;
+    pair.load("before", 80, Mix::Normal, AT_ONCE).run()?;
+    pair.start_nodes()?;
+    rotate_twice(&pair)?;
+    pair.load("after", 80, Mix::Normal, AT_ONCE).run()?;
+    pair.settle_and_compare()?;
+    Ok(())
+}
+
+#[test]
+fn log_of_2_3_maildir_rotated_away_while_down() -> Result<()> {
+    rotated_while_down(Version::V2_3, Format::Maildir)
+}
+
+#[test]
+fn log_of_2_3_mdbox_rotated_away_while_down() -> Result<()> {
+    rotated_while_down(Version::V2_3, Format::Mdbox)
+}
+
+#[test]
+fn log_of_2_4_sdbox_rotated_away_while_down() -> Result<()> {
+    rotated_while_down(Version::V2_4, Format::Sdbox)
+}
+
+#[test]
+fn log_of_2_4_mdbox_rotates_while_it_is_read() -> Result<()> {
+    rotated_while_running(Version::V2_4, Format::Mdbox)
+}
