@@ -53,7 +53,7 @@ fn rotate_twice(pair: &Pair) -> Result<()> {
                 .must()?;
         }
         imap.run("STORE 1 +FLAGS (\\Answered)")?.must()?;
-        sleep(Duration::from_millis(1100));
+        sleep(Duration::from_millis(200));
         Ok(log_sequence(pair)? >= before + 2)
     })
 }
