@@ -1,0 +1,256 @@
+//! A private Dovecot: own folder, own ports, own users; either version, any mail format.
+
+use crate::imap::Imap;
+use crate::lmtp::Lmtp;
+use crate::process::{self, Server};
+use crate::{Result, ports};
+use anyhow::{Context, bail};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Every test user's password.
+pub const PASSWORD: &str = "pass";
+
+/// A release line of Dovecot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 2.3, which Debian 12 ships.
+    V2_3,
+    /// 2.4, which Debian 13 ships.
+    V2_4,
+}
+
+impl Version {
+    /// As in "2.3".
+    pub fn series(self) -> &'static str {
+        match self {
+            Version::V2_3 => "2.3",
+            Version::V2_4 => "2.4",
+        }
+    }
+
+    fn suite(self) -> &'static str {
+        match self {
+            Version::V2_3 => "bookworm",
+            Version::V2_4 => "trixie",
+        }
+    }
+
+    /// The version that this machine's own Dovecot has; an error where there is none.
+    pub fn of_this_system() -> Result<Version> {
+        let text = process::check(&process::words(&["dovecot", "--version"]))
+            .context("these tests need Dovecot: run ./check once as root, it installs what is missing")?;
+        match text.get(..4) {
+            Some("2.3.") => Ok(Version::V2_3),
+            Some("2.4.") => Ok(Version::V2_4),
+            _ => bail!("Dovecot {} is neither 2.3 nor 2.4", text.trim()),
+        }
+    }
+
+    /// What stands before a program's arguments to run this version of it.
+    fn command(self, program: &str) -> Result<Vec<String>> {
+        if Version::of_this_system()? == self {
+            return Ok(vec![program.to_owned()]);
+        }
+        let trees = std::env::var("MAILSHADOW_TREES").unwrap_or_else(|_| "/var/lib/mailshadow-test".to_owned());
+        let tree = format!("{trees}/{}", self.suite());
+        if !Path::new(&tree).join("usr/sbin/dovecot").exists() {
+            bail!(
+                "no Dovecot {} in {tree}: run ./check once as root, it installs what is missing",
+                self.series()
+            );
+        }
+        Ok(vec![
+            templates().join("in-tree").display().to_string(),
+            tree,
+            program.to_owned(),
+        ])
+    }
+}
+
+/// How a mailbox lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One file a message, names carry the flags.
+    Maildir,
+    /// One file a message, all else in the index.
+    Sdbox,
+    /// Many messages a file, shared by a user's mailboxes.
+    Mdbox,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Maildir => "maildir",
+            Format::Sdbox => "sdbox",
+            Format::Mdbox => "mdbox",
+        }
+    }
+
+    /// The folder below a user's home.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Format::Maildir => "Maildir",
+            other => other.name(),
+        }
+    }
+}
+
+/// One private Dovecot in a folder; stopped when dropped.
+#[derive(Debug)]
+pub struct Dovecot {
+    folder: PathBuf,
+    version: Version,
+    format: Format,
+    users: Vec<String>,
+    imap_port: u16,
+    lmtp_port: u16,
+    server: Option<Server>,
+}
+
+impl Dovecot {
+    /// Writes the configuration into `folder`; `extra` is appended to it. Nothing runs yet.
+    pub fn prepare(folder: &Path, version: Version, format: Format, users: usize, extra: &str) -> Result<Dovecot> {
+        for part in ["run", "state", "mail"] {
+            std::fs::create_dir_all(folder.join(part))?;
+        }
+        // Debian's static mail:mail owns the mail
+        process::check(&process::words(&[
+            "chown",
+            "8:8",
+            &folder.join("mail").display().to_string(),
+        ]))
+        .context("these tests run as root: they start mail servers")?;
+        let users = (1..=users).map(|n| format!("user{n}@example.test")).collect();
+        let (imap_port, lmtp_port) = (ports::free(), ports::free());
+        let dovecot = Dovecot {
+            folder: folder.into(),
+            version,
+            format,
+            users,
+            imap_port,
+            lmtp_port,
+            server: None,
+        };
+        dovecot.write_files(extra)?;
+        Ok(dovecot)
+    }
+
+    fn write_files(&self, extra: &str) -> Result<()> {
+        let folder = self.folder.display().to_string();
+        let users = self
+            .users
+            .iter()
+            .map(|u| format!("{u}:{{PLAIN}}{PASSWORD}:8:8::{folder}/mail/{u}::\n"));
+        std::fs::write(self.folder.join("users"), users.collect::<String>())?;
+        let template = templates().join(format!("{}.conf", self.version.series()));
+        let text = std::fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
+        let text = text
+            .replace("@DIR@", &folder)
+            .replace("@FORMAT@", self.format.name())
+            .replace("@FOLDER@", self.format.folder())
+            .replace("@IMAP@", &self.imap_port.to_string())
+            .replace("@LMTP@", &self.lmtp_port.to_string())
+            .replace("@EXTRA@", extra);
+        Ok(std::fs::write(self.config(), text)?)
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(&mut self) -> Result<()> {
+        if self.server.is_some() {
+            return Ok(());
+        }
+        let mut argv = self.version.command("dovecot")?;
+        argv.extend(process::words(&["-F", "-c", &self.config().display().to_string()]));
+        let log = self.folder.join("start.log");
+        let mut server = Server::start("dovecot", &argv, &log)?;
+        for port in [self.imap_port, self.lmtp_port] {
+            let answers = process::until("Dovecot listens", Duration::from_secs(20), || {
+                if let Some(status) = server.ended()? {
+                    bail!("dovecot ended: {status}");
+                }
+                Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
+            });
+            answers.with_context(|| self.logs())?;
+        }
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Stops it in good order.
+    pub fn stop(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), |s| s.stop(Duration::from_secs(20)))
+    }
+
+    /// The end of its logs, for an error message.
+    pub fn logs(&self) -> String {
+        ["start.log", "dovecot.log"]
+            .map(|name| crate::node::tail(&self.folder.join(name)))
+            .join("\n")
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("dovecot.conf")
+    }
+
+    /// Which release line it is.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How its mailboxes lie on disk.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Its users' names.
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    /// Where clients read.
+    pub fn imap_port(&self) -> u16 {
+        self.imap_port
+    }
+
+    /// Where mail is delivered.
+    pub fn lmtp_port(&self) -> u16 {
+        self.lmtp_port
+    }
+
+    /// A user's home folder.
+    pub fn home(&self, user: &str) -> PathBuf {
+        self.folder.join("mail").join(user)
+    }
+
+    /// The `doveadm` command of this instance, as a list.
+    pub fn doveadm_command(&self) -> Result<Vec<String>> {
+        let mut argv = self.version.command("doveadm")?;
+        argv.extend(process::words(&["-c", &self.config().display().to_string()]));
+        Ok(argv)
+    }
+
+    /// Runs `doveadm`, which must succeed.
+    pub fn doveadm(&self, words: &[&str]) -> Result<String> {
+        let mut argv = self.doveadm_command()?;
+        argv.extend(process::words(words));
+        process::check(&argv)
+    }
+
+    /// A client that is logged in.
+    pub fn imap(&self, user: &str) -> Result<Imap> {
+        Imap::login(self.imap_port, user, PASSWORD)
+    }
+
+    /// A connection that delivers.
+    pub fn lmtp(&self) -> Result<Lmtp> {
+        Lmtp::connect(self.lmtp_port)
+    }
+}
+
+fn templates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../dovecot")
+}

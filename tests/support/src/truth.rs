@@ -1,0 +1,319 @@
+//! What a client sees of a whole mail store, and how two stores differ.
+
+use crate::imap::{Imap, Reply, Value, quote};
+use crate::{Result, dovecot};
+use anyhow::{Context, bail};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Named properties of a mailbox or message, each as text.
+type Fields = BTreeMap<&'static str, String>;
+
+/// Everything that clients see of a store, by user name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Truth {
+    users: BTreeMap<String, Account>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Account {
+    mailboxes: BTreeMap<String, Mailbox>,
+    subscriptions: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Mailbox {
+    fields: Fields,
+    messages: BTreeMap<u64, Fields>,
+}
+
+impl Truth {
+    /// Reads every mailbox of these users on a port of 127.0.0.1.
+    ///
+    /// Of a mailbox: `selectable`, `uidvalidity`, `uidnext`, `highestmodseq`, `guid`. Of a message, by UID: `flags`
+    /// (keywords too, sorted, without `\Recent`), `internaldate`, `size`, `modseq`, `savedate`, `guid`, `octets`
+    /// and `hash` (BLAKE3 of the body).
+    pub fn read(port: u16, users: &[String]) -> Result<Truth> {
+        let mut truth = Truth::default();
+        for user in users {
+            let account = Account::read(port, user).with_context(|| format!("read {user} on port {port}"))?;
+            truth.users.insert(user.clone(), account);
+        }
+        Ok(truth)
+    }
+
+    /// One line for each difference, without the fields named in `ignore`.
+    pub fn differences(&self, other: &Truth, ignore: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        each(&self.users, &other.users, "", &mut found, |user, a, b, found| {
+            if a.subscriptions != b.subscriptions {
+                found.push(format!(
+                    "{user}: subscriptions {:?} != {:?}",
+                    a.subscriptions, b.subscriptions
+                ));
+            }
+            each(
+                &a.mailboxes,
+                &b.mailboxes,
+                &format!("{user}/"),
+                found,
+                |mailbox, a, b, found| {
+                    compare(mailbox, &a.fields, &b.fields, ignore, found);
+                    each(
+                        &a.messages,
+                        &b.messages,
+                        &format!("{mailbox} uid "),
+                        found,
+                        |message, a, b, found| {
+                            compare(message, a, b, ignore, found);
+                        },
+                    );
+                },
+            );
+        });
+        found
+    }
+
+    /// How many messages it holds.
+    pub fn messages(&self) -> usize {
+        self.users
+            .values()
+            .flat_map(|u| u.mailboxes.values())
+            .map(|m| m.messages.len())
+            .sum()
+    }
+
+    /// How many mailboxes it holds, those that can't be selected too.
+    pub fn mailboxes(&self) -> usize {
+        self.users.values().map(|u| u.mailboxes.len()).sum()
+    }
+}
+
+/// Calls `both` for keys of both maps, and reports those that only one of them has.
+fn each<K: Ord + std::fmt::Display, V>(
+    first: &BTreeMap<K, V>,
+    second: &BTreeMap<K, V>,
+    prefix: &str,
+    found: &mut Vec<String>,
+    mut both: impl FnMut(&str, &V, &V, &mut Vec<String>),
+) {
+    for key in first.keys().chain(second.keys()).collect::<BTreeSet<_>>() {
+        let name = format!("{prefix}{key}");
+        match (first.get(key), second.get(key)) {
+            (Some(a), Some(b)) => both(&name, a, b, found),
+            (Some(_), None) => found.push(format!("{name}: only in the first")),
+            _ => found.push(format!("{name}: only in the second")),
+        }
+    }
+}
+
+fn compare(name: &str, first: &Fields, second: &Fields, ignore: &[&str], found: &mut Vec<String>) {
+    for field in first.keys().chain(second.keys()).collect::<BTreeSet<_>>() {
+        let (a, b) = (first.get(field), second.get(field));
+        if a != b && !ignore.contains(field) {
+            let shown = |v: Option<&String>| v.map_or("nothing".to_owned(), Clone::clone);
+            found.push(format!("{name}: {field} {} != {}", shown(a), shown(b)));
+        }
+    }
+}
+
+impl Account {
+    fn read(port: u16, user: &str) -> Result<Account> {
+        let mut imap = Imap::login(port, user, dovecot::PASSWORD)?;
+        if imap.can("ENABLE") && imap.can("CONDSTORE") {
+            // without it a server may leave HIGHESTMODSEQ out
+            imap.run("ENABLE CONDSTORE")?.must()?;
+        }
+        let mut account = Account::default();
+        for (name, selectable) in mailboxes(&mut imap)? {
+            let mailbox = if selectable {
+                Mailbox::read(&mut imap, &name)?
+            } else {
+                Mailbox::unselectable()
+            };
+            account.mailboxes.insert(name, mailbox);
+        }
+        let subscribed = imap.run("LSUB \"\" \"*\"")?.must()?;
+        account.subscriptions = subscribed
+            .all(0, "LSUB")
+            .filter_map(|l| l.get(3))
+            .map(Value::text)
+            .collect();
+        imap.run("LOGOUT")?;
+        Ok(account)
+    }
+}
+
+/// Every mailbox name as the server writes it, and whether it can be selected.
+pub fn mailboxes(imap: &mut Imap) -> Result<Vec<(String, bool)>> {
+    let reply = imap.run("LIST \"\" \"*\"")?.must()?;
+    let named = reply.all(0, "LIST").filter_map(|line| {
+        let [_, flags, _, name] = line else { return None };
+        let selectable = !flags.list().iter().any(|f| f.is("\\Noselect") || f.is("\\NonExistent"));
+        let name = if name.is("INBOX") {
+            "INBOX".to_owned()
+        } else {
+            name.text()
+        };
+        Some((name, selectable))
+    });
+    Ok(named.collect())
+}
+
+impl Mailbox {
+    fn unselectable() -> Mailbox {
+        Mailbox {
+            fields: Fields::from([("selectable", "no".to_owned())]),
+            messages: BTreeMap::new(),
+        }
+    }
+
+    /// A name that is listed but can't be opened counts as `\\Noselect`: so it is with a Maildir++ parent after its
+    /// DELETE, which Dovecot's list index goes on showing as a mailbox for the sake of its children.
+    fn read(imap: &mut Imap, name: &str) -> Result<Mailbox> {
+        let opened = imap.run(&format!("EXAMINE {}", quote(name)))?;
+        if !opened.is_ok() && opened.text.contains("Mailbox doesn't exist") {
+            return Ok(Mailbox::unselectable());
+        }
+        let opened = opened.must().with_context(|| format!("EXAMINE {name}"))?;
+        let mut mailbox = Mailbox {
+            fields: Fields::from([("selectable", "yes".to_owned())]),
+            messages: BTreeMap::new(),
+        };
+        for (field, code) in [
+            ("uidvalidity", "UIDVALIDITY"),
+            ("uidnext", "UIDNEXT"),
+            ("highestmodseq", "HIGHESTMODSEQ"),
+        ] {
+            if let Some(number) = opened.code(code) {
+                mailbox.fields.insert(field, number.to_string());
+            }
+        }
+        mailbox.read_messages(imap)?;
+        imap.run("UNSELECT")?.must()?;
+        let status = imap.run(&format!("STATUS {} (X-GUID)", quote(name)))?.must()?;
+        let guid = status
+            .all(0, "STATUS")
+            .filter_map(|s| item(s.get(2)?.list(), "X-GUID"))
+            .next();
+        mailbox
+            .fields
+            .extend(guid.map(|g| ("guid", g.text().to_ascii_lowercase())));
+        Ok(mailbox)
+    }
+
+    fn read_messages(&mut self, imap: &mut Imap) -> Result<()> {
+        let saved = if imap.can("SAVEDATE") { " SAVEDATE" } else { "" };
+        let items = format!("(FLAGS INTERNALDATE RFC822.SIZE MODSEQ X-GUID{saved} BODY.PEEK[])");
+        let reply = imap.run(&format!("UID FETCH 1:* {items}"))?.must()?;
+        for (uid, items) in fetched(&reply)? {
+            self.messages.insert(uid, message(items));
+        }
+        Ok(())
+    }
+}
+
+/// UID and items of each FETCH answer that names a UID.
+pub fn fetched(reply: &Reply) -> Result<Vec<(u64, &[Value])>> {
+    let mut found = Vec::new();
+    for answer in reply.all(1, "FETCH") {
+        let Some(items) = answer.get(2) else {
+            bail!("a FETCH answer without items")
+        };
+        if let Some(uid) = item(items.list(), "UID").and_then(Value::number) {
+            found.push((uid, items.list()));
+        }
+    }
+    Ok(found)
+}
+
+/// The value after `name` in a list of names and values.
+pub fn item<'a>(items: &'a [Value], name: &str) -> Option<&'a Value> {
+    items
+        .chunks(2)
+        .find(|pair| pair.first().is_some_and(|v| v.is(name)))?
+        .get(1)
+}
+
+fn message(items: &[Value]) -> Fields {
+    let mut fields = Fields::new();
+    for (field, name) in [
+        ("internaldate", "INTERNALDATE"),
+        ("size", "RFC822.SIZE"),
+        ("savedate", "SAVEDATE"),
+        ("guid", "X-GUID"),
+    ] {
+        fields.extend(item(items, name).map(|v| (field, v.text())));
+    }
+    let modseq = item(items, "MODSEQ").and_then(|v| v.list().first());
+    fields.extend(modseq.map(|v| ("modseq", v.text())));
+    fields.extend(item(items, "FLAGS").map(|v| ("flags", flags(v.list()))));
+    if let Some(body) = item(items, "BODY[]") {
+        fields.insert("octets", body.bytes().len().to_string());
+        fields.insert("hash", blake3::hash(body.bytes()).to_hex().to_string());
+    }
+    fields
+}
+
+/// Sorted; system flags in one case, keywords as they are, without `\Recent`, which is a client's own.
+fn flags(list: &[Value]) -> String {
+    let word = |v: &Value| {
+        let text = v.text();
+        if text.starts_with('\\') {
+            text.to_ascii_lowercase()
+        } else {
+            text
+        }
+    };
+    let sorted: BTreeSet<String> = list.iter().map(word).filter(|f| f != "\\recent").collect();
+    sorted.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth(flags: &str) -> Truth {
+        let fields = Fields::from([("flags", flags.to_owned()), ("savedate", "now".to_owned())]);
+        let mailbox = Mailbox {
+            fields: Fields::new(),
+            messages: BTreeMap::from([(7, fields)]),
+        };
+        let account = Account {
+            mailboxes: BTreeMap::from([("INBOX".to_owned(), mailbox)]),
+            ..Account::default()
+        };
+        Truth {
+            users: BTreeMap::from([("u".to_owned(), account)]),
+        }
+    }
+
+    #[test]
+    fn difference_in_one_flag_is_named() {
+        assert_eq!(
+            truth("a").differences(&truth("b"), &[]),
+            ["u/INBOX uid 7: flags a != b"]
+        );
+        assert!(truth("a").differences(&truth("b"), &["flags"]).is_empty());
+        assert!(truth("a").differences(&truth("a"), &[]).is_empty());
+    }
+
+    #[test]
+    fn lost_message_and_lost_mailbox_are_differences() {
+        let mut fewer = truth("a");
+        fewer
+            .users
+            .get_mut("u")
+            .unwrap()
+            .mailboxes
+            .get_mut("INBOX")
+            .unwrap()
+            .messages
+            .clear();
+        assert_eq!(
+            truth("a").differences(&fewer, &[]),
+            ["u/INBOX uid 7: only in the first"]
+        );
+        fewer.users.get_mut("u").unwrap().mailboxes.clear();
+        assert_eq!(fewer.differences(&truth("a"), &[]), ["u/INBOX: only in the second"]);
+    }
+}
