@@ -7,12 +7,13 @@
 //! | [`log`], [`record`], [`payload`] | a transaction log: header, records, what each says |
 //! | [`exts`], [`index`] | the table of extensions, and the main index that carries it |
 //! | [`transaction`], [`commit`], [`reader`] | a commit as operations, and what the next commit needs |
-//! | [`replay`] | a mailbox's whole state |
+//! | [`chain`], [`replay`] | a mailbox's whole state |
 //! | [`classify`] | where a log stands against a position |
 //! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
-//! | [`dbox`], [`transform`], [`crlf`] | bodies |
+//! | [`map`], [`dbox`], [`transform`], [`crlf`] | bodies |
 //! | [`mutf7`], [`subscriptions`], [`mailbox_log`] | a user's tree |
 
+pub mod chain;
 pub mod classify;
 pub mod commit;
 pub mod crlf;
@@ -23,6 +24,7 @@ pub(crate) mod le;
 pub mod log;
 pub mod mailbox_log;
 pub mod maildir_name;
+pub mod map;
 pub mod mutf7;
 pub mod payload;
 pub mod ranges;
