@@ -29,11 +29,13 @@
 //! [`sealer`] gives out LSNs · [`writer`] appends and commits · [`record`] and [`segment`] are the bytes · [`disk`] is
 //! where they lie · [`recovery`] makes a journal of what a crash left · [`reader`] reads while the writer goes on.
 
+mod checkpoint;
 pub mod disk;
 pub mod error;
 pub mod reader;
 pub mod record;
 pub mod recovery;
+mod restart;
 mod scan;
 pub mod sealer;
 pub mod segment;

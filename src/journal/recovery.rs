@@ -4,10 +4,11 @@
 //! back to its last whole transaction; anything else that is wrong is an error, and changes nothing.
 
 use super::reader::frame_of;
+use super::restart::finish_restart;
 use super::scan::{Record, Scan, Step};
 use super::shelf::{Shelf, State, Volume, mark};
 use super::succession::{Head, Succession};
-use super::writer::{Covered, Journal, JournalOptions, Tail, finish_restart};
+use super::writer::{Covered, Journal, JournalOptions, Tail};
 use super::{Disk, JournalError, record, segment};
 use crate::limits::JOURNAL_READ_BYTES;
 use crate::op::Lsn;

@@ -5,7 +5,7 @@ use super::reader::{JournalView, Reader};
 use super::shelf::{Mark, Shelf, Volume, mark};
 use super::succession::{Head, Succession};
 use super::{Disk, record, segment};
-use crate::codec::{CodecError, EncodedFrame, frame, payload};
+use crate::codec::{CodecError, EncodedFrame};
 use crate::limits::{JOURNAL_PENDING_BYTES_MAX, SEGMENT_BYTES};
 use crate::op::{ChainHash, Lsn};
 use std::sync::Arc;
@@ -38,22 +38,22 @@ pub(super) struct Covered {
 
 /// The newest segment, with what was appended and is not committed yet.
 pub(super) struct Tail {
-    name: String,
-    before: Lsn,
+    pub(super) name: String,
+    pub(super) before: Lsn,
     /// Everything appended.
-    succession: Succession,
+    pub(super) succession: Succession,
     /// The end of the last whole transaction appended, and its place.
-    whole: (Head, u64),
+    pub(super) whole: (Head, u64),
     /// Bytes of the segment that are in the file.
-    written: u64,
+    pub(super) written: u64,
     /// Bytes of the segment that are durable.
-    durable: u64,
+    pub(super) durable: u64,
     /// Records that stand behind `written`, not in the file yet.
-    pending: Vec<u8>,
+    pub(super) pending: Vec<u8>,
     /// Places of frames that are not committed yet.
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     /// A checkpoint that is not committed yet.
-    checkpoint: Option<Covered>,
+    pub(super) checkpoint: Option<Covered>,
 }
 
 impl Tail {
@@ -72,7 +72,7 @@ impl Tail {
         }
     }
 
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.written.saturating_add(self.pending.len() as u64)
     }
 }
@@ -168,43 +168,6 @@ impl Journal {
             return Err(JournalError::Poisoned);
         };
         frames.iter().try_for_each(|frame| put_frame(tail, frame))
-    }
-
-    /// Takes a checkpoint, a local record that is never shipped: opaque parts of at most
-    /// [`crate::limits::CHECKPOINT_PART_BYTES_MAX`] bytes that together stand for everything up to and with `covers`.
-    /// Durable with the next [`Self::commit`]; it replaces the one before.
-    ///
-    /// # Errors
-    /// Nothing was appended yet, a run is open, `covers` goes back or beyond what was appended, a part is too large;
-    /// the disk, which may be tried again. Nothing of the checkpoint is left then.
-    pub fn append_checkpoint(
-        &mut self,
-        covers: Lsn,
-        parts: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Result<(), JournalError> {
-        self.usable()?;
-        self.allow_checkpoint(covers)?;
-        self.write_pending()?;
-        let Some(tail) = self.tail.as_ref() else { return Ok(()) };
-        let begin = tail.end();
-        let put = self.put_checkpoint(covers, parts);
-        let Some(tail) = self.tail.as_mut() else { return put };
-        if put.is_ok() {
-            tail.checkpoint = Some(Covered {
-                covers,
-                segment_before: tail.before,
-            });
-            tail.whole.1 = tail.end();
-            return Ok(());
-        }
-        tail.pending.clear();
-        if tail.written > begin {
-            let cut = self.shelf.disk.truncate(&tail.name, begin);
-            cut.map_err(JournalError::flush("cut", &tail.name))
-                .inspect_err(|_| self.poisoned = true)?;
-            tail.written = begin;
-        }
-        put
     }
 
     /// Makes everything appended durable with one flush, then visible as far as it is whole. Returns the new head;
@@ -306,36 +269,6 @@ impl Journal {
         )))
     }
 
-    fn allow_checkpoint(&self, covers: Lsn) -> Result<(), JournalError> {
-        let refuse = |why: &str| Err(JournalError::Refused(format!("checkpoint of {covers}: {why}")));
-        let Some(tail) = &self.tail else {
-            return refuse("the journal is empty");
-        };
-        let last = tail.checkpoint.or(self.checkpoint).map(|checkpoint| checkpoint.covers);
-        if tail.succession.open_run.is_some() {
-            return refuse("a run is open");
-        }
-        if covers > tail.succession.head.lsn {
-            return refuse("it is beyond the last frame");
-        }
-        if last.is_some_and(|last| covers < last) {
-            return refuse("the one before covers more");
-        }
-        Ok(())
-    }
-
-    fn put_checkpoint(&mut self, covers: Lsn, parts: impl IntoIterator<Item = Vec<u8>>) -> Result<(), JournalError> {
-        let mut count = 0;
-        for part in parts {
-            self.make_room()?;
-            let Some(tail) = self.tail.as_mut() else { return Ok(()) };
-            record::put_checkpoint_part(covers, count, &part, tail.durable, &mut tail.pending).map_err(refused)?;
-            count += 1;
-        }
-        let Some(tail) = self.tail.as_mut() else { return Ok(()) };
-        record::put_checkpoint_end(covers, count, tail.durable, &mut tail.pending).map_err(refused)
-    }
-
     pub(super) fn usable(&self) -> Result<(), JournalError> {
         if self.poisoned {
             Err(JournalError::Poisoned)
@@ -345,7 +278,7 @@ impl Journal {
     }
 
     /// Bounds what is held in memory.
-    fn make_room(&mut self) -> Result<(), JournalError> {
+    pub(super) fn make_room(&mut self) -> Result<(), JournalError> {
         let pending = self.tail.as_ref().map_or(0, |tail| tail.pending.len());
         if pending > JOURNAL_PENDING_BYTES_MAX {
             self.write_pending()
@@ -355,7 +288,7 @@ impl Journal {
     }
 
     /// Writes what is held in memory, all of it or none.
-    fn write_pending(&mut self) -> Result<(), JournalError> {
+    pub(super) fn write_pending(&mut self) -> Result<(), JournalError> {
         let Some(tail) = self.tail.as_mut().filter(|tail| !tail.pending.is_empty()) else {
             return Ok(());
         };
@@ -424,55 +357,10 @@ impl Journal {
         self.shelf.state().segments.push_back(volume);
         Ok(())
     }
-
-    /// Begins anew at a base frame, of whatever stream: for a standby that lacks the frames before. Durable when it
-    /// returns; everything that the journal held is gone then, and not before.
-    ///
-    /// # Errors
-    /// The frame is no base; the disk: before the new beginning is durable the journal is as it was, and it may be tried
-    /// again. A failure behind that point poisons the journal; recovery then finishes it.
-    pub fn restart_at(&mut self, base: &EncodedFrame) -> Result<Head, JournalError> {
-        self.usable()?;
-        let before = before_base(base)?;
-        let mut volume = Volume::empty(before);
-        let mut bytes = segment::encode(&before);
-        mark(&mut volume.marks, base.lsn, bytes.len() as u64);
-        record::put(record::Kind::Frame, bytes.len() as u64, &[&base.bytes], &mut bytes).map_err(refused)?;
-        volume.size = bytes.len() as u64;
-        let disk = &self.shelf.disk;
-        write_new(disk.as_ref(), segment::RESTART_NEW, &bytes)
-            .and_then(|()| disk.rename(segment::RESTART_NEW, segment::RESTART))
-            .map_err(JournalError::io("make", segment::RESTART))?;
-        finish_restart(disk.as_ref(), &volume.name)
-            .map_err(JournalError::flush("finish", segment::RESTART))
-            .inspect_err(|_| self.poisoned = true)?;
-        let mut succession = Succession::at(before);
-        succession.take(base)?;
-        self.tail = Some(Tail::at(&volume, succession.head));
-        self.checkpoint = None;
-        let mut state = self.shelf.state();
-        state.generation += 1;
-        state.head = Some(succession.head);
-        state.segments = [volume].into();
-        Ok(succession.head)
-    }
-}
-
-/// From a durable `restart.seg` to a journal of that one segment. May be done again from any point.
-pub(super) fn finish_restart(disk: &dyn Disk, name: &str) -> std::io::Result<()> {
-    disk.sync_directory()?;
-    for (old, _) in disk.list()? {
-        if segment::first_of(&old).is_some() {
-            disk.remove(&old)?;
-        }
-    }
-    disk.sync_directory()?;
-    disk.rename(segment::RESTART, name)?;
-    disk.sync_directory()
 }
 
 /// A durable file under a name that counts for nothing yet; removed where it can't be made.
-fn write_new(disk: &dyn Disk, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_new(disk: &dyn Disk, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let made = disk
         .create(name)
         .and_then(|()| disk.write_at(name, 0, bytes))
@@ -481,23 +369,6 @@ fn write_new(disk: &dyn Disk, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         // Where this fails, too, the next attempt replaces the file, and recovery removes it.
         drop(disk.remove(name));
     })
-}
-
-fn before_base(base: &EncodedFrame) -> Result<Head, JournalError> {
-    let (header, kind) = frame::peek(&base.bytes).map_err(refused)?;
-    let lsn = header.lsn.0.checked_sub(1).map(Lsn);
-    match lsn {
-        Some(lsn) if payload::is_base(kind) && header.run.is_none() => Ok(Head {
-            stream: base.stream,
-            epoch: base.epoch,
-            lsn,
-            chain: base.previous,
-        }),
-        _ => Err(JournalError::Refused(format!(
-            "frame {} is no base to begin at",
-            base.lsn
-        ))),
-    }
 }
 
 fn put_frame(tail: &mut Tail, frame: &EncodedFrame) -> Result<(), JournalError> {
@@ -511,6 +382,6 @@ fn put_frame(tail: &mut Tail, frame: &EncodedFrame) -> Result<(), JournalError> 
     Ok(())
 }
 
-fn refused(error: CodecError) -> JournalError {
+pub(super) fn refused(error: CodecError) -> JournalError {
     JournalError::Refused(error.to_string())
 }
