@@ -69,6 +69,9 @@ pub const REASON_BYTES_MAX: usize = 1024;
 pub const SPECIAL_USE_BYTES_MAX: usize = 255;
 /// Largest value that goes through [`crate::codec::packed`]: nothing in it is larger than a frame.
 pub const PACKED_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// What a packed value may claim while it is decoded: there a number counts with its size in memory, at most 16 for one
+/// byte.
+pub const PACKED_CLAIM_MAX: usize = 16 * PACKED_BYTES_MAX;
 /// Room for a frame's header (98 bytes and a node name), payload length and checksum, rounded up.
 pub const FRAME_OVERHEAD_BYTES_MAX: usize = 512;
 /// Largest payload of one frame.

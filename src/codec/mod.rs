@@ -19,5 +19,8 @@ pub mod payload;
 pub mod split;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::CodecError;
 pub use frame::{EncodedFrame, open, peek, seal};

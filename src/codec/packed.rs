@@ -6,15 +6,16 @@
 //! recursion. A changed field is a changed format version of what holds the value.
 
 use super::CodecError;
-use crate::limits::PACKED_BYTES_MAX;
+use crate::limits::{PACKED_BYTES_MAX, PACKED_CLAIM_MAX};
 use serde::{Serialize, de::DeserializeOwned};
 
 fn config() -> impl bincode::config::Config {
-    // Without the limit nine bytes can claim a string of 2^40 bytes, and the allocation aborts the process.
+    // Without the limit nine bytes can claim a string of 2^40 bytes, and the allocation aborts the process. It counts a
+    // number by its size in memory, not by its bytes, and must not refuse what fits PACKED_BYTES_MAX.
     bincode::config::standard()
         .with_little_endian()
         .with_variable_int_encoding()
-        .with_limit::<PACKED_BYTES_MAX>()
+        .with_limit::<PACKED_CLAIM_MAX>()
 }
 
 /// The bytes of `value`.
@@ -57,6 +58,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 /// # Errors
 /// The value is larger than [`PACKED_BYTES_MAX`], ends too early, or is none.
 pub fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    let bytes = bytes.get(..PACKED_BYTES_MAX).unwrap_or(bytes);
     bincode::serde::decode_from_slice(bytes, config()).map_err(|e| CodecError::Packed(e.to_string()))
 }
 
@@ -88,6 +90,17 @@ mod tests {
     fn what_can_not_be_read_back_is_not_written() {
         assert!(encode(&"x".repeat(PACKED_BYTES_MAX - 5)).is_ok());
         assert!(encode(&"x".repeat(PACKED_BYTES_MAX)).is_err());
+    }
+
+    #[test]
+    fn small_numbers_are_not_counted_as_large_ones() {
+        let many = vec![(0u128, 0u64, 0u32, true); PACKED_BYTES_MAX / 4 - 5];
+        assert_eq!(
+            decode::<Vec<(u128, u64, u32, bool)>>(&encode(&many).unwrap()).unwrap(),
+            many
+        );
+        let texts = vec![String::new(); PACKED_BYTES_MAX - 10];
+        assert_eq!(decode::<Vec<String>>(&encode(&texts).unwrap()).unwrap(), texts);
     }
 
     #[test]

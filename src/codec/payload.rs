@@ -41,6 +41,11 @@ pub struct EncodedPayload {
 /// It breaks a rule of [`check`], or is larger than [`PAYLOAD_BYTES_MAX`] (see [`super::split`]).
 pub fn encode(payload: &Payload) -> Result<EncodedPayload, CodecError> {
     check::payload(payload)?;
+    encode_checked(payload)
+}
+
+/// [`encode`] for a payload that was checked: all that can fail is that it is too large.
+pub(super) fn encode_checked(payload: &Payload) -> Result<EncodedPayload, CodecError> {
     let mut bytes = Vec::new();
     put_payload(payload, &mut bytes)?;
     if bytes.len() > PAYLOAD_BYTES_MAX {

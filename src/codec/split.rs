@@ -4,15 +4,16 @@
 //! |---|---|
 //! | mailbox transaction | transactions with the operations in their order; an operation on very many ranges becomes several with some of the ranges each. Position, UIDNEXT and HIGHESTMODSEQ are those of the whole, in each part |
 //! | list of a mailbox | lists that go on by ascending UID, all else equal |
-//! | change of a tree | changes of the same user, one behind the other. Only the last part of a *complete* tree says `complete`: the parts accumulate, and [`TreeChange::joined`] makes one change of them again before it is applied (a swap of names may lie across a border) |
+//! | change of a tree | changes of the same user, one behind the other. Only the last part of a *complete* tree says `complete` |
 //! | anything else | never too large |
 //!
-//! So in a run, tree changes of one user that follow each other directly are one change. [`encode_all`] refuses two of
-//! them where that would change their meaning, which is where one of them is complete.
+//! The reading side puts them together again before it applies them ([`crate::op::whole()`]): a swap of names may lie
+//! across a border. So in a run, what follows directly on its like (same mailbox, same user) is a part of it, and
+//! [`encode_all`] refuses neighbours that would be taken for parts and are none.
 
-use super::CodecError;
 use super::packed::encode_into;
 use super::payload::{self, EncodedPayload};
+use super::{CodecError, check};
 use crate::limits::{PAYLOAD_BYTES_MAX, RUN_PARTS_MAX, SPLIT_RANGES_MAX};
 use crate::op::{Expunge, FlagChange, KeywordChange, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange};
 use serde::Serialize;
@@ -24,13 +25,14 @@ const LIST_LENGTH_BYTES: usize = 10;
 ///
 /// # Errors
 /// A payload breaks a rule of [`super::check`], a single item of it is larger than a frame, there are more parts than
-/// a run may have, or two tree changes of a user would be taken for one.
+/// a run may have, or neighbours would be taken for parts of one thing.
 pub fn encode_all(payloads: &[Payload]) -> Result<Vec<EncodedPayload>, CodecError> {
-    refuse_ambiguous_trees(payloads)?;
+    refuse_ambiguous(payloads)?;
     let mut encoded = Vec::with_capacity(payloads.len());
     for payload in payloads {
-        match payload::encode(payload) {
-            Err(CodecError::TooLarge { what: "payload", .. }) => {
+        check::payload(payload)?;
+        match payload::encode_checked(payload) {
+            Err(CodecError::TooLarge { .. }) => {
                 for part in parts(payload)? {
                     encoded.push(payload::encode(&part)?);
                 }
@@ -49,18 +51,24 @@ pub fn encode_all(payloads: &[Payload]) -> Result<Vec<EncodedPayload>, CodecErro
     Ok(encoded)
 }
 
-fn refuse_ambiguous_trees(payloads: &[Payload]) -> Result<(), CodecError> {
+fn refuse_ambiguous(payloads: &[Payload]) -> Result<(), CodecError> {
     let ambiguous = payloads.windows(2).any(|pair| match pair {
         [Payload::Tree(a), Payload::Tree(b)] => a.user == b.user && (a.complete || b.complete),
+        [Payload::State(a), Payload::State(b)] => a.mailbox == b.mailbox && !goes_on(a, b),
         _ => false,
     });
     if ambiguous {
-        return Err(CodecError::invalid(
-            "run",
-            "a complete tree beside another change of the same tree",
-        ));
+        let why = "two trees of one user, or two lists of one mailbox, would be taken for parts of one";
+        return Err(CodecError::invalid("run", why));
     }
     Ok(())
+}
+
+/// True where the second list can be a part of the same list as the first one.
+fn goes_on(first: &StateChunk, second: &StateChunk) -> bool {
+    let last = first.messages.last().map(|message| message.uid);
+    let next = second.messages.first().map(|message| message.uid);
+    first.uidvalidity == second.uidvalidity && first.lineage == second.lineage && (next.is_none() || last < next)
 }
 
 /// A payload in pieces that fit.

@@ -3,6 +3,8 @@
 //! This room knows nothing of bytes, disks, networks or Dovecot. Everything that travels from a source to a copy is
 //! said in these types; [`crate::codec`] gives them bytes, and [`model`] says what each of them means.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 pub mod body;
 pub mod digest;
 pub mod frame;

@@ -31,7 +31,7 @@ pub struct TreeMailbox {
 
 /// The changed part of a user's tree, applied at once, so that swaps and chains of renames are legal.
 ///
-/// In a run, changes of one user that follow each other directly are parts of one: see [`Self::joined`].
+/// In a run, changes of one user that follow each other directly are parts of one: see [`super::whole`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeChange {
     /// Whose tree.
@@ -44,17 +44,4 @@ pub struct TreeChange {
     pub noselect: Vec<(MailboxName, bool)>,
     /// Names that are (`true`) or no longer are (`false`) subscribed. They need not exist.
     pub subscriptions: Vec<(MailboxName, bool)>,
-}
-
-impl TreeChange {
-    /// One change of two parts that follow each other in a run: the lists one behind the other (a later entry counts
-    /// more), complete where the last part is.
-    #[must_use]
-    pub fn joined(mut self, next: Self) -> Self {
-        self.mailboxes.extend(next.mailboxes);
-        self.noselect.extend(next.noselect);
-        self.subscriptions.extend(next.subscriptions);
-        self.complete = next.complete;
-        self
-    }
 }

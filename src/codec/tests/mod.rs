@@ -1,0 +1,5 @@
+//! What frames and payloads survive.
+
+mod frames;
+mod golden;
+mod splitting;
