@@ -1,3 +1,73 @@
-//! The command that talks to the daemon.
+//! The command that talks to the daemon. One file a verb.
 
-fn main() {}
+mod cert;
+mod check;
+mod journal;
+mod output;
+mod status;
+mod verify;
+mod wait;
+
+use clap::{Parser, Subcommand};
+use mailshadow::config::Config;
+use output::{Failure, Output};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Looks at and steers mailshadow, the running standby for mail servers.
+///
+/// Exit status: 0 done, 1 failed, 2 usage or configuration, 3 refused because it would not be safe, 4 time ran out.
+#[derive(Parser)]
+#[command(name = "shadowctl", version, max_term_width = 100)]
+struct Args {
+    /// The node's configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "MAILSHADOW_CONFIG",
+        default_value = "/etc/mailshadow/shadowd.toml"
+    )]
+    config: PathBuf,
+    /// Print one JSON document on standard output, and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make the private CA and the nodes' certificates (reads no configuration)
+    #[command(subcommand)]
+    Cert(cert::Cert),
+    /// Judge the configuration and the environment; works without a daemon
+    Check,
+    /// Show this node's groups: role, positions, lag, and whether it could take over
+    Status(status::StatusArgs),
+    /// Wait until every standby has applied what the source holds now
+    Wait(wait::WaitArgs),
+    /// Compare source and copy, mailbox by mailbox
+    Verify(verify::VerifyArgs),
+    /// Read the stream: what was captured, in order, without message content
+    #[command(subcommand)]
+    Journal(journal::Journal),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let output = Output::new(args.json);
+    let config = || Config::load(&args.config).map_err(|error| Failure::usage(error.to_string()));
+    let done = match args.verb {
+        Verb::Cert(cert) => cert::run(&cert, &output),
+        Verb::Check => check::run(&args.config, &output),
+        Verb::Status(status) => config().and_then(|config| status::run(&config, status, &output)),
+        Verb::Wait(wait) => config().and_then(|config| wait::run(&config, wait, &output)),
+        Verb::Verify(verify) => config().and_then(|config| verify::run(&config, verify, &output)),
+        Verb::Journal(journal) => config().and_then(|config| journal::run(&config, journal, &output)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.fail(&failure),
+    }
+}

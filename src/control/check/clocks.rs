@@ -1,0 +1,60 @@
+//! This machine's clock, as far as it can be judged without asking anybody.
+
+use super::Finding;
+use crate::config::Config;
+use crate::io::clock;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A clock before this (1 January 2025) has never been set.
+const NEVER_SET_SECONDS: i64 = 1_735_689_600;
+/// Files may be a little newer than now where they lie on another machine.
+const TOLERANCE_SECONDS: i64 = 60;
+
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    vec![judge(clock::unix_seconds(), newest(&config.node.state))]
+}
+
+fn judge(now: i64, newest_state: Option<i64>) -> Finding {
+    let topic = "clock";
+    let todo = "set it, and keep it set (chrony, systemd-timesyncd): lag and loss are told in seconds of both clocks";
+    if now < NEVER_SET_SECONDS {
+        return Finding::error(topic, "this machine's clock has never been set", todo);
+    }
+    match newest_state {
+        Some(newest) if newest > now + TOLERANCE_SECONDS => {
+            let what = format!(
+                "it went back: files in the state directory are {} s newer than now",
+                newest - now
+            );
+            Finding::error(topic, what, todo)
+        }
+        _ => Finding::ok(topic, "is plausible"),
+    }
+}
+
+/// Newest change in the state directory's first level, UNIX seconds.
+fn newest(dir: &Path) -> Option<i64> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    entries
+        .flatten()
+        .take(10_000)
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.mtime())
+        .max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn a_clock_that_went_back_is_found() {
+        let now = NEVER_SET_SECONDS + 1_000_000;
+        assert_eq!(judge(now, Some(now + 30)).level, Level::Ok);
+        assert_eq!(judge(now, Some(now + 3_600)).level, Level::Error);
+        assert_eq!(judge(now, None).level, Level::Ok);
+        assert_eq!(judge(0, None).level, Level::Error);
+    }
+}

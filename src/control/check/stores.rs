@@ -1,0 +1,142 @@
+//! The mail stores: `doveadm` works and tells the users, their mail can be read, the kernel can watch it.
+
+use super::Finding;
+use crate::config::{DovecotConfig, GroupConfig, StoreConfig};
+use crate::store::dovecot::doveadm::{Doveadm, Layout, MailRoot};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Users whose troubles are told one by one.
+const NAMED_USERS_MAX: usize = 5;
+/// Directories that are counted; with more the kernel's limit is short anyway.
+const COUNTED_DIRECTORIES_MAX: u64 = 1_000_000;
+const WATCHES_FILE: &str = "/proc/sys/fs/inotify/max_user_watches";
+
+pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
+    match &group.store {
+        StoreConfig::Dovecot(dovecot) => dovecot_findings(group, dovecot),
+        StoreConfig::Embedded(_) => Vec::new(),
+    }
+}
+
+fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding> {
+    let topic = format!("group {} dovecot", group.name);
+    let doveadm = Doveadm {
+        command: dovecot.doveadm.words().to_vec(),
+        config: dovecot.config.clone(),
+    };
+    let all = match doveadm.users() {
+        Ok(all) => all,
+        Err(error) => {
+            let todo = "correct dovecot.doveadm (and dovecot.config) so that this command works for shadowd's user";
+            return vec![Finding::error(topic, error.to_string(), todo)];
+        }
+    };
+    let known = all.len();
+    let ours = all.into_iter().filter(|(user, _)| group.users.matches(user.as_str()));
+    let (mut roots, mut troubled) = (Vec::new(), Vec::new());
+    for (user, root) in ours {
+        match root.and_then(|root| readable(&root).map(|()| root)) {
+            Ok(root) => roots.push(root),
+            Err(why) => troubled.push((user, why)),
+        }
+    }
+    let mut found = vec![users(&topic, known, &roots, troubled.len())];
+    for (user, why) in troubled.iter().take(NAMED_USERS_MAX) {
+        let what = format!("user {user} can't be captured: {why}");
+        found.push(Finding::error(
+            &topic,
+            what,
+            "correct this user's mail location or rights, or leave the user out",
+        ));
+    }
+    if troubled.len() > NAMED_USERS_MAX {
+        let what = format!("{} more users can't be captured", troubled.len() - NAMED_USERS_MAX);
+        found.push(Finding::error(&topic, what, "start with those named above"));
+    }
+    found.push(watches(&topic, &roots));
+    found
+}
+
+fn users(topic: &str, known: usize, roots: &[MailRoot], troubled: usize) -> Finding {
+    if roots.is_empty() && troubled == 0 {
+        let what = format!("none of the {known} users that doveadm lists matches group.users");
+        let todo = "correct group.users; let the user database list its users (iterate_query, passwd-file)";
+        return Finding::warning(topic, what, todo);
+    }
+    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+    for root in roots {
+        *formats.entry(format_of(root)).or_default() += 1;
+    }
+    let formats: Vec<String> = formats
+        .iter()
+        .map(|(format, count)| format!("{format}: {count}"))
+        .collect();
+    Finding::ok(
+        topic,
+        format!(
+            "{} of {known} users belong to the group ({})",
+            roots.len() + troubled,
+            formats.join(", ")
+        ),
+    )
+}
+
+fn format_of(root: &MailRoot) -> &'static str {
+    match root.layout {
+        Layout::MaildirPlusPlus => "maildir",
+        Layout::Dbox if root.path.join("storage").is_dir() => "mdbox",
+        Layout::Dbox => "sdbox",
+    }
+}
+
+/// A user who never got mail has no folder yet.
+fn readable(root: &MailRoot) -> Result<(), String> {
+    match std::fs::read_dir(&root.path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {error}", root.path.display())),
+    }
+}
+
+/// inotify wants a watch a directory; what can't be watched is found by the slow scan only.
+fn watches(topic: &str, roots: &[MailRoot]) -> Finding {
+    let allowed = std::fs::read_to_string(WATCHES_FILE)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let Some(allowed) = allowed else {
+        return Finding::warning(
+            topic,
+            format!("{WATCHES_FILE} can't be read"),
+            "changes may be found by the slow scan only",
+        );
+    };
+    let mut counted = 0;
+    for root in roots {
+        count_directories(&root.path, &mut counted);
+    }
+    let what = format!("{counted} directories to watch, the kernel allows {allowed} watches a user");
+    if counted.saturating_mul(2) > allowed {
+        let todo = format!(
+            "sysctl fs.inotify.max_user_watches={}; above it changes are found late",
+            counted.saturating_mul(4)
+        );
+        return Finding::warning(topic, what, todo);
+    }
+    Finding::ok(topic, what)
+}
+
+fn count_directories(root: &Path, counted: &mut u64) {
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        if *counted >= COUNTED_DIRECTORIES_MAX {
+            return;
+        }
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        *counted += 1;
+        let below = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        open.extend(below.map(|entry| entry.path()));
+    }
+}
