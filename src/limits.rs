@@ -164,3 +164,11 @@ pub const LISTING_MAILBOXES_MAX: usize = 100_000;
 pub const SMALL_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that a journal's reader fetches at a time: some hundred frames of usual size.
 pub const JOURNAL_READ_BYTES: usize = 256 << 10;
+/// Largest `dovecot-uidlist` that is read: about 80 bytes a message, as many messages as an index may have.
+pub const UIDLIST_BYTES_MAX: u64 = 2 << 30;
+/// Most subscriptions of one user; people have dozens.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+/// Largest `subscriptions` file that is read.
+pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 << 20;
+/// Largest metadata behind a dbox body: a few lines; external attachments add a line of at most some KiB.
+pub const DBOX_METADATA_BYTES_MAX: usize = 1 << 20;

@@ -96,7 +96,6 @@ impl Index {
 
 /// The extensions of an index and the records of its entries (UID, flag byte and data), for indexes that don't hold
 /// messages: the map of mdbox bodies.
-#[expect(dead_code, reason = "the map of bodies, which reads them, comes next")]
 pub(crate) fn raw_records(bytes: &[u8]) -> Result<(Vec<Column>, Vec<(Uid, &[u8])>), IndexError> {
     let layout = Layout::parse(bytes)?;
     let columns = columns(bytes, &layout)?;

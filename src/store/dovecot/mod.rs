@@ -7,21 +7,34 @@
 //! | [`log`], [`record`], [`payload`] | a transaction log: header, records, what each says |
 //! | [`exts`], [`index`] | the table of extensions, and the main index that carries it |
 //! | [`transaction`], [`commit`], [`reader`] | a commit as operations, and what the next commit needs |
-//! | [`replay`] | a mailbox's whole state |
+//! | [`chain`], [`replay`] | a mailbox's whole state |
 //! | [`classify`] | where a log stands against a position |
+//! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
+//! | [`map`], [`dbox`], [`transform`], [`crlf`] | bodies |
+//! | [`mutf7`], [`subscriptions`], [`mailbox_log`] | a user's tree |
 
+pub mod chain;
 pub mod classify;
 pub mod commit;
+pub mod crlf;
+pub mod dbox;
 pub mod exts;
 pub mod index;
 pub(crate) mod le;
 pub mod log;
+pub mod mailbox_log;
+pub mod maildir_name;
+pub mod map;
+pub mod mutf7;
 pub mod payload;
 pub mod ranges;
 pub mod reader;
 pub mod record;
 pub mod replay;
+pub mod subscriptions;
 pub mod transaction;
+pub mod transform;
+pub mod uidlist;
 
 // The other half: files, directories and the server's own command.
 pub mod bodies;
