@@ -25,6 +25,52 @@ pub const NEED_PLACES_MAX: usize = 32;
 pub const BODY_BYTES_MAX: u64 = 2 << 30;
 /// Bytes of a body in one wire message.
 pub const BODY_PART_BYTES: usize = 256 << 10;
+// The IMAP front end: what a client can make it hold.
+
+/// Longest command line without its literals; Dovecot's own default (`imap_max_line_length`) for long UID sets.
+pub const IMAP_LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line before login: a name, a password or one SASL answer, nothing else.
+pub const IMAP_LOGIN_LINE_BYTES_MAX: usize = 8 << 10;
+/// Largest literal that is taken in (a mailbox name, a search text). Larger ones are refused or skipped.
+pub const IMAP_LITERAL_BYTES_MAX: u64 = 64 << 10;
+/// Most literals of one command: a search for some dozen texts.
+pub const IMAP_LITERALS_MAX: usize = 64;
+/// Most octets of a non-synchronising literal that are read only to be thrown away; beyond it the connection ends.
+pub const IMAP_SKIP_BYTES_MAX: u64 = 256 << 20;
+/// Longest tag; clients use some 10 bytes.
+pub const IMAP_TAG_BYTES_MAX: usize = 64;
+/// Deepest nesting of search keys and lists in a command: the parser recurses.
+pub const IMAP_NESTING_MAX: usize = 32;
+/// Longest LIST pattern: matching costs pattern length times name length.
+pub const IMAP_PATTERN_BYTES_MAX: usize = 2048;
+/// Answer bytes that are collected before they are written out.
+pub const IMAP_ANSWER_CHUNK_BYTES: usize = 64 << 10;
+/// Body parts of one message that are told apart; Dovecot's default.
+pub const MIME_PARTS_MAX: usize = 10_000;
+/// Deepest nesting of body parts that is told apart (Dovecot: 100); deeper parts are one leaf.
+pub const MIME_NESTING_MAX: usize = 100;
+/// Deepest nesting that is handed to the decoder for text searches, whose own depth is not bounded; deeper mail is
+/// searched as it stands.
+pub const MIME_DECODE_NESTING_MAX: usize = 30;
+/// Addresses of one header field that ENVELOPE shows: a hostile megabyte of commas must not become a gigabyte.
+pub const ENVELOPE_ADDRESSES_MAX: usize = 10_000;
+/// Largest passwd-file: a million users of 60 bytes.
+pub const PASSWD_BYTES_MAX: u64 = 64 << 20;
+/// Longest password that is tried: hashing costs by length.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+/// Password hashes computed at the same time: each costs a processor, ARGON2 also memory.
+pub const PASSWORD_CHECKS_MAX: usize = 4;
+/// Highest bcrypt cost that is tried (2^15 rounds, about 2 s).
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most SHA-CRYPT rounds that are tried (about 1 s).
+pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
+/// Most memory for one ARGON2 hash, KiB.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 256 << 10;
+/// Most ARGON2 passes.
+pub const ARGON2_PASSES_MAX: u32 = 16;
+
+// What is read of a Dovecot store.
+
 /// Largest transaction log that is read: Dovecot rotates at 1 MiB by default; an operator may have raised it.
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Largest main index that is read (about 50 bytes a message).

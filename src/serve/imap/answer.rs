@@ -1,0 +1,117 @@
+//! How answers are written: strings, names, flags, dates. Pure.
+
+use super::grammar::{MONTHS, is_atom};
+use super::mutf7::{self, SEPARATOR};
+use crate::op::{Flags, Keyword, MailboxName};
+use time::OffsetDateTime;
+
+/// Longest text that is quoted; anything longer goes as a literal.
+const QUOTED_BYTES_MAX: usize = 4096;
+
+/// Writes `text` as `string`: quoted where it can be, else a literal.
+pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
+    let plain = |b: &u8| (b' '..=b'~').contains(b) || *b == b'\t';
+    if text.len() > QUOTED_BYTES_MAX || !text.iter().all(plain) {
+        return literal(out, text);
+    }
+    out.push(b'"');
+    for byte in text {
+        if b"\"\\".contains(byte) {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}
+
+/// `text`, or NIL.
+pub(super) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
+    match text {
+        Some(text) => string(out, text),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
+fn literal(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
+    out.extend_from_slice(text);
+}
+
+/// Writes `text` as an atom where it is one, else as a string.
+pub(super) fn astring(out: &mut Vec<u8>, text: &[u8]) {
+    let atom = !text.is_empty() && text.iter().all(|b| is_atom(*b)) && !text.eq_ignore_ascii_case(b"NIL");
+    if atom {
+        out.extend_from_slice(text)
+    } else {
+        string(out, text)
+    }
+}
+
+/// A mailbox's name as clients read it.
+pub(super) fn name(name: &MailboxName) -> Vec<u8> {
+    let mut out = Vec::new();
+    astring(&mut out, mutf7::encode(&name.join(SEPARATOR)).as_bytes());
+    out
+}
+
+/// `\Seen $Forwarded`: system flags and keywords, without parentheses.
+pub(super) fn flags(flags: Flags, keywords: &[Keyword]) -> String {
+    let system = Flags::NAMED
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, name)| *name);
+    let words: Vec<&str> = system.chain(keywords.iter().map(Keyword::as_str)).collect();
+    words.join(" ")
+}
+
+/// `"17-Jul-2019 00:44:25 +0000"`, quotes included. UNIX seconds; UTC. Times beyond the years that IMAP can write
+/// become the nearest that it can.
+pub(super) fn date_time(seconds: i64) -> String {
+    const LAST: i64 = 253_402_300_799; // 31-Dec-9999 23:59:59
+    let clamped = seconds.clamp(-62_135_596_800, LAST);
+    let at = OffsetDateTime::from_unix_timestamp(clamped).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let month = MONTHS
+        .get(usize::from(u8::from(at.month())).saturating_sub(1))
+        .copied()
+        .unwrap_or("Jan");
+    format!(
+        "\"{:02}-{month}-{:04} {:02}:{:02}:{:02} +0000\"",
+        at.day(),
+        at.year(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn a_string_that_would_break_its_line_becomes_a_literal() {
+        assert_eq!(text(|o| string(o, b"a \"b\\")), r#""a \"b\\""#);
+        assert_eq!(text(|o| string(o, b"a\r\nb")), "{4}\r\na\r\nb");
+        assert_eq!(text(|o| string(o, "ä".as_bytes())), "{2}\r\nä");
+        assert_eq!(text(|o| nstring(o, None)), "NIL");
+        assert_eq!(text(|o| astring(o, b"a b")), "\"a b\"");
+        assert_eq!(text(|o| astring(o, b"")), "\"\"");
+        assert_eq!(text(|o| astring(o, b"nil")), "\"nil\"");
+        assert_eq!(text(|o| astring(o, b"a]")), "\"a]\"");
+    }
+
+    #[test]
+    fn dates_are_written_as_dovecot_does() {
+        assert_eq!(date_time(1_563_324_265), "\"17-Jul-2019 00:44:25 +0000\"");
+        assert_eq!(date_time(0), "\"01-Jan-1970 00:00:00 +0000\"");
+        assert_eq!(date_time(-1), "\"31-Dec-1969 23:59:59 +0000\"");
+        assert_eq!(date_time(i64::MAX), "\"31-Dec-9999 23:59:59 +0000\"");
+        assert_eq!(date_time(i64::MIN), "\"01-Jan-0001 00:00:00 +0000\"");
+    }
+}

@@ -1,0 +1,369 @@
+//! From bytes to whole commands: lines, literals `{n}` and `{n+}` (RFC 7888), and the bounds of both.
+//!
+//! A command comes out as one run of bytes: the line without its last CRLF, each literal's octets in place behind its
+//! own `{n}` CRLF. Literals that will be refused anyway (APPEND on a standby, or beyond the bounds) are never held:
+//! a synchronising one is not asked for, the others are read and dropped.
+
+use crate::limits::{
+    IMAP_LINE_BYTES_MAX, IMAP_LITERAL_BYTES_MAX, IMAP_LITERALS_MAX, IMAP_LOGIN_LINE_BYTES_MAX, IMAP_SKIP_BYTES_MAX,
+    IMAP_TAG_BYTES_MAX,
+};
+
+/// What has come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A whole command.
+    Command(Vec<u8>),
+    /// A command with a literal that was not taken: the bytes before it.
+    Refused(Vec<u8>),
+    /// The client waits for `+` before it sends a literal.
+    WantsLiteral,
+    /// A line beyond the bound, dropped: its first bytes.
+    TooLong(Vec<u8>),
+}
+
+/// More octets were announced than anybody would read for nothing: the connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flood;
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Within a line.
+    Line,
+    /// Within a literal: octets to come.
+    Literal(u64),
+    /// Within a literal that is dropped: octets to come.
+    Skip(u64),
+    /// Within a line that is dropped.
+    SkipLine,
+}
+
+/// Collects one command at a time.
+#[derive(Debug)]
+pub(super) struct CommandBuffer {
+    input: Vec<u8>,
+    searched: usize,
+    command: Vec<u8>,
+    line_bytes: usize,
+    line_bytes_max: usize,
+    literals: usize,
+    refused: bool,
+    state: State,
+}
+
+impl CommandBuffer {
+    /// Empty, with the bounds of a client that has not logged in.
+    pub(super) fn new() -> Self {
+        Self {
+            input: Vec::new(),
+            searched: 0,
+            command: Vec::new(),
+            line_bytes: 0,
+            line_bytes_max: IMAP_LOGIN_LINE_BYTES_MAX,
+            literals: 0,
+            refused: false,
+            state: State::Line,
+        }
+    }
+
+    /// Lifts the bound of a line to that of a known user.
+    pub(super) fn trust(&mut self) {
+        self.line_bytes_max = IMAP_LINE_BYTES_MAX;
+    }
+
+    /// True where bytes of a command wait that was not handed out: a client that begins TLS must have none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.input.is_empty() && self.command.is_empty()
+    }
+
+    /// Takes bytes from the connection. Call [`Self::next`] until it has nothing before pushing more.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// The next event, none until more bytes come.
+    pub(super) fn next(&mut self) -> Result<Option<Event>, Flood> {
+        loop {
+            match self.state {
+                State::Literal(left) => {
+                    if !self.literal(left) {
+                        return Ok(None);
+                    }
+                }
+                State::Skip(left) => {
+                    if !self.skip(left) {
+                        return Ok(None);
+                    }
+                }
+                State::Line | State::SkipLine => {
+                    let Some(line) = self.take_line() else { return Ok(None) };
+                    if let Some(event) = self.line(&line)? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line without its end; none while it isn't whole. Remembers only the beginning of one that is too long.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let fresh = self.input.get(self.searched..).unwrap_or_default();
+        let Some(end) = fresh.iter().position(|b| *b == b'\n') else {
+            self.searched = self.input.len();
+            self.bound_line();
+            return None;
+        };
+        let mut line: Vec<u8> = self.input.drain(..=self.searched.saturating_add(end)).collect();
+        self.searched = 0;
+        line.pop();
+        line.pop_if(|b| *b == b'\r');
+        Some(line)
+    }
+
+    fn bound_line(&mut self) {
+        if self.line_bytes.saturating_add(self.input.len()) > self.line_bytes_max {
+            if self.command.is_empty() {
+                self.command = head(&self.input).to_vec();
+            }
+            self.state = State::SkipLine;
+        }
+        if self.state == State::SkipLine {
+            self.input.clear();
+            self.searched = 0;
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<Option<Event>, Flood> {
+        self.line_bytes = self.line_bytes.saturating_add(line.len());
+        if self.state == State::SkipLine || self.line_bytes > self.line_bytes_max {
+            if self.command.is_empty() {
+                self.command = head(line).to_vec();
+            }
+            let start = head(&self.command).to_vec();
+            self.reset();
+            return Ok(Some(Event::TooLong(start)));
+        }
+        let Some(literal) = Literal::at_end_of(line) else {
+            return Ok(Some(self.finish(line)));
+        };
+        self.literals = self.literals.saturating_add(1);
+        let too_much = literal.octets > IMAP_LITERAL_BYTES_MAX || self.literals > IMAP_LITERALS_MAX;
+        if self.refused || too_much || (self.command.is_empty() && carries_mail(line)) {
+            return self.refuse(line, literal);
+        }
+        self.command.extend_from_slice(line);
+        self.command.extend_from_slice(b"\r\n");
+        self.state = State::Literal(literal.octets);
+        Ok(literal.synchronising.then_some(Event::WantsLiteral))
+    }
+
+    fn refuse(&mut self, line: &[u8], literal: Literal) -> Result<Option<Event>, Flood> {
+        if !self.refused {
+            self.command.extend_from_slice(line);
+            self.refused = true;
+        }
+        if literal.synchronising {
+            let start = std::mem::take(&mut self.command);
+            self.reset();
+            return Ok(Some(Event::Refused(start)));
+        }
+        if literal.octets > IMAP_SKIP_BYTES_MAX {
+            return Err(Flood);
+        }
+        self.state = State::Skip(literal.octets);
+        Ok(None)
+    }
+
+    fn finish(&mut self, line: &[u8]) -> Event {
+        let mut command = std::mem::take(&mut self.command);
+        let refused = self.refused;
+        self.reset();
+        if refused {
+            return Event::Refused(command);
+        }
+        command.extend_from_slice(line);
+        Event::Command(command)
+    }
+
+    /// Moves octets of a literal over; true once it is whole.
+    fn literal(&mut self, left: u64) -> bool {
+        let n = self.input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.command.extend(self.input.drain(..n));
+        let left = left.saturating_sub(n.try_into().unwrap_or(u64::MAX));
+        self.state = if left == 0 { State::Line } else { State::Literal(left) };
+        left == 0
+    }
+
+    fn skip(&mut self, left: u64) -> bool {
+        let n = self.input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.input.drain(..n);
+        let left = left.saturating_sub(n.try_into().unwrap_or(u64::MAX));
+        self.state = if left == 0 { State::Line } else { State::Skip(left) };
+        left == 0
+    }
+
+    fn reset(&mut self) {
+        self.command.clear();
+        self.line_bytes = 0;
+        self.literals = 0;
+        self.refused = false;
+        self.state = State::Line;
+    }
+}
+
+/// A literal's announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Literal {
+    /// Octets that follow.
+    pub(super) octets: u64,
+    /// True where the client waits for `+`.
+    pub(super) synchronising: bool,
+}
+
+impl Literal {
+    /// The announcement that ends a line, if one does.
+    pub(super) fn at_end_of(line: &[u8]) -> Option<Self> {
+        let inside = line.strip_suffix(b"}")?;
+        let open = inside.iter().rposition(|b| *b == b'{')?;
+        let number = inside.get(open.checked_add(1)?..)?;
+        let (digits, synchronising) = match number.strip_suffix(b"+") {
+            Some(digits) => (digits, false),
+            None => (number, true),
+        };
+        if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        let octets = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        Some(Self { octets, synchronising })
+    }
+}
+
+fn head(bytes: &[u8]) -> &[u8] {
+    bytes.get(..IMAP_TAG_BYTES_MAX.min(bytes.len())).unwrap_or_default()
+}
+
+/// True for the verbs whose literal is a whole message.
+fn carries_mail(line: &[u8]) -> bool {
+    let mut words = line.split(|b| *b == b' ');
+    let verb = words.nth(1).unwrap_or_default();
+    let verb = if verb.eq_ignore_ascii_case(b"UID") {
+        words.next().unwrap_or_default()
+    } else {
+        verb
+    };
+    verb.eq_ignore_ascii_case(b"APPEND") || verb.eq_ignore_ascii_case(b"REPLACE")
+}
+
+/// The tag at the start of a line, for an answer even where the rest can't be read.
+pub(super) fn tag_of(line: &[u8]) -> Option<&str> {
+    let tag = line.split(|b| *b == b' ').next()?;
+    let fits = |b: &u8| b.is_ascii_graphic() && !b"(){%*\"\\+".contains(b);
+    if tag.is_empty() || tag.len() > IMAP_TAG_BYTES_MAX || !tag.iter().all(fits) {
+        return None;
+    }
+    std::str::from_utf8(tag).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(input: &[u8]) -> Result<Vec<Event>, Flood> {
+        let mut buffer = CommandBuffer::new();
+        let mut found = Vec::new();
+        for piece in input.chunks(7) {
+            buffer.push(piece);
+            while let Some(event) = buffer.next()? {
+                found.push(event);
+            }
+        }
+        Ok(found)
+    }
+
+    fn command(text: &[u8]) -> Event {
+        Event::Command(text.to_vec())
+    }
+
+    #[test]
+    fn pipelined_commands_and_literals_come_out_one_by_one() {
+        assert_eq!(
+            events(b"a NOOP\r\nb LOGIN {3+}\r\nann {4}\r\npa\r\n\r\nc X\n").unwrap(),
+            [
+                command(b"a NOOP"),
+                Event::WantsLiteral,
+                command(b"b LOGIN {3+}\r\nann {4}\r\npa\r\n"),
+                command(b"c X"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refused_append_is_answered_before_its_message_and_leaves_the_next_command_whole() {
+        assert_eq!(
+            events(b"a APPEND x {1000}\r\nb NOOP\r\n").unwrap(),
+            [Event::Refused(b"a APPEND x {1000}".to_vec()), command(b"b NOOP")]
+        );
+        assert_eq!(
+            events(b"a uid replace 1 x {6+}\r\n1\r\n2\r\n {2+}\r\nxx\r\nb NOOP\r\n").unwrap(),
+            [Event::Refused(b"a uid replace 1 x {6+}".to_vec()), command(b"b NOOP")]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_dropped_and_its_tag_kept() {
+        let mut flood = b"tag7 LOGIN ".to_vec();
+        flood.resize(200_000, b'x');
+        flood.extend_from_slice(b"\r\nb NOOP\r\n");
+        let found = events(&flood).unwrap();
+        assert!(matches!(&found[0], Event::TooLong(start) if tag_of(start) == Some("tag7")));
+        assert_eq!(found[1..], [command(b"b NOOP")]);
+    }
+
+    #[test]
+    fn an_announced_terabyte_ends_the_connection() {
+        assert_eq!(events(b"a APPEND x {1099511627776+}\r\n"), Err(Flood));
+        assert_eq!(events(b"a LOGIN {1099511627776+}\r\n"), Err(Flood));
+        assert!(matches!(
+            &events(b"a LOGIN {1099511627776}\r\n").unwrap()[..],
+            [Event::Refused(_)]
+        ));
+    }
+
+    #[test]
+    fn what_looks_like_a_literal_only_is_text() {
+        for text in [
+            "a X {}",
+            "a X {+}",
+            "a X {1x}",
+            "a X {99999999999999999999}",
+            "a X }",
+            "a X \"{3}\"",
+        ] {
+            assert_eq!(
+                events(format!("{text}\r\n").as_bytes()).unwrap(),
+                [command(text.as_bytes())]
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_give_the_same_events(bytes: Vec<u8>, size in 1_usize..9) {
+            let whole = events(&bytes);
+            let mut buffer = CommandBuffer::new();
+            let mut found = Vec::new();
+            let mut flood = false;
+            'pieces: for piece in bytes.chunks(size) {
+                buffer.push(piece);
+                loop {
+                    match buffer.next() {
+                        Ok(Some(event)) => found.push(event),
+                        Ok(None) => break,
+                        Err(Flood) => { flood = true; break 'pieces; }
+                    }
+                }
+            }
+            proptest::prop_assert_eq!(whole, if flood { Err(Flood) } else { Ok(found) });
+        }
+    }
+}

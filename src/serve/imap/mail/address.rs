@@ -1,0 +1,192 @@
+//! Address lists as ENVELOPE shows them (RFC 9051 section 7.5.2): each a name, a route, a mailbox, a host; groups as
+//! a start and an end without host. What is missing is named as Dovecot names it.
+
+use super::lexer::{Lexer, is_atext};
+use crate::limits::ENVELOPE_ADDRESSES_MAX;
+
+/// One address, or one end of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) route: Option<Vec<u8>>,
+    pub(super) mailbox: Option<Vec<u8>>,
+    pub(super) host: Option<Vec<u8>>,
+}
+
+/// Reads a list.
+pub(super) fn parse(value: &[u8]) -> Vec<Address> {
+    let mut list = List {
+        lexer: Lexer::new(value),
+        found: Vec::new(),
+        in_group: false,
+    };
+    list.lexer.skip();
+    while !list.lexer.is_done() && list.found.len() < ENVELOPE_ADDRESSES_MAX {
+        list.entry();
+    }
+    if list.in_group {
+        list.found.push(Address::default());
+    }
+    list.found
+}
+
+struct List<'a> {
+    lexer: Lexer<'a>,
+    found: Vec<Address>,
+    in_group: bool,
+}
+
+impl List<'_> {
+    fn entry(&mut self) {
+        let (phrase, comment) = self.phrase();
+        match self.lexer.peek() {
+            Some(b'<') => self.bracketed(phrase),
+            Some(b':') if !self.in_group => {
+                self.lexer.bump();
+                self.lexer.skip();
+                self.in_group = true;
+                self.found.push(Address {
+                    mailbox: Some(phrase.text),
+                    ..Address::default()
+                });
+                return;
+            }
+            Some(b'@') => self.bare(phrase, comment),
+            _ if phrase.words > 0 => self.lone(phrase, comment),
+            _ => {}
+        }
+        self.end_of_entry();
+    }
+
+    /// Words up to a special character, joined by one space; and the last comment.
+    fn phrase(&mut self) -> (Phrase, Option<Vec<u8>>) {
+        let mut phrase = Phrase::default();
+        let mut comment = self.lexer.skip();
+        loop {
+            let word = match self.lexer.peek() {
+                Some(b'"') => match self.lexer.quoted() {
+                    Some(word) => word,
+                    None => break,
+                },
+                Some(b'.') => self.lexer.while_in(|b| b == b'.').to_vec(),
+                Some(byte) if is_atext(byte) => self.lexer.while_in(|b| is_atext(b) || b == b'.').to_vec(),
+                _ => break,
+            };
+            let skipped_from = self.lexer;
+            if phrase.words > 0 && phrase.spaced {
+                phrase.text.push(b' ');
+            }
+            phrase.text.extend_from_slice(&word);
+            phrase.words = phrase.words.saturating_add(1);
+            comment = self.lexer.skip().or(comment);
+            phrase.spaced = skipped_from.peek() != self.lexer.peek() || skipped_from.peek() == Some(b' ');
+        }
+        (phrase, comment)
+    }
+
+    /// `Name <@route:mailbox@host>`
+    fn bracketed(&mut self, phrase: Phrase) {
+        self.lexer.bump();
+        self.lexer.skip();
+        let mut route = None;
+        if self.lexer.peek() == Some(b'@') {
+            let text = self.lexer.while_in(|b| b != b':' && b != b'>');
+            route = Some(text.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect());
+            self.lexer.take(b':');
+            self.lexer.skip();
+        }
+        let mailbox = self.local_part();
+        let host = self.host();
+        self.lexer.while_in(|b| b != b'>');
+        self.lexer.take(b'>');
+        let comment = self.lexer.skip();
+        let name = if phrase.words > 0 { Some(phrase.text) } else { comment };
+        self.push(name, route, mailbox, host);
+    }
+
+    /// `mailbox@host (Name)`
+    fn bare(&mut self, phrase: Phrase, comment: Option<Vec<u8>>) {
+        let host = self.host();
+        let comment = self.lexer.skip().or(comment);
+        self.push(comment, None, phrase.text, host);
+    }
+
+    /// Words without an address.
+    fn lone(&mut self, phrase: Phrase, comment: Option<Vec<u8>>) {
+        if phrase.words > 1 {
+            self.push(Some(phrase.text), None, Vec::new(), None);
+        } else {
+            self.push(comment, None, phrase.text, None);
+        }
+    }
+
+    fn local_part(&mut self) -> Vec<u8> {
+        let mut text = Vec::new();
+        loop {
+            self.lexer.skip();
+            match self.lexer.peek() {
+                Some(b'"') => text.extend(self.lexer.quoted().unwrap_or_default()),
+                Some(b'.') => text.extend_from_slice(self.lexer.while_in(|b| b == b'.')),
+                Some(byte) if is_atext(byte) => text.extend_from_slice(self.lexer.atom()),
+                _ => return text,
+            }
+        }
+    }
+
+    fn host(&mut self) -> Option<Vec<u8>> {
+        if !self.lexer.take(b'@') {
+            return None;
+        }
+        self.lexer.skip();
+        let mut text = Vec::new();
+        if self.lexer.peek() == Some(b'[') {
+            text.extend_from_slice(self.lexer.while_in(|b| b != b']' && b != b'>'));
+            text.extend(self.lexer.take(b']').then_some(b']'));
+        } else {
+            text.extend_from_slice(self.lexer.while_in(|b| is_atext(b) || b == b'.'));
+        }
+        Some(text)
+    }
+
+    fn push(&mut self, name: Option<Vec<u8>>, route: Option<Vec<u8>>, mailbox: Vec<u8>, host: Option<Vec<u8>>) {
+        let or = |text: Vec<u8>, missing: &str| {
+            if text.is_empty() {
+                missing.as_bytes().to_vec()
+            } else {
+                text
+            }
+        };
+        self.found.push(Address {
+            name: name.filter(|name| !name.is_empty()),
+            route,
+            mailbox: Some(or(mailbox, "MISSING_MAILBOX")),
+            host: Some(or(host.unwrap_or_default(), "MISSING_DOMAIN")),
+        });
+    }
+
+    /// Passes over what separates entries, and whatever can't begin one.
+    fn end_of_entry(&mut self) {
+        loop {
+            self.lexer.skip();
+            match self.lexer.peek() {
+                Some(b';') if self.in_group => {
+                    self.lexer.bump();
+                    self.in_group = false;
+                    self.found.push(Address::default());
+                }
+                Some(byte) if byte == b'"' || is_atext(byte) || b"<@".contains(&byte) => return,
+                Some(_) => {
+                    self.lexer.bump();
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Phrase {
+    text: Vec<u8>,
+    words: usize,
+    spaced: bool,
+}

@@ -1,0 +1,69 @@
+//! ENVELOPE (RFC 9051 section 7.5.2): what the header's fields say, raw.
+
+use super::address::{self, Address};
+use super::field::{Fields, header_of, unfold};
+use crate::serve::imap::answer::nstring;
+use std::collections::HashMap;
+
+const PLAIN: [&str; 4] = ["date", "subject", "in-reply-to", "message-id"];
+
+/// Writes the envelope of the message in `octets`.
+pub(super) fn write(octets: &[u8]) -> Vec<u8> {
+    let header = octets.get(header_of(octets, 0..octets.len())).unwrap_or_default();
+    let mut values: HashMap<String, Vec<u8>> = HashMap::new();
+    for field in Fields(header) {
+        let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+        let value = unfold(field.value);
+        if PLAIN.contains(&name.as_str()) {
+            values.insert(name, value);
+        } else if ["from", "sender", "reply-to", "to", "cc", "bcc"].contains(&name.as_str()) {
+            // an address field that comes twice is one list
+            let list = values.entry(name).or_default();
+            if !list.is_empty() {
+                list.extend_from_slice(b", ");
+            }
+            list.extend_from_slice(&value);
+        }
+    }
+    let get = |name: &str| values.get(name).map(Vec::as_slice);
+    let mut out = vec![b'('];
+    nstring(&mut out, get("date"));
+    out.push(b' ');
+    nstring(&mut out, get("subject"));
+    let from = addresses(get("from"));
+    for name in ["from", "sender", "reply-to", "to", "cc", "bcc"] {
+        out.push(b' ');
+        let list = addresses(get(name));
+        let stands_for_from = list.is_empty() && ["sender", "reply-to"].contains(&name);
+        write_list(&mut out, if stands_for_from { &from } else { &list });
+    }
+    for name in ["in-reply-to", "message-id"] {
+        out.push(b' ');
+        nstring(&mut out, get(name));
+    }
+    out.push(b')');
+    out
+}
+
+fn addresses(value: Option<&[u8]>) -> Vec<Address> {
+    value.map(address::parse).unwrap_or_default()
+}
+
+fn write_list(out: &mut Vec<u8>, list: &[Address]) {
+    if list.is_empty() {
+        return out.extend_from_slice(b"NIL");
+    }
+    out.push(b'(');
+    for address in list {
+        out.push(b'(');
+        let parts = [&address.name, &address.route, &address.mailbox, &address.host];
+        for (n, part) in parts.into_iter().enumerate() {
+            if n > 0 {
+                out.push(b' ');
+            }
+            nstring(out, part.as_deref());
+        }
+        out.push(b')');
+    }
+    out.push(b')');
+}

@@ -1,0 +1,260 @@
+//! The tree of a message's parts (RFC 2046), with the octets of each. Cut by Dovecot's rules: a boundary counts wherever
+//! a line begins with it, also within a header; the longest that fits wins; the line end before it belongs to it.
+
+use super::field::{Fields, is_blank, line_end, unfold};
+use super::lexer::Lexer;
+use crate::limits::{MIME_NESTING_MAX, MIME_PARTS_MAX};
+use std::ops::Range;
+
+/// One part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve::imap) struct Part {
+    /// Its header with the empty line.
+    pub(in crate::serve::imap) header: Range<usize>,
+    /// Its body.
+    pub(in crate::serve::imap) body: Range<usize>,
+    pub(in crate::serve::imap) kind: Kind,
+}
+
+/// What a part consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve::imap) enum Kind {
+    /// Octets.
+    Leaf,
+    /// Parts.
+    Multipart(Vec<Part>),
+    /// A message.
+    Message(Box<Part>),
+}
+
+/// A parameter of a structured field: name as written, value unquoted.
+pub(super) type Parameter = (Vec<u8>, Vec<u8>);
+
+/// `Content-Type` taken apart: type, subtype, parameters as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ContentType {
+    pub(super) main: Vec<u8>,
+    pub(super) sub: Vec<u8>,
+    pub(super) parameters: Vec<Parameter>,
+}
+
+impl ContentType {
+    /// None where there is no `type/subtype`.
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        let mut lexer = Lexer::new(value);
+        lexer.skip();
+        let main = lexer.token().to_vec();
+        lexer.skip();
+        if main.is_empty() || !lexer.take(b'/') {
+            return None;
+        }
+        lexer.skip();
+        let sub = lexer.token().to_vec();
+        if sub.is_empty() {
+            return None;
+        }
+        let parameters = parameters(&mut lexer);
+        Some(Self { main, sub, parameters })
+    }
+
+    fn is(&self, main: &str, sub: Option<&str>) -> bool {
+        let same = |a: &[u8], b: &str| a.eq_ignore_ascii_case(b.as_bytes());
+        same(&self.main, main) && sub.is_none_or(|sub| same(&self.sub, sub))
+    }
+
+    fn boundary(&self) -> Option<&[u8]> {
+        let found = self
+            .parameters
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(b"boundary"));
+        found.map(|(_, value)| value.trim_ascii_end()).filter(|v| !v.is_empty())
+    }
+}
+
+/// `; name=value …` up to the end; what is no parameter is passed over.
+pub(super) fn parameters(lexer: &mut Lexer<'_>) -> Vec<Parameter> {
+    let mut found = Vec::new();
+    while !lexer.is_done() {
+        lexer.skip();
+        if !lexer.take(b';') {
+            lexer.bump();
+            continue;
+        }
+        lexer.skip();
+        let name = lexer.token().to_vec();
+        lexer.skip();
+        if name.is_empty() || !lexer.take(b'=') {
+            continue;
+        }
+        lexer.skip();
+        let value = if lexer.peek() == Some(b'"') {
+            lexer.quoted()
+        } else {
+            Some(lexer.while_in(|b| b != b';' && !b" \t\r\n(".contains(&b)).to_vec())
+        };
+        found.extend(value.map(|value| (name, value)));
+    }
+    found
+}
+
+/// How a part ended.
+enum End {
+    /// At the end of the message.
+    Octets,
+    /// At a boundary line: which of the open ones, and whether it was the closing one.
+    Boundary { level: usize, closing: bool },
+}
+
+struct Parser<'a> {
+    octets: &'a [u8],
+    at: usize,
+    /// Open boundaries, the innermost last.
+    boundaries: Vec<Vec<u8>>,
+    parts: usize,
+}
+
+impl Part {
+    /// Of a whole message.
+    pub(in crate::serve::imap) fn parse(octets: &[u8]) -> Self {
+        let mut parser = Parser {
+            octets,
+            at: 0,
+            boundaries: Vec::new(),
+            parts: 0,
+        };
+        parser.part(0, false).0
+    }
+
+    /// Deepest nesting, 0 for a message of one part.
+    pub(in crate::serve::imap) fn depth(&self) -> usize {
+        match &self.kind {
+            Kind::Leaf => 0,
+            Kind::Multipart(parts) => parts.iter().map(Self::depth).max().unwrap_or(0).saturating_add(1),
+            Kind::Message(inner) => inner.depth().saturating_add(1),
+        }
+    }
+}
+
+impl Parser<'_> {
+    fn line(&self) -> &[u8] {
+        self.octets
+            .get(self.at..line_end(self.octets, self.at))
+            .unwrap_or_default()
+    }
+
+    /// The open boundary that the line begins with, the longest of them, and whether it closes.
+    fn boundary(&self, line: &[u8]) -> Option<(usize, bool)> {
+        let text = line.strip_prefix(b"--")?;
+        let fitting = self.boundaries.iter().enumerate().filter(|(_, b)| text.starts_with(b));
+        let (level, boundary) = fitting.max_by_key(|(level, b)| (b.len(), *level))?;
+        let closing = text.get(boundary.len()..).is_some_and(|rest| rest.starts_with(b"--"));
+        Some((level, closing))
+    }
+
+    /// Reads a part and the boundary line that ends it.
+    fn part(&mut self, depth: usize, in_digest: bool) -> (Part, End) {
+        self.parts = self.parts.saturating_add(1);
+        let start = self.at;
+        if let Some((level, closing)) = self.header() {
+            let header = start..self.before_line_end(start);
+            self.next_line();
+            let body = header.end..header.end;
+            let kind = Kind::Leaf;
+            return (Part { header, body, kind }, End::Boundary { level, closing });
+        }
+        let header = start..self.at;
+        let declared = declared(self.octets.get(header.clone()).unwrap_or_default());
+        let deeper = depth < MIME_NESTING_MAX && self.parts < MIME_PARTS_MAX;
+        let (kind, end, body_end) = match declared {
+            Some(kind) if deeper && kind.is("multipart", None) && kind.boundary().is_some() => {
+                self.multipart(&kind, depth)
+            }
+            Some(kind) if deeper && kind.is("message", Some("rfc822")) => self.message(depth),
+            None if deeper && in_digest => self.message(depth),
+            _ => {
+                let (end, body_end) = self.body(header.end);
+                (Kind::Leaf, end, body_end)
+            }
+        };
+        let body = header.end..body_end;
+        (Part { header, body, kind }, end)
+    }
+
+    /// Reads a header. A boundary line within ends the part there.
+    fn header(&mut self) -> Option<(usize, bool)> {
+        while self.at < self.octets.len() {
+            let found = self.boundary(self.line());
+            if found.is_some() {
+                return found;
+            }
+            let blank = is_blank(self.line());
+            self.next_line();
+            if blank {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Reads up to a boundary line or the end; the body's end is before the line end that belongs to the boundary.
+    fn body(&mut self, start: usize) -> (End, usize) {
+        while self.at < self.octets.len() {
+            if let Some((level, closing)) = self.boundary(self.line()) {
+                let end = self.before_line_end(start);
+                self.next_line();
+                return (End::Boundary { level, closing }, end);
+            }
+            self.next_line();
+        }
+        (End::Octets, self.octets.len())
+    }
+
+    fn message(&mut self, depth: usize) -> (Kind, End, usize) {
+        let (inner, end) = self.part(depth.saturating_add(1), false);
+        let body_end = inner.body.end;
+        (Kind::Message(Box::new(inner)), end, body_end)
+    }
+
+    fn multipart(&mut self, kind: &ContentType, depth: usize) -> (Kind, End, usize) {
+        let start = self.at;
+        let own = self.boundaries.len();
+        self.boundaries.push(kind.boundary().unwrap_or_default().to_vec());
+        let in_digest = kind.is("multipart", Some("digest"));
+        let mut parts = Vec::new();
+        // the preamble, then each part
+        let (mut end, mut body_end) = self.body(start);
+        while let End::Boundary { level, closing } = end {
+            if level != own {
+                break;
+            }
+            if closing || parts.len() >= MIME_PARTS_MAX {
+                // the epilogue: only the boundaries around this part count in it
+                self.boundaries.truncate(own);
+                (end, body_end) = self.body(start);
+                break;
+            }
+            let (part, ended) = self.part(depth.saturating_add(1), in_digest);
+            body_end = part.body.end;
+            parts.push(part);
+            end = ended;
+        }
+        self.boundaries.truncate(own);
+        (Kind::Multipart(parts), end, body_end)
+    }
+
+    fn next_line(&mut self) {
+        self.at = line_end(self.octets, self.at);
+    }
+
+    /// The place before the line end that stands before here, not before `start`.
+    fn before_line_end(&self, start: usize) -> usize {
+        let before = self.octets.get(start..self.at).unwrap_or_default();
+        start.saturating_add(super::field::without_line_end(before).len())
+    }
+}
+
+/// The `Content-Type` of a header, where it can be read.
+pub(super) fn declared(header: &[u8]) -> Option<ContentType> {
+    let field = Fields(header).find(|f| f.name.eq_ignore_ascii_case(b"content-type"))?;
+    ContentType::parse(&unfold(field.value))
+}

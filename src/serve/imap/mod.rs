@@ -1,0 +1,27 @@
+//! IMAP4rev1 for readers (RFC 3501, answers as Dovecot gives them), with CONDSTORE, ESEARCH, SAVEDATE, IDLE and X-GUID.
+//!
+//! Bytes become commands in [`line`] and [`grammar`], commands are answered by [`session`] with one file per command,
+//! and everything that a message's octets tell (parts, ENVELOPE, BODYSTRUCTURE, searchable text) comes from [`mail`].
+//! Only [`wire`] and [`session`] do I/O.
+
+mod answer;
+mod authenticate;
+mod capability;
+mod fetch;
+mod grammar;
+mod idle;
+mod line;
+mod list;
+mod login;
+mod mail;
+mod mutf7;
+mod search;
+mod select;
+mod selected;
+mod session;
+mod starttls;
+mod status;
+mod wire;
+
+pub use session::Session;
+pub use wire::{Duplex, Wire};

@@ -1,0 +1,388 @@
+//! One client's session: its state, and the loop that turns commands into answers.
+//!
+//! States are RFC 9051's (section 3). A command is read, answered and, where a mailbox is selected, followed by what
+//! changed in it meanwhile. Every read of the store runs on a blocking thread.
+
+use super::grammar::{self, Bad, Command};
+use super::line::{self, Event};
+use super::selected::Selected;
+use super::wire::{Ended, Wire};
+use crate::op::UserName;
+use crate::serve::server::{Access, Client, FrontEnd, raised};
+use crate::store::embedded::view::{View, ViewError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Commands that can't be read, before which a client that has not logged in must go: it is no mail client.
+const BAD_COMMANDS_MAX: u32 = 10;
+/// How often a waiting session asks whether it may go on: a fence or a promotion ends it within this time.
+const ACCESS_CHECK: Duration = Duration::from_millis(500);
+/// What writers are told.
+const STANDBY: &str = "[NOPERM] Read-only: this is a standby; writes go to the primary";
+
+/// Where a session stands.
+pub(super) enum State {
+    /// Nobody yet.
+    NotAuthenticated,
+    /// A user.
+    Authenticated(UserName),
+    /// A user in a mailbox.
+    Selected(UserName, Selected),
+    /// Saying goodbye.
+    Logout,
+}
+
+/// How a command ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Ok(String),
+    No(String),
+    Bad(String),
+}
+
+impl Reply {
+    pub(super) fn ok<T>(text: impl Into<String>) -> Result<Self, T> {
+        Ok(Self::Ok(text.into()))
+    }
+
+    pub(super) fn no<T>(text: impl Into<String>) -> Result<Self, T> {
+        Ok(Self::No(text.into()))
+    }
+
+    pub(super) fn bad<T>(text: impl Into<String>) -> Result<Self, T> {
+        Ok(Self::Bad(text.into()))
+    }
+}
+
+/// Why a command stops early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The connection is over.
+    Ended(Ended),
+    /// The command is: with this reply.
+    Reply(Reply),
+    /// The command is, and its last line was sent.
+    Answered,
+}
+
+impl From<Ended> for Stop {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+/// One connection's session.
+pub struct Session {
+    pub(super) front: Arc<FrontEnd>,
+    pub(super) client: Client,
+    pub(super) wire: Wire,
+    pub(super) state: State,
+    /// True once the client has shown that it knows MODSEQs (RFC 7162 section 3.1).
+    pub(super) condstore: bool,
+    pub(super) failed_logins: u32,
+    pub(super) changes: watch::Receiver<u64>,
+    pub(super) shutdown: watch::Receiver<bool>,
+    bad_commands: u32,
+    since: Instant,
+}
+
+impl Session {
+    /// A session that has not greeted yet.
+    #[must_use]
+    pub fn new(front: Arc<FrontEnd>, client: Client, wire: Wire, shutdown: watch::Receiver<bool>) -> Self {
+        let changes = front.view.changes();
+        Self {
+            front,
+            client,
+            wire,
+            state: State::NotAuthenticated,
+            condstore: false,
+            failed_logins: 0,
+            changes,
+            shutdown,
+            bad_commands: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Greets and serves until either side ends it.
+    pub async fn run(mut self) {
+        match self.serve().await {
+            Err(Ended::Bye(text)) => self.wire.put(format!("* BYE {text}\r\n")),
+            Err(Ended::Flood) => self.wire.put("* BYE Literal too large\r\n"),
+            Ok(()) | Err(Ended::Gone) => {}
+        }
+        self.wire.close().await;
+    }
+
+    async fn serve(&mut self) -> Result<(), Ended> {
+        self.check_access()?;
+        let offered = self.offered();
+        self.wire
+            .put(format!("* OK [CAPABILITY {offered}] mailshadow standby ready.\r\n"));
+        self.wire.flush().await?;
+        while !matches!(self.state, State::Logout) {
+            let event = self.wait().await?;
+            self.check_access()?;
+            self.handle(event).await?;
+            self.wire.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the session where clients may do nothing (any more).
+    pub(super) fn check_access(&self) -> Result<(), Ended> {
+        match (self.front.access)() {
+            Access::ReadOnly => Ok(()),
+            Access::Closed(text) => Err(Ended::Bye(text)),
+        }
+    }
+
+    /// The next event from the client, while time, role and daemon allow it. Cancel safe.
+    pub(super) async fn wait(&mut self) -> Result<Event, Ended> {
+        let deadline = match self.state {
+            State::NotAuthenticated => self.since + self.front.limits.login,
+            _ => Instant::now() + self.front.limits.idle,
+        };
+        loop {
+            tokio::select! {
+                event = self.wire.event() => return event,
+                () = raised(&mut self.shutdown) => return Err(Ended::Bye("Server shutting down.".to_owned())),
+                () = tokio::time::sleep_until(deadline) => {
+                    return Err(Ended::Bye("Disconnected for inactivity.".to_owned()));
+                }
+                () = tokio::time::sleep(ACCESS_CHECK) => self.check_access()?,
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), Ended> {
+        let (bytes, whole) = match event {
+            Event::WantsLiteral => {
+                self.wire.put("+ OK\r\n");
+                return Ok(());
+            }
+            Event::TooLong(start) => return self.finish(line::tag_of(&start), Reply::Bad("Line too long".to_owned())),
+            Event::Refused(start) => (start, false),
+            Event::Command(bytes) => (bytes, true),
+        };
+        let Some(tag) = line::tag_of(&bytes) else {
+            return self.finish(None, Reply::Bad("Invalid tag".to_owned()));
+        };
+        let command = bytes.get(tag.len().saturating_add(1)..).unwrap_or_default();
+        let reply = match self.answer(tag, command, whole).await {
+            Ok(reply) | Err(Stop::Reply(reply)) => reply,
+            Err(Stop::Answered) => return Ok(()),
+            Err(Stop::Ended(ended)) => return Err(ended),
+        };
+        self.finish(Some(tag), reply)
+    }
+
+    /// Writes the line that ends a command.
+    fn finish(&mut self, tag: Option<&str>, reply: Reply) -> Result<(), Ended> {
+        let (word, text) = match &reply {
+            Reply::Ok(text) => ("OK", text),
+            Reply::No(text) => ("NO", text),
+            Reply::Bad(text) => ("BAD", text),
+        };
+        self.wire.put(format!("{} {word} {text}\r\n", tag.unwrap_or("*")));
+        if matches!(reply, Reply::Bad(_)) && matches!(self.state, State::NotAuthenticated) {
+            self.bad_commands = self.bad_commands.saturating_add(1);
+            if self.bad_commands >= BAD_COMMANDS_MAX {
+                return Err(Ended::Bye("Too many invalid IMAP commands.".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, tag: &str, bytes: &[u8], whole: bool) -> Result<Reply, Stop> {
+        let verb = grammar::verb(bytes);
+        if !whole {
+            let refused = grammar::is_write(&verb) && !matches!(self.state, State::NotAuthenticated);
+            return if refused {
+                Reply::no(STANDBY)
+            } else {
+                Reply::bad("Literal too large")
+            };
+        }
+        match grammar::parse(bytes) {
+            Ok(command) => Box::pin(self.obey(tag, command)).await,
+            Err(Bad(why)) => Reply::bad(format!("Error in IMAP command {verb}: {why}")),
+        }
+    }
+
+    async fn obey(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        match (command, &self.state) {
+            (Command::Capability, _) => self.capability(),
+            (Command::Noop, _) => self.noop("NOOP completed.").await,
+            (Command::Id, _) => {
+                self.wire.put(super::capability::ID);
+                Reply::ok("ID completed.")
+            }
+            (Command::Logout, _) => {
+                self.wire.put("* BYE Logging out\r\n");
+                self.state = State::Logout;
+                Reply::ok("Logout completed.")
+            }
+            (Command::StartTls, State::NotAuthenticated) => self.start_tls(tag).await,
+            (Command::Login { name, password }, State::NotAuthenticated) => self.login(&name, &password).await,
+            (Command::Authenticate { mechanism, initial }, State::NotAuthenticated) => {
+                self.authenticate(&mechanism, initial).await
+            }
+            (_, State::NotAuthenticated) => Reply::bad("Log in first"),
+            (Command::StartTls | Command::Login { .. } | Command::Authenticate { .. }, _) => {
+                Reply::bad("Already logged in")
+            }
+            (command, _) => self.obey_user(tag, command).await,
+        }
+    }
+
+    async fn obey_user(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        match command {
+            Command::Enable(names) => self.enable(&names),
+            Command::Namespace => {
+                self.wire.put(super::capability::NAMESPACE);
+                Reply::ok("Namespace completed.")
+            }
+            Command::Select {
+                mailbox,
+                examine,
+                condstore,
+            } => self.select(&mailbox, examine, condstore).await,
+            Command::List { reference, pattern } => self.list(&reference, &pattern).await,
+            Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern).await,
+            Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
+            Command::Idle => self.idle().await,
+            Command::Write(_) => Reply::no(STANDBY),
+            command => {
+                if !matches!(self.state, State::Selected(..)) {
+                    return Reply::bad("No mailbox selected");
+                }
+                self.obey_selected(tag, command).await
+            }
+        }
+    }
+
+    async fn obey_selected(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        match command {
+            Command::Check => self.noop("Check completed.").await,
+            Command::Close => self.leave("Close completed."),
+            Command::Unselect => self.leave("Unselect completed."),
+            Command::Fetch(fetch) => self.fetch(fetch).await,
+            Command::Search(search) => self.search(tag, search).await,
+            _ => Reply::bad("Unknown command"),
+        }
+    }
+
+    fn leave(&mut self, text: &str) -> Result<Reply, Stop> {
+        if let State::Selected(user, _) = &self.state {
+            self.state = State::Authenticated(user.clone());
+        }
+        Reply::ok(text)
+    }
+
+    async fn noop(&mut self, text: &str) -> Result<Reply, Stop> {
+        self.refresh().await?;
+        Reply::ok(text)
+    }
+
+    fn offered(&self) -> String {
+        match self.state {
+            State::NotAuthenticated => {
+                let may_begin_tls = !self.client.encrypted && self.front.tls.is_some();
+                super::capability::before_login(self.client.may_send_password(), may_begin_tls)
+            }
+            _ => super::capability::AFTER_LOGIN.to_owned(),
+        }
+    }
+
+    fn capability(&mut self) -> Result<Reply, Stop> {
+        let offered = self.offered();
+        self.wire.put(format!("* CAPABILITY {offered}\r\n"));
+        Reply::ok("Capability completed.")
+    }
+
+    fn enable(&mut self, names: &[String]) -> Result<Reply, Stop> {
+        let enabled = super::capability::enabled(names);
+        self.condstore |= enabled.contains(&"CONDSTORE");
+        let words: String = enabled.iter().map(|name| format!(" {name}")).collect();
+        self.wire.put(format!("* ENABLED{words}\r\n"));
+        Reply::ok("Enabled.")
+    }
+
+    /// The user; commands that need one are refused before.
+    pub(super) fn user(&self) -> Result<UserName, Stop> {
+        match &self.state {
+            State::Authenticated(user) | State::Selected(user, _) => Ok(user.clone()),
+            _ => Err(Stop::Reply(Reply::Bad("Log in first".to_owned()))),
+        }
+    }
+
+    /// The selected mailbox; commands that need one are refused before.
+    pub(super) fn selected(&self) -> Result<&Selected, Stop> {
+        match &self.state {
+            State::Selected(_, selected) => Ok(selected),
+            _ => Err(Stop::Reply(Reply::Bad("No mailbox selected".to_owned()))),
+        }
+    }
+
+    /// Reads the store on a blocking thread.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn View) -> Result<T, ViewError> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let view = Arc::clone(&self.front.view);
+        let result = match tokio::task::spawn_blocking(move || read(view.as_ref())).await {
+            Ok(result) => result,
+            Err(error) => Err(ViewError(error.to_string())),
+        };
+        result.map_err(|error| {
+            tracing::error!(%error, peer = %self.client.peer, "an IMAP command could not be answered");
+            Stop::Reply(Reply::No("[UNAVAILABLE] The store can't be read just now".to_owned()))
+        })
+    }
+
+    /// Tells the client what changed in the selected mailbox. A mailbox that is gone, or has become another one, ends
+    /// the session, as Dovecot does: IMAP has no other way to say so.
+    pub(super) async fn refresh(&mut self) -> Result<(), Stop> {
+        if matches!(self.changes.has_changed(), Ok(false)) {
+            return Ok(());
+        }
+        self.changes.mark_unchanged();
+        let State::Selected(_, selected) = &self.state else {
+            return Ok(());
+        };
+        let known = selected.row.clone();
+        let key = known.key;
+        let fresh = self.read(move |view| match view.mailbox_again(key)? {
+            Some(row) if row == known => Ok(Fresh::Same),
+            Some(row) if row.uidvalidity == known.uidvalidity => Ok(view
+                .messages(key)?
+                .map_or(Fresh::Gone, |(row, messages)| Fresh::Changed(row, messages))),
+            _ => Ok(Fresh::Gone),
+        });
+        match fresh.await? {
+            Fresh::Same => {}
+            Fresh::Gone => return Err(Ended::Bye("Mailbox was deleted under us.".to_owned()).into()),
+            Fresh::Changed(row, messages) => {
+                let State::Selected(_, selected) = &mut self.state else {
+                    return Ok(());
+                };
+                let news = selected.advance(row, messages, self.condstore);
+                self.wire.put(news);
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Fresh {
+    Same,
+    Gone,
+    Changed(
+        crate::store::embedded::view::MailboxRow,
+        Vec<crate::store::embedded::view::MessageRow>,
+    ),
+}

@@ -1,0 +1,146 @@
+//! One connection: bytes in through the command buffer, bytes out through a small buffer of answers.
+
+use super::line::{CommandBuffer, Event, Flood};
+use crate::limits::IMAP_ANSWER_CHUNK_BYTES;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+
+/// A stream of bytes in both directions: TCP, or TLS over it.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
+
+/// The connection is over: the client went, stalled, or must go.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Closed by the client, failed, or too slow to take its answers.
+    Gone,
+    /// The client announced more than we would read.
+    Flood,
+    /// We end it, with this text.
+    Bye(String),
+}
+
+impl From<std::io::Error> for Ended {
+    fn from(_: std::io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Flood> for Ended {
+    fn from(_: Flood) -> Self {
+        Self::Flood
+    }
+}
+
+/// A connection with its two buffers.
+pub struct Wire {
+    stream: Option<Box<dyn Duplex>>,
+    commands: CommandBuffer,
+    answers: Vec<u8>,
+    write: Duration,
+}
+
+impl Wire {
+    /// Over a stream; `write` bounds the time for a client to take a chunk.
+    #[must_use]
+    pub fn new(stream: Box<dyn Duplex>, write: Duration) -> Self {
+        Self {
+            stream: Some(stream),
+            commands: CommandBuffer::new(),
+            answers: Vec::new(),
+            write,
+        }
+    }
+
+    /// The bounds of a known user from now on.
+    pub(super) fn trust(&mut self) {
+        self.commands.trust();
+    }
+
+    /// The next event. Cancel safe.
+    pub(super) async fn event(&mut self) -> Result<Event, Ended> {
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(event) = self.commands.next()? {
+                return Ok(event);
+            }
+            let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
+            let n = stream.read(&mut chunk).await?;
+            if n == 0 {
+                return Err(Ended::Gone);
+            }
+            self.commands.push(chunk.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// Adds to the answer.
+    pub(super) fn put(&mut self, bytes: impl AsRef<[u8]>) {
+        self.answers.extend_from_slice(bytes.as_ref());
+    }
+
+    /// Adds to the answer, and writes out what has come together where it is much. Large pieces are not copied.
+    pub(super) async fn stream(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        if bytes.len() < IMAP_ANSWER_CHUNK_BYTES {
+            self.put(bytes);
+            if self.answers.len() >= IMAP_ANSWER_CHUNK_BYTES {
+                self.write_answers().await?;
+            }
+            return Ok(());
+        }
+        self.write_answers().await?;
+        for chunk in bytes.chunks(IMAP_ANSWER_CHUNK_BYTES) {
+            self.write(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends everything.
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        self.write_answers().await?;
+        let write = self.write;
+        let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
+        tokio::time::timeout(write, stream.flush())
+            .await
+            .map_err(|_| Ended::Gone)?
+            .map_err(Ended::from)
+    }
+
+    async fn write_answers(&mut self) -> Result<(), Ended> {
+        let answers = std::mem::take(&mut self.answers);
+        self.write(&answers).await?;
+        self.answers = answers;
+        self.answers.clear();
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let write = self.write;
+        let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
+        tokio::time::timeout(write, stream.write_all(bytes))
+            .await
+            .map_err(|_| Ended::Gone)?
+            .map_err(Ended::from)
+    }
+
+    /// Begins TLS. What the client sent behind STARTTLS in the clear is not obeyed: the connection ends.
+    pub(super) async fn encrypt(&mut self, tls: Arc<rustls::ServerConfig>, patience: Duration) -> Result<(), Ended> {
+        if !self.commands.is_empty() {
+            return Err(Ended::Gone);
+        }
+        let stream = self.stream.take().ok_or(Ended::Gone)?;
+        let accepted = tokio::time::timeout(patience, TlsAcceptor::from(tls).accept(stream)).await;
+        let stream = accepted.map_err(|_| Ended::Gone)?.map_err(Ended::from)?;
+        self.stream = Some(Box::new(stream));
+        Ok(())
+    }
+
+    /// Says goodbye to the transport; errors no longer matter.
+    pub(super) async fn close(&mut self) {
+        let _ = self.flush().await;
+        if let Some(stream) = self.stream.as_mut() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), stream.shutdown()).await;
+        }
+    }
+}
