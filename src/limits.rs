@@ -194,6 +194,8 @@ pub const PING_AFTER_MS: u64 = 5_000;
 pub const DEAD_AFTER_MS: u64 = 15_000;
 /// Announcements, gone questions, relayed questions and verdicts that wait to be sent, each.
 pub const SAYINGS_MAX: usize = 4096;
+/// Digest verdicts that wait to be sent: one for each mailbox of a large group.
+pub const VERDICTS_MAX: usize = 262_144;
 /// Gone questions that are open at once.
 pub const GONE_OPEN_MAX: usize = 1024;
 /// Offers that are open at once on one connection.

@@ -1,5 +1,6 @@
 //! Which bodies a frame names, and which of them the peer can't have yet.
 
+use crate::codec::wire::Offer;
 use crate::limits::{FRESH_SECONDS, SENT_BODIES_MAX};
 use crate::op::{
     Append, BodyName, BodyPlace, FrameHeader, Guid, MailboxId, MessageGuid, NodeName, Op, Payload, UidValidity,
@@ -22,6 +23,19 @@ pub(super) fn named(header: &FrameHeader, payload: &Payload, reader: &NodeName) 
         }
         _ => BTreeSet::new(),
     }
+}
+
+/// Every body that an offer lists.
+pub(super) fn offered(offer: &Offer) -> impl Iterator<Item = BodyName> {
+    offer.messages.iter().map(|(uid, guid, size)| BodyName {
+        place: BodyPlace {
+            mailbox: offer.mailbox.clone(),
+            uidvalidity: offer.uidvalidity,
+            uid: *uid,
+        },
+        guid: guid.clone(),
+        size: *size,
+    })
 }
 
 /// Bodies of a frame that were made when it was captured: the peer can't have them, so they go ahead of the frame.

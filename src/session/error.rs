@@ -8,7 +8,7 @@ use crate::op::{Epoch, Lsn};
 pub enum Class {
     /// Connect again after a pause.
     Retry,
-    /// A higher epoch exists: this node is not to be primary (or the peer is not).
+    /// The peer has seen a higher epoch: this node is no primary any more.
     Fence,
     /// The two histories differ: nothing flows until an operator rebuilds the stream.
     Diverged,
@@ -61,7 +61,9 @@ impl SessionError {
     pub fn class(&self) -> Class {
         match self {
             Self::Silent | Self::Protocol(_) | Self::Wire(_) | Self::Refused(_) | Self::FellBehind(_) => Class::Retry,
-            Self::Epoch { .. } => Class::Fence,
+            Self::Epoch { ours, theirs } if theirs > ours => Class::Fence,
+            // The peer is the one to be fenced; it was told, and may come back in a higher epoch.
+            Self::Epoch { .. } => Class::Retry,
             Self::Diverged(_) => Class::Diverged,
             Self::Frame { .. } => Class::Halt,
         }

@@ -1,5 +1,5 @@
 //! The shipping protocol of one group between two nodes, as two state machines without I/O, clock, threads or
-//! randomness: [`Ship`] on the primary's node (one for each peer), `Receive` on the standby's. Both live as long as
+//! randomness: [`Ship`] on the primary's node (one for each peer), [`Receive`] on the standby's. Both live as long as
 //! their role does, over any number of connections. The wire is [`crate::codec::wire`]; `schema/wire.md` describes it.
 //!
 //! A driver feeds `handle(now_ms, input)`, then takes everything that `request()` has and does it, and takes
@@ -34,7 +34,7 @@
 //!
 //! | the driver feeds ([`ReceiveInput`]) | when |
 //! |---|---|
-//! | `Connected`, `Received`, `Lost`, `Tick` | as above. While `Receive::is_full` it does not read its socket |
+//! | `Connected`, `Received`, `Lost`, `Tick` | as above. While [`Receive::is_full`] it does not read its socket |
 //! | `Journaled` | the journal's committed head moved |
 //! | `Own`, `Checked`, `Stored`, `BodiesCommitted`, `Pending` | answers to the requests below |
 //! | `Applied` | the target's applied LSN or counts moved |
@@ -59,10 +59,11 @@
 //!   A body sent ahead goes before one that was asked for.
 //! - A body crosses in memory, so [`crate::limits::BODY_IN_MEMORY_MAX`] bounds it; a larger one is *body pending*.
 //! - Flow: a sender has at most [`crate::limits::WINDOW_BYTES`] beyond the peer's `taken`; a receiver that holds
-//!   [`crate::limits::RECEIVE_BYTES_MAX`] unfinished says `Receive::is_full`.
+//!   [`crate::limits::RECEIVE_BYTES_MAX`] unfinished says [`Receive::is_full`].
 //! - A receiver's journal may run far ahead of its bodies: only [`crate::limits::WANTED_BODIES_MAX`] names are held, the
 //!   frames beyond are read back from its own journal, which is also what happens after a restart.
 
+pub mod announced;
 mod bodies;
 mod error;
 mod link;
@@ -71,6 +72,7 @@ mod resume;
 pub mod ship;
 
 pub use crate::codec::wire::{Counts, Place, Position};
+pub use announced::{Announced, WouldLose};
 pub use error::{Class, SessionError};
-pub use receive::{ReceiveInput, ReceiveRequest, ReceiveStart};
+pub use receive::{Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
 pub use ship::{Ship, ShipInput, ShipRequest, ShipStart, Standing};

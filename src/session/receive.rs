@@ -1,9 +1,75 @@
 //! The standby's side of the protocol. See the tables of [`super`].
+//!
+//! ```text
+//! Apart ──Connected──► Listening ──Hello accepted, Welcome said──► Taking        an error or Lost: Apart
+//! ```
+
+mod assembly;
+mod durable;
+mod follow;
+mod gone;
+mod machine;
+mod wanted;
+
+pub(super) use self::durable::Settles;
+
+use self::assembly::Assembly;
+use self::durable::Durable;
+use self::follow::{Follow, Terms};
+use self::gone::Gone;
+use self::wanted::Wanted;
+use super::announced::Announced;
+use super::link::Link;
 
 use crate::codec::frame::EncodedFrame;
-use crate::codec::wire::{Counts, Hello, Message, Place};
+use crate::codec::wire::{Counts, Hello, Message, Place, Position};
 use crate::op::{BodyName, BodyPlace, DigestVerdict, Epoch, GoneQuestion, Lsn, Missing, NodeName, StreamId, Uid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The receiving machine. It lives as long as the standby's role: the stream it follows and the bodies it waits for
+/// outlast a connection.
+#[derive(Debug)]
+pub struct Receive {
+    group: String,
+    node: NodeName,
+    /// Highest epoch durably seen when the daemon started, or of a frame since.
+    epoch: Epoch,
+    lost: Option<String>,
+    phase: Phase,
+    link: Link,
+    requests: VecDeque<ReceiveRequest>,
+    follow: Follow,
+    /// Where a frame was broken once: the second time there is the last.
+    broken_behind: Option<Place>,
+    /// Frames handed to the journal: last LSN and bytes of each request.
+    journaling: VecDeque<(Lsn, u64)>,
+    durable: Durable,
+    wanted: Wanted,
+    assembly: Assembly,
+    /// Ticket → the peer's number and the bodies that it waits for.
+    offers: BTreeMap<u64, (u64, usize)>,
+    gone: Gone,
+    announced: Announced,
+    verdicts: VecDeque<DigestVerdict>,
+    applied: Lsn,
+    counts: Counts,
+    /// What the peer was told last on this connection.
+    told: Option<Position>,
+    next_pending_ms: u64,
+    last_number: u64,
+}
+
+/// Where the session is.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Apart,
+    Listening,
+    Taking {
+        terms: Terms,
+        /// Frames that were on their way when a broken one was found are passed over until the sender's echo.
+        passing_over: bool,
+    },
+}
 
 /// What a standby has when its daemon starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,572 @@
+//! The receiving machine's transitions.
+
+use super::assembly::{Assembly, Whole};
+use super::durable::{Durable, Settles};
+use super::follow::{self, Fault, Follow, Taken, Terms};
+use super::gone::Gone;
+use super::wanted::{Waiter, Wanted};
+use super::{Phase, Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
+use crate::codec::frame::EncodedFrame;
+use crate::codec::wire::{BodyPart, Counts, Hello, Message, Offer, PROTOCOL, Position, Welcome};
+use crate::limits::{
+    OFFERS_OPEN_MAX, PENDING_AGAIN_MAX, PENDING_AGAIN_MS, READ_OWN_BYTES, RECEIVE_BYTES_MAX, VERDICTS_MAX,
+    WANTED_BODIES_MAX,
+};
+use crate::op::{BodyName, BodyPlace, FrameHeader, Lsn, Payload, StreamId};
+use crate::session::announced::Announced;
+use crate::session::link::{Link, clipped};
+use crate::session::{Class, SessionError, bodies, resume};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+impl Receive {
+    /// A machine that is not connected, with what its node has on disk.
+    #[must_use]
+    pub fn new(start: ReceiveStart) -> Self {
+        // Frames below the journal's first one were covered by the base that it begins with.
+        let before_oldest = Lsn(start.oldest.0.saturating_sub(1));
+        let applied = start.applied.min(start.head.lsn);
+        let durable = Durable::new(applied.max(before_oldest).min(start.head.lsn), start.head.lsn);
+        Self {
+            group: start.group,
+            node: start.node,
+            epoch: start.epoch,
+            lost: start.lost,
+            phase: Phase::Apart,
+            link: Link::default(),
+            requests: VecDeque::new(),
+            follow: Follow::after(start.stream, start.head),
+            broken_behind: None,
+            journaling: VecDeque::new(),
+            durable,
+            wanted: Wanted::default(),
+            assembly: Assembly::default(),
+            offers: BTreeMap::new(),
+            gone: Gone::default(),
+            announced: Announced::default(),
+            verdicts: VecDeque::new(),
+            applied,
+            counts: Counts::default(),
+            told: None,
+            next_pending_ms: 0,
+            last_number: 0,
+        }
+    }
+
+    /// Takes one input. `now_ms`: any clock that never goes back.
+    ///
+    /// # Errors
+    /// The session is over: send what [`Self::message`] still has, close, act on the error's class. Answers to requests
+    /// are taken without a connection too, so durable and applied go on.
+    pub fn handle(&mut self, now_ms: u64, input: ReceiveInput) -> Result<(), SessionError> {
+        self.link.set_clock(now_ms);
+        let result = self.take(input);
+        if let Err(error) = &result {
+            self.part(Some(error));
+        }
+        self.pump();
+        result
+    }
+
+    /// What the driver is to do. Requests of one kind are to be done in order.
+    pub fn request(&mut self) -> Option<ReceiveRequest> {
+        self.requests.pop_front()
+    }
+
+    /// The next message for the peer. Ask only when the writer has room for it.
+    pub fn message(&mut self) -> Option<Message> {
+        let message = self.next_message()?;
+        self.link.said();
+        Some(message)
+    }
+
+    /// True while the journal or the body store has so much to do that the socket must not be read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let journaling = self
+            .journaling
+            .iter()
+            .map(|(_, bytes)| *bytes)
+            .fold(0, u64::saturating_add);
+        journaling.saturating_add(self.wanted.storing_bytes()) > RECEIVE_BYTES_MAX
+    }
+
+    /// True where a connection's peer was accepted.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Taking { .. })
+    }
+
+    /// What was announced and is not durable here.
+    #[must_use]
+    pub fn announced(&self) -> &Announced {
+        &self.announced
+    }
+
+    /// How far this side is, as its peer is told.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            taken: self.follow.head.lsn,
+            journaled: self.durable.journaled(),
+            durable: self.durable.durable(),
+            applied: self.applied.min(self.durable.durable()),
+            counts: self.counts,
+        }
+    }
+
+    fn take(&mut self, input: ReceiveInput) -> Result<(), SessionError> {
+        match input {
+            ReceiveInput::Connected => {
+                self.part(None);
+                self.link.begin();
+                self.phase = Phase::Listening;
+            }
+            ReceiveInput::Received(message) => return self.received(message),
+            ReceiveInput::Lost => self.part(None),
+            ReceiveInput::Journaled {
+                stream,
+                appended,
+                committed,
+            } => self.journaled(stream, appended, committed),
+            ReceiveInput::Own { request, frames } => return self.own(request, frames),
+            ReceiveInput::Checked { request, lacking } => self.checked(request, lacking),
+            ReceiveInput::Stored(name) => self.wanted.stored(name),
+            ReceiveInput::BodiesCommitted => {
+                let done = self.wanted.committed();
+                self.bodies_done(done);
+            }
+            ReceiveInput::Pending(names) => {
+                for name in names.into_iter().take(PENDING_AGAIN_MAX) {
+                    self.wanted.want_pending(name);
+                }
+            }
+            ReceiveInput::Applied { stream, lsn, counts } => {
+                self.counts = counts;
+                if stream == self.follow.stream {
+                    self.applied = self.applied.max(lsn);
+                }
+            }
+            ReceiveInput::AskGone { id, question } => {
+                if !self.gone.ask(id, &question) {
+                    self.requests
+                        .push_back(ReceiveRequest::GoneAnswer { id, gone: Vec::new() });
+                }
+            }
+            ReceiveInput::Verdict(mut verdict) => {
+                if self.is_up() && self.verdicts.len() < VERDICTS_MAX {
+                    verdict.mailbox = clipped(verdict.mailbox);
+                    verdict.why = clipped(verdict.why);
+                    self.verdicts.push_back(verdict);
+                }
+            }
+            ReceiveInput::Ask { id, json } => {
+                if !(self.is_up() && self.link.ask(id, json)) {
+                    self.requests.push_back(ReceiveRequest::Unanswered { id });
+                }
+            }
+            ReceiveInput::Answer { request, json } => self.link.answer(request, json),
+            ReceiveInput::Tick => return self.tick(),
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), SessionError> {
+        if matches!(self.phase, Phase::Apart) {
+            return Ok(());
+        }
+        if self.is_full() {
+            // We don't listen, so the silence is ours.
+            self.link.heard();
+        }
+        self.link.keep_alive()?;
+        if self.is_up() && self.link.now_ms() >= self.next_pending_ms {
+            self.next_pending_ms = self.link.now_ms().saturating_add(PENDING_AGAIN_MS);
+            self.requests.push_back(ReceiveRequest::ListPending {
+                most: PENDING_AGAIN_MAX,
+            });
+        }
+        Ok(())
+    }
+
+    /// Forgets the connection. What an error has to tell the peer is still said.
+    fn part(&mut self, error: Option<&SessionError>) {
+        self.phase = Phase::Apart;
+        for id in self.link.end() {
+            self.requests.push_back(ReceiveRequest::Unanswered { id });
+        }
+        self.assembly = Assembly::default();
+        self.wanted.lost();
+        self.offers.clear();
+        self.verdicts.clear();
+        self.told = None;
+        if let Some(last_words) = error.and_then(|error| self.last_words(error)) {
+            self.link.say(last_words);
+        }
+    }
+
+    fn last_words(&self, error: &SessionError) -> Option<Message> {
+        let why = clipped(error.to_string());
+        match error.class() {
+            Class::Diverged => Some(Message::Diverged { why }),
+            Class::Halt => Some(Message::Refused { why }),
+            // It learns from our welcome that its epoch is over.
+            _ if matches!(error, SessionError::Epoch { .. }) => Some(Message::Welcome(self.welcome())),
+            _ if matches!(error, SessionError::Refused(_)) => Some(Message::Refused { why }),
+            _ => None,
+        }
+    }
+
+    fn received(&mut self, message: Message) -> Result<(), SessionError> {
+        if matches!(self.phase, Phase::Apart) {
+            return Ok(());
+        }
+        self.link.heard();
+        match (message, self.phase) {
+            (Message::Refused { why }, _) => Err(SessionError::Refused(why)),
+            (Message::Diverged { why }, _) => Err(SessionError::Diverged(format!("the primary says: {why}"))),
+            (Message::Hello(hello), Phase::Listening) => self.greeted(hello),
+            (message, Phase::Taking { terms, passing_over }) => self.received_up(message, terms, passing_over),
+            (message, _) => Err(out_of_turn(&message)),
+        }
+    }
+
+    fn received_up(&mut self, message: Message, terms: Terms, passing_over: bool) -> Result<(), SessionError> {
+        match message {
+            Message::Frames(_) if passing_over => {}
+            Message::Frames(frames) => return self.frames(&frames, terms),
+            Message::Again(place) if passing_over && place == self.follow.head => {
+                self.phase = Phase::Taking {
+                    terms,
+                    passing_over: false,
+                };
+            }
+            Message::BodyPart(part) => return self.body_part(part),
+            Message::BodyMissing { id, missing } => {
+                let name = self.wanted.asked(id).cloned().ok_or_else(|| unasked(id))?;
+                let request = self.wanted.missing(Some(id), name, missing);
+                self.requests.extend(request);
+            }
+            Message::Notice(notice) => self.announced.notice(notice),
+            Message::Heartbeat(heartbeat) => {
+                let now_ms = self.link.now_ms();
+                self.announced.heartbeat(heartbeat, self.durable.durable(), now_ms);
+            }
+            Message::GoneAnswer { id, gone } => {
+                if let Some((id, gone)) = self.gone.answered(id, &gone) {
+                    self.requests.push_back(ReceiveRequest::GoneAnswer { id, gone });
+                }
+            }
+            Message::Offer(offer) => return self.offered(offer),
+            Message::Ask { id, json } => {
+                let request = self.link.asked(id)?;
+                self.requests.push_back(ReceiveRequest::Asked { request, json });
+            }
+            Message::Answer { id, json } => {
+                if self.link.answered(id) {
+                    self.requests.push_back(ReceiveRequest::Answered { id, json });
+                }
+            }
+            Message::Ping => {}
+            message => return Err(out_of_turn(&message)),
+        }
+        Ok(())
+    }
+
+    fn greeted(&mut self, hello: Hello) -> Result<(), SessionError> {
+        if hello.group != self.group {
+            return Err(SessionError::Refused(format!(
+                "group {} is not {}",
+                hello.group, self.group
+            )));
+        }
+        let (head, stream, lost) = (self.follow.head, self.follow.stream, self.lost.is_some());
+        resume::judge(head, stream, self.epoch, lost, &hello)?;
+        let terms = Terms::of(&hello, resume::needs_base(head, stream, lost, &hello));
+        self.link.say(Message::Welcome(self.welcome()));
+        self.phase = Phase::Taking {
+            terms,
+            passing_over: false,
+        };
+        self.gone.ask_again();
+        self.next_pending_ms = self.link.now_ms();
+        self.requests.push_back(ReceiveRequest::Up(hello));
+        Ok(())
+    }
+
+    fn welcome(&self) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL,
+            node: self.node.clone(),
+            stream: self.follow.stream,
+            epoch: self.epoch,
+            head: self.follow.head,
+            durable: self.durable.durable(),
+            applied: self.position().applied,
+            need_base: self.lost.clone().map(clipped),
+        }
+    }
+
+    /// Takes frames up to the first that is at fault. A base that we join at starts the journal anew.
+    fn frames(&mut self, frames: &[Arc<[u8]>], mut terms: Terms) -> Result<(), SessionError> {
+        let mut batch = Vec::new();
+        for bytes in frames {
+            match self.follow.take(bytes, &terms, &self.node) {
+                Ok(taken) => {
+                    self.broken_behind = None;
+                    self.epoch = self.epoch.max(taken.frame.epoch);
+                    self.account(&taken.frame);
+                    if terms.joining {
+                        terms.joining = false;
+                        self.join(&taken, terms);
+                    } else {
+                        batch.push(taken.frame.clone());
+                    }
+                    self.look_for_bodies(&taken.frame, &taken.header, &taken.payload);
+                }
+                Err(fault) => {
+                    self.journal(batch);
+                    return self.fault(fault, terms);
+                }
+            }
+        }
+        self.journal(batch);
+        Ok(())
+    }
+
+    fn journal(&mut self, batch: Vec<EncodedFrame>) {
+        if !batch.is_empty() {
+            self.requests.push_back(ReceiveRequest::Journal(batch));
+        }
+    }
+
+    fn account(&mut self, frame: &EncodedFrame) {
+        let bytes = u64::try_from(frame.bytes.len()).unwrap_or(u64::MAX);
+        self.journaling.push_back((frame.lsn, bytes));
+    }
+
+    fn join(&mut self, taken: &Taken, terms: Terms) {
+        let before = Lsn(taken.frame.lsn.0.saturating_sub(1));
+        self.journaling.clear();
+        self.account(&taken.frame);
+        self.durable.restart(before);
+        self.applied = before;
+        self.lost = None;
+        self.phase = Phase::Taking {
+            terms,
+            passing_over: false,
+        };
+        self.requests
+            .push_back(ReceiveRequest::RestartJournal(taken.frame.clone()));
+    }
+
+    /// Once more behind the last good frame; the second time there, nothing more is taken.
+    fn fault(&mut self, fault: Fault, terms: Terms) -> Result<(), SessionError> {
+        let lsn = self.follow.head.lsn.next();
+        let why = match fault {
+            Fault::Unknown(why) => return Err(SessionError::Frame { lsn, why }),
+            Fault::Broken(why) => why,
+        };
+        if self.broken_behind.replace(self.follow.head) == Some(self.follow.head) {
+            return Err(SessionError::Frame { lsn, why });
+        }
+        if terms.joining {
+            // Our head says nothing to this sender: only a new connection makes it look for the base again.
+            return Err(SessionError::Protocol(why));
+        }
+        self.link.say(Message::Again(self.follow.head));
+        self.phase = Phase::Taking {
+            terms,
+            passing_over: true,
+        };
+        Ok(())
+    }
+
+    /// Looks for the bodies of the next frame, while there is room; the frames beyond wait in the journal.
+    fn look_for_bodies(&mut self, frame: &EncodedFrame, header: &FrameHeader, payload: &Payload) {
+        if !self.durable.takes(frame.lsn) || self.wanted.len() >= WANTED_BODIES_MAX {
+            return;
+        }
+        let names = bodies::named(header, payload, &self.node);
+        let settles = Settles::of(payload);
+        let ticket = self
+            .durable
+            .scan(frame.lsn, frame.ends_transaction(), names.len(), settles);
+        for name in names {
+            self.wanted.want(name, Waiter::Frame(ticket));
+        }
+    }
+
+    fn journaled(&mut self, stream: StreamId, appended: Lsn, committed: Lsn) {
+        if stream != self.follow.stream {
+            return;
+        }
+        while self.journaling.front().is_some_and(|(lsn, _)| *lsn <= appended) {
+            self.journaling.pop_front();
+        }
+        self.durable.set_journaled(committed.min(self.follow.head.lsn));
+    }
+
+    fn own(&mut self, request: u64, frames: Vec<EncodedFrame>) -> Result<(), SessionError> {
+        if !self.durable.is_answer(request) {
+            return Ok(());
+        }
+        for frame in frames {
+            let opened = follow::open(&frame.bytes).map_err(|fault| match fault {
+                Fault::Broken(why) | Fault::Unknown(why) => SessionError::Frame {
+                    lsn: frame.lsn,
+                    why: format!("our own journal: {why}"),
+                },
+            })?;
+            self.look_for_bodies(&opened.frame, &opened.header, &opened.payload);
+        }
+        Ok(())
+    }
+
+    fn checked(&mut self, request: u64, lacking: BTreeMap<BodyName, Vec<BodyPlace>>) {
+        let done = self.wanted.checked(request, lacking);
+        self.bodies_done(done);
+    }
+
+    fn bodies_done(&mut self, done: Vec<Waiter>) {
+        for waiter in done {
+            match waiter {
+                Waiter::Frame(ticket) => self.durable.body_done(ticket),
+                Waiter::Offer(ticket) => self.offered_body_done(ticket),
+                Waiter::Pending => {}
+            }
+        }
+    }
+
+    fn offered(&mut self, offer: Offer) -> Result<(), SessionError> {
+        if self.offers.len() >= OFFERS_OPEN_MAX {
+            return Err(SessionError::Protocol("too many offers are open".to_owned()));
+        }
+        let names: BTreeSet<BodyName> = bodies::offered(&offer).collect();
+        if names.is_empty() {
+            self.link.say(Message::OfferDone { id: offer.id });
+            return Ok(());
+        }
+        let ticket = self.number();
+        self.offers.insert(ticket, (offer.id, names.len()));
+        for name in names {
+            self.wanted.want(name, Waiter::Offer(ticket));
+        }
+        Ok(())
+    }
+
+    fn offered_body_done(&mut self, ticket: u64) {
+        let Some((id, left)) = self.offers.get_mut(&ticket) else {
+            return;
+        };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.link.say(Message::OfferDone { id: *id });
+            self.offers.remove(&ticket);
+        }
+    }
+
+    fn body_part(&mut self, part: BodyPart) -> Result<(), SessionError> {
+        if self.assembly.is_empty() {
+            let name = match &part.name {
+                Some(name) => name.clone(),
+                None => self.wanted.asked(part.id).cloned().ok_or_else(|| unasked(part.id))?,
+            };
+            if part.ahead {
+                self.wanted.arrives_ahead(&name);
+            }
+            self.assembly.begin(&part, name).map_err(SessionError::Protocol)?;
+        }
+        let whole = self.assembly.take(&part).map_err(SessionError::Protocol)?;
+        if let Some(Whole {
+            id,
+            ahead,
+            name,
+            octets,
+        }) = whole
+        {
+            let need = (!ahead).then_some(id);
+            let request = match octets {
+                Some(octets) => self.wanted.arrived(need, name, octets),
+                None => self.wanted.broken(need, name),
+            };
+            self.requests.extend(request);
+        }
+        Ok(())
+    }
+
+    /// Moves on what can be, and asks for what there is room for.
+    fn pump(&mut self) {
+        let before = self.durable.durable();
+        for settles in self.durable.advance() {
+            self.announced.settle(&settles);
+        }
+        let durable = self.durable.durable();
+        if durable != before {
+            self.announced.durable(durable);
+            self.requests.push_back(ReceiveRequest::Durable(durable));
+        }
+        self.look_further();
+        if self.wanted.commits() {
+            self.requests.push_back(ReceiveRequest::CommitBodies);
+        }
+    }
+
+    fn look_further(&mut self) {
+        let request = self.number();
+        if let Some(names) = self.wanted.next_check(request) {
+            self.requests.push_back(ReceiveRequest::CheckBodies { request, names });
+        }
+        if self.wanted.len() >= WANTED_BODIES_MAX {
+            return;
+        }
+        let request = self.number();
+        if let Some(from) = self.durable.wants(request) {
+            self.requests.push_back(ReceiveRequest::ReadOwn {
+                request,
+                from,
+                bytes_max: READ_OWN_BYTES,
+            });
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_number = self.last_number.saturating_add(1);
+        self.last_number
+    }
+
+    fn next_message(&mut self) -> Option<Message> {
+        if let Some(small) = self.link.next() {
+            return Some(small);
+        }
+        let Phase::Taking { terms, .. } = self.phase else {
+            return None;
+        };
+        let position = self.position();
+        // While joining, our LSNs mean nothing to the sender.
+        if !terms.joining && self.told != Some(position) {
+            self.told = Some(position);
+            return Some(Message::Position(position));
+        }
+        if let Some((id, question)) = self.gone.next() {
+            return Some(Message::GoneAsk { id, question });
+        }
+        let last_number = &mut self.last_number;
+        let needs = self.wanted.next_needs(|| {
+            *last_number = last_number.saturating_add(1);
+            *last_number
+        });
+        if !needs.is_empty() {
+            return Some(Message::Needs(needs));
+        }
+        self.verdicts.pop_front().map(Message::Verdict)
+    }
+}
+
+fn out_of_turn(message: &Message) -> SessionError {
+    SessionError::Protocol(format!("a {} message out of turn", message.kind()))
+}
+
+fn unasked(id: u64) -> SessionError {
+    SessionError::Protocol(format!("an answer to need {id}, which is not open"))
+}
