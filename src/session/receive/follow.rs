@@ -1,5 +1,6 @@
 //! Whether a frame follows: checksum, stream, epoch, dense LSN, chain, the parts of a run in order.
 
+use crate::codec::CodecError;
 use crate::codec::frame::{self, EncodedFrame};
 use crate::codec::wire::{Hello, Place};
 use crate::limits::RUN_PARTS_MAX;
@@ -57,7 +58,7 @@ pub(super) enum Fault {
 /// Opens a frame and keeps its bytes as they came.
 pub(super) fn open(bytes: &Arc<[u8]>) -> Result<Taken, Fault> {
     let (header, chain, payload) = frame::open(bytes).map_err(|error| {
-        if error.is_unknown_format() {
+        if matches!(error, CodecError::Version { .. } | CodecError::Tag { .. }) {
             Fault::Unknown(error.to_string())
         } else {
             Fault::Broken(error.to_string())
