@@ -141,9 +141,8 @@ impl MapFold {
                 }
             }
             Change::Expunge(uids) if record.external => {
-                self.map
-                    .entries
-                    .retain(|uid, _| !uids.iter().any(|range| range.contains(*uid)));
+                let gone = UidSet::of(&uids);
+                self.map.entries.retain(|uid, _| !gone.contains(*uid));
             }
             Change::Header(patches) => {
                 if let Some(uidvalidity) = patches.iter().find_map(|patch| patch.u32_field(HEADER_UIDVALIDITY)) {

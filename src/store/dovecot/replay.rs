@@ -313,7 +313,8 @@ pub fn reader_at(files: &SnapshotFiles<'_>, position: &SourcePosition) -> Result
     let Some(wanted) = chain.0.iter().position(is_here) else {
         return Ok(None);
     };
-    let mut reader = walk_start(files, &chain)?;
+    let index = parse_index(files, &chain)?;
+    let mut reader = walk_start(index.as_ref(), &chain)?;
     for (number, file) in chain.0.iter().enumerate().take(wanted.saturating_add(1)) {
         if number > 0 {
             reader = reader.rotated(file.header);
@@ -333,16 +334,36 @@ pub fn reader_at(files: &SnapshotFiles<'_>, position: &SourcePosition) -> Result
     if (walked.offset, walked.fingerprint) != (position.offset, position.fingerprint) {
         return Ok(None);
     }
+    let kept_in_index = index.is_some_and(|index| index.exts.modseq_header().is_some());
+    let before_the_logs = kept_in_index && !reader.state().modseqs_tracked && !enables_later(&chain, wanted, &reader);
+    reader.state_mut().modseqs_tracked |= before_the_logs;
     Ok(Some(reader.at_position(position)))
 }
 
+/// True where Dovecot begins to keep MODSEQs behind the reader's place, which is in the chain's file `number`.
+fn enables_later(chain: &Chain<'_>, number: usize, reader: &LogReader) -> bool {
+    let mut reader = reader.clone();
+    for (at, file) in chain.0.iter().enumerate().skip(number) {
+        if at > number {
+            reader = reader.rotated(file.header);
+        }
+        // Where it can't be read on, the tailer will say so itself.
+        while let Ok(Some(txn)) = reader.next(file.bytes, 0) {
+            if txn.modseqs_enabled {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// A reader at the oldest log's first record that knows the extensions, but no numbers.
-fn walk_start(files: &SnapshotFiles<'_>, chain: &Chain<'_>) -> Result<LogReader, SnapshotError> {
+fn walk_start(index: Option<&Index>, chain: &Chain<'_>) -> Result<LogReader, SnapshotError> {
     let oldest = chain.oldest()?.header;
     if oldest.starts_empty() {
         return Ok(LogReader::at_start(oldest));
     }
-    let index = parse_index(files, chain)?.ok_or_else(|| retry("no main index tells the extensions"))?;
+    let index = index.ok_or_else(|| retry("no main index tells the extensions"))?;
     let state = LogState {
         modseq: oldest.initial_modseq,
         uidnext: Uid(1),

@@ -1,0 +1,7 @@
+//! The Dovecot parsers against stores that real Dovecots wrote.
+
+mod bodies;
+mod final_state;
+mod resets;
+mod tailing;
+mod vector;
