@@ -70,7 +70,8 @@ impl Target for Applier {
     fn counts(&self) -> Result<TargetCounts, TargetError> {
         self.store.readers.read(|tx| {
             let count = |select: &str| -> rusqlite::Result<u64> {
-                tx.prepare_cached(select)?.query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+                tx.prepare_cached(select)?
+                    .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
             };
             Ok(TargetCounts {
                 mailboxes: count("SELECT count(*) FROM mailboxes WHERE name IS NOT NULL")?,
@@ -133,16 +134,30 @@ impl Place {
                 lsn: Lsn(number(row.get(2)?)),
                 chain: ChainHash(row.get(3)?),
             };
-            Ok(Self { applied, building: row.get(4)? })
+            Ok(Self {
+                applied,
+                building: row.get(4)?,
+            })
         })?;
         Ok(place)
     }
 
     fn save(&self, tx: &Connection) -> rusqlite::Result<()> {
-        let Applied { stream, epoch, lsn, chain } = self.applied;
+        let Applied {
+            stream,
+            epoch,
+            lsn,
+            chain,
+        } = self.applied;
         tx.execute(
             "UPDATE stream SET stream = ?1, epoch = ?2, lsn = ?3, chain = ?4, building = ?5",
-            params![stream.0, epoch.0.cast_signed(), lsn.0.cast_signed(), chain.0, self.building],
+            params![
+                stream.0,
+                epoch.0.cast_signed(),
+                lsn.0.cast_signed(),
+                chain.0,
+                self.building
+            ],
         )?;
         Ok(())
     }

@@ -18,12 +18,15 @@ pub(super) fn user(tx: &Connection, name: &UserName) -> rusqlite::Result<i64> {
     if let Some(id) = known_user(tx, name)? {
         return Ok(id);
     }
-    tx.prepare_cached("INSERT INTO users (name) VALUES (?1)")?.insert([&name.0])
+    tx.prepare_cached("INSERT INTO users (name) VALUES (?1)")?
+        .insert([&name.0])
 }
 
 /// The number of a user.
 pub(super) fn known_user(tx: &Connection, name: &UserName) -> rusqlite::Result<Option<i64>> {
-    tx.prepare_cached("SELECT id FROM users WHERE name = ?1")?.query_row([&name.0], |row| row.get(0)).optional()
+    tx.prepare_cached("SELECT id FROM users WHERE name = ?1")?
+        .query_row([&name.0], |row| row.get(0))
+        .optional()
 }
 
 /// Writes records of the packs into the index, and gives messages that waited for them their bodies. Returns how many
@@ -34,7 +37,10 @@ pub(super) fn index(tx: &Connection, entries: &[Arc<Entry>]) -> Result<usize, Ta
     }
     if let Some(last) = entries.last() {
         let offset = last.after.offset.cast_signed();
-        tx.execute("UPDATE stream SET pack = ?1, pack_offset = ?2", params![last.after.pack, offset])?;
+        tx.execute(
+            "UPDATE stream SET pack = ?1, pack_offset = ?2",
+            params![last.after.pack, offset],
+        )?;
     }
     Ok(entries.len())
 }
@@ -82,7 +88,10 @@ fn put(tx: &Connection, hash: &BodyHash, at: Position, length: u64) -> rusqlite:
 pub(super) fn by_hash(tx: &Connection, hash: &BodyHash) -> rusqlite::Result<Option<(Body, Location)>> {
     tx.prepare_cached("SELECT id, length, pack, pack_offset FROM bodies WHERE hash = ?1")?
         .query_row([hash.0], |row| {
-            let body = Body { id: row.get(0)?, length: octets(row, 1)? };
+            let body = Body {
+                id: row.get(0)?,
+                length: octets(row, 1)?,
+            };
             Ok((body, location(row, 2, body.length)?))
         })
         .optional()
@@ -90,10 +99,11 @@ pub(super) fn by_hash(tx: &Connection, hash: &BodyHash) -> rusqlite::Result<Opti
 
 /// A body by its number: what it is and where.
 pub(super) fn by_id(tx: &Connection, id: i64) -> rusqlite::Result<(BodyHash, Location)> {
-    tx.prepare_cached("SELECT hash, length, pack, pack_offset FROM bodies WHERE id = ?1")?.query_row([id], |row| {
-        let length = octets(row, 1)?;
-        Ok((BodyHash(row.get(0)?), location(row, 2, length)?))
-    })
+    tx.prepare_cached("SELECT hash, length, pack, pack_offset FROM bodies WHERE id = ?1")?
+        .query_row([id], |row| {
+            let length = octets(row, 1)?;
+            Ok((BodyHash(row.get(0)?), location(row, 2, length)?))
+        })
 }
 
 fn octets(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -102,7 +112,10 @@ fn octets(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn location(row: &Row<'_>, column: usize, length: u64) -> rusqlite::Result<Location> {
     let offset = octets(row, column.saturating_add(1))?;
-    let position = Position { pack: row.get(column)?, offset };
+    let position = Position {
+        pack: row.get(column)?,
+        offset,
+    };
     Ok(Location { position, length })
 }
 
@@ -112,7 +125,9 @@ pub(super) fn resolve(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::
     if let Some(body) = at_place(tx, user, name)?.filter(|body| name.size.is_none_or(|size| size == body.length)) {
         return Ok(Some(body));
     }
-    let Some(size) = name.size.filter(|_| !name.guid.is_unknown()) else { return Ok(None) };
+    let Some(size) = name.size.filter(|_| !name.guid.is_unknown()) else {
+        return Ok(None);
+    };
     let mut statement = tx.prepare_cached(
         "SELECT DISTINCT b.id, b.length FROM body_names n JOIN bodies b ON b.id = n.body
          WHERE n.user = ?1 AND n.guid = ?2 AND n.size = ?3 AND b.length = ?3 LIMIT 2",
@@ -136,12 +151,24 @@ fn at_place(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<Opt
         "SELECT b.id, b.length FROM body_names n JOIN bodies b ON b.id = n.body
          WHERE n.user = ?1 AND n.guid = ?2 AND n.mailbox = ?3 AND n.uidvalidity = ?4 AND n.uid = ?5",
     )?
-    .query_row(params![user, name.guid.0, place.mailbox.guid.0, place.uidvalidity.0, place.uid.0], body)
+    .query_row(
+        params![
+            user,
+            name.guid.0,
+            place.mailbox.guid.0,
+            place.uidvalidity.0,
+            place.uid.0
+        ],
+        body,
+    )
     .optional()
 }
 
 fn body(row: &Row<'_>) -> rusqlite::Result<Body> {
-    Ok(Body { id: row.get(0)?, length: octets(row, 1)? })
+    Ok(Body {
+        id: row.get(0)?,
+        length: octets(row, 1)?,
+    })
 }
 
 /// True where the place is known to have octets or known to lack them.
@@ -150,13 +177,21 @@ pub(super) fn answered(tx: &Connection, user: i64, name: &BodyName) -> rusqlite:
     tx.prepare_cached(
         "SELECT 1 FROM body_names WHERE user = ?1 AND guid = ?2 AND mailbox = ?3 AND uidvalidity = ?4 AND uid = ?5",
     )?
-    .exists(params![user, name.guid.0, place.mailbox.guid.0, place.uidvalidity.0, place.uid.0])
+    .exists(params![
+        user,
+        name.guid.0,
+        place.mailbox.guid.0,
+        place.uidvalidity.0,
+        place.uid.0
+    ])
 }
 
 /// Body pending messages of this user and GUID may have a body now.
 fn heal(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<()> {
     for (mailbox, pending) in pending_of(tx, user, name)? {
-        let Some(body) = resolve(tx, user, &pending)? else { continue };
+        let Some(body) = resolve(tx, user, &pending)? else {
+            continue;
+        };
         let before = pending.size.unwrap_or(0).cast_signed();
         let length = body.length.cast_signed();
         tx.prepare_cached("UPDATE messages SET body = ?3, octets = ?4 WHERE mailbox = ?1 AND uid = ?2")?
@@ -173,13 +208,16 @@ fn pending_of(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<V
         "SELECT m.id, m.guid, m.uidvalidity, x.uid, x.guid, x.size FROM messages x JOIN mailboxes m ON m.id = x.mailbox
          WHERE x.guid = ?1 AND x.body IS NULL AND m.user = ?2",
     )?;
-    let rows = statement.query_map(params![name.guid.0, user], |row| Ok((row.get(0)?, named(row, 1, owner)?)))?;
+    let rows = statement.query_map(params![name.guid.0, user], |row| {
+        Ok((row.get(0)?, named(row, 1, owner)?))
+    })?;
     rows.collect()
 }
 
 /// True where a message waits for a body of this GUID.
 pub(super) fn is_awaited(tx: &Connection, guid: &MessageGuid) -> rusqlite::Result<bool> {
-    tx.prepare_cached("SELECT 1 FROM messages WHERE guid = ?1 AND body IS NULL")?.exists([&guid.0])
+    tx.prepare_cached("SELECT 1 FROM messages WHERE guid = ?1 AND body IS NULL")?
+        .exists([&guid.0])
 }
 
 /// Some of the bodies pending, of all users. Drawn by lot, so that many that never come don't keep others from being
@@ -214,12 +252,19 @@ pub(super) fn places(tx: &Connection, user: i64, name: &BodyName, most: usize) -
 /// Columns from `at`: mailbox GUID, UIDVALIDITY, UID, message GUID, size.
 fn named(row: &Row<'_>, at: usize, owner: &UserName) -> rusqlite::Result<BodyName> {
     let column = |n: usize| at.saturating_add(n);
-    let mailbox = MailboxId { user: owner.clone(), guid: Guid(row.get(at)?) };
+    let mailbox = MailboxId {
+        user: owner.clone(),
+        guid: Guid(row.get(at)?),
+    };
     let place = BodyPlace {
         mailbox,
         uidvalidity: UidValidity(row.get(column(1))?),
         uid: Uid(row.get(column(2))?),
     };
     let size: Option<i64> = row.get(column(4))?;
-    Ok(BodyName { place, guid: MessageGuid(row.get(column(3))?), size: size.map(i64::cast_unsigned) })
+    Ok(BodyName {
+        place,
+        guid: MessageGuid(row.get(column(3))?),
+        size: size.map(i64::cast_unsigned),
+    })
 }

@@ -28,7 +28,13 @@ pub(super) fn mailbox(
         None => "the copy has no such mailbox".to_owned(),
     };
     let name = name_of(tx, user, source.mailbox.guid)?;
-    let verdict = DigestVerdict { lsn, request: source.request, user: user.clone(), mailbox: name, why };
+    let verdict = DigestVerdict {
+        lsn,
+        request: source.request,
+        user: user.clone(),
+        mailbox: name,
+        why,
+    };
     note(tx, &verdict, &source.mailbox.guid.0)?;
     Ok(verdict)
 }
@@ -48,13 +54,22 @@ pub(super) fn tree(tx: &Connection, lsn: Lsn, source: &TreeDigest) -> Result<Dig
 }
 
 fn of_mailbox(tx: &Connection, mailbox: &Mailbox) -> Result<MailboxDigest, TargetError> {
-    let mut digest =
-        MailboxDigest::empty(mailbox.is.clone(), mailbox.uidvalidity, mailbox.uidnext, mailbox.highest_modseq);
+    let mut digest = MailboxDigest::empty(
+        mailbox.is.clone(),
+        mailbox.uidvalidity,
+        mailbox.uidnext,
+        mailbox.highest_modseq,
+    );
     mailbox.all(tx)?.iter().for_each(|stored| digest.add(&stored.message));
     Ok(digest)
 }
 
-fn add_bodies(tx: &Connection, packs: &Packs, mailbox: &Mailbox, digest: &mut MailboxDigest) -> Result<(), TargetError> {
+fn add_bodies(
+    tx: &Connection,
+    packs: &Packs,
+    mailbox: &Mailbox,
+    digest: &mut MailboxDigest,
+) -> Result<(), TargetError> {
     for stored in mailbox.all(tx)? {
         let Some(body) = stored.body else { continue };
         let (hash, location) = bodies::by_id(tx, body)?;
@@ -68,9 +83,14 @@ fn add_bodies(tx: &Connection, packs: &Packs, mailbox: &Mailbox, digest: &mut Ma
 
 fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> {
     let mut digest = TreeDigest::empty(user.clone());
-    let Some(id) = bodies::known_user(tx, user)? else { return Ok(digest) };
+    let Some(id) = bodies::known_user(tx, user)? else {
+        return Ok(digest);
+    };
     for (kind, select) in [
-        (b'm', "SELECT guid, name FROM mailboxes WHERE user = ?1 AND name IS NOT NULL"),
+        (
+            b'm',
+            "SELECT guid, name FROM mailboxes WHERE user = ?1 AND name IS NOT NULL",
+        ),
         (b'n', "SELECT x'', name FROM noselect WHERE user = ?1"),
         (b's', "SELECT x'', name FROM subscriptions WHERE user = ?1"),
     ] {
@@ -100,13 +120,15 @@ fn name_of(tx: &Connection, user: &UserName, guid: Guid) -> Result<String, Targe
 
 fn note(tx: &Connection, verdict: &DigestVerdict, mailbox: &[u8]) -> Result<(), TargetError> {
     let user = bodies::user(tx, &verdict.user)?;
-    tx.prepare_cached("INSERT OR REPLACE INTO verdicts (user, mailbox, lsn, request, why) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            user,
-            mailbox,
-            verdict.lsn.0.cast_signed(),
-            verdict.request.cast_signed(),
-            verdict.why
-        ])?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO verdicts (user, mailbox, lsn, request, why) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        user,
+        mailbox,
+        verdict.lsn.0.cast_signed(),
+        verdict.request.cast_signed(),
+        verdict.why
+    ])?;
     Ok(())
 }

@@ -67,7 +67,9 @@ impl Stored {
 impl Mailbox {
     /// The mailbox, if this store has it.
     pub(super) fn load(tx: &Connection, is: &MailboxId) -> rusqlite::Result<Option<Self>> {
-        let Some(user) = bodies::known_user(tx, &is.user)? else { return Ok(None) };
+        let Some(user) = bodies::known_user(tx, &is.user)? else {
+            return Ok(None);
+        };
         let loaded = tx
             .prepare_cached(
                 "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held
@@ -168,13 +170,19 @@ impl Mailbox {
     /// here.
     pub(super) fn put(&mut self, tx: &Connection, before: Option<&Stored>, message: Append) -> rusqlite::Result<()> {
         let keywords = self.packed(tx, &message.keywords)?;
-        let same = before.filter(|old| same_body(&old.message, &message)).and_then(Stored::body);
+        let same = before
+            .filter(|old| same_body(&old.message, &message))
+            .and_then(Stored::body);
         let body = match same {
             Some(body) => Some(body),
             None => bodies::resolve(tx, self.user, &self.body_name(&message))?,
         };
         let octets = body.map(|body| body.length).or(message.size);
-        let stored = Stored { message, body: body.map(|body| body.id), octets };
+        let stored = Stored {
+            message,
+            body: body.map(|body| body.id),
+            octets,
+        };
         if let Some(old) = before {
             self.uncount(old);
         }
@@ -211,12 +219,18 @@ impl Mailbox {
             uidvalidity: self.uidvalidity,
             uid: message.uid,
         };
-        BodyName { place, guid: message.guid.clone(), size: message.size }
+        BodyName {
+            place,
+            guid: message.guid.clone(),
+            size: message.size,
+        }
     }
 
     /// A message leaves for good, and with it what quarantine says of it.
     pub(super) fn remove(&mut self, tx: &Connection, uid: Uid, modseq: Modseq, leaves: Leaves) -> rusqlite::Result<()> {
-        let Some(stored) = self.message(tx, uid)? else { return Ok(()) };
+        let Some(stored) = self.message(tx, uid)? else {
+            return Ok(());
+        };
         self.uncount(&stored);
         self.retain(tx, &stored, leaves)?;
         let modseq = modseq.max(stored.message.modseq).0.cast_signed();
@@ -291,7 +305,11 @@ impl Mailbox {
             modseq: Modseq(row.get::<_, i64>(7)?.cast_unsigned()),
         };
         let octets = row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned);
-        Ok(Stored { message, body: row.get(8)?, octets })
+        Ok(Stored {
+            message,
+            body: row.get(8)?,
+            octets,
+        })
     }
 
     /// The keyword's number in this mailbox: case doesn't count, the first spelling stays.
@@ -308,13 +326,18 @@ impl Mailbox {
 
     /// The keyword's number, if this mailbox has used it.
     pub(super) fn known_keyword(&self, keyword: &Keyword) -> Option<u32> {
-        let at = self.keywords.iter().position(|known| known.0.eq_ignore_ascii_case(&keyword.0))?;
+        let at = self
+            .keywords
+            .iter()
+            .position(|known| known.0.eq_ignore_ascii_case(&keyword.0))?;
         u32::try_from(at).ok()
     }
 
     fn packed(&mut self, tx: &Connection, keywords: &[Keyword]) -> rusqlite::Result<Vec<u8>> {
-        let numbers: Vec<u32> =
-            keywords.iter().map(|keyword| self.keyword(tx, keyword)).collect::<rusqlite::Result<_>>()?;
+        let numbers: Vec<u32> = keywords
+            .iter()
+            .map(|keyword| self.keyword(tx, keyword))
+            .collect::<rusqlite::Result<_>>()?;
         Ok(pack(numbers))
     }
 
@@ -369,7 +392,9 @@ pub(super) fn unpack(bytes: &[u8]) -> Vec<u32> {
 
 /// The keywords that packed numbers stand for.
 pub(super) fn spelled(keywords: &[Keyword], bytes: &[u8]) -> Vec<Keyword> {
-    let known = unpack(bytes).into_iter().filter_map(|number| keywords.get(usize::try_from(number).ok()?));
+    let known = unpack(bytes)
+        .into_iter()
+        .filter_map(|number| keywords.get(usize::try_from(number).ok()?));
     known.cloned().collect()
 }
 

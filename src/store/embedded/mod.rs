@@ -86,7 +86,10 @@ impl Upkeep {
         let retain_ms = u64::try_from(self.0.retain.as_millis()).unwrap_or(u64::MAX);
         let oldest = now_ms.saturating_sub(retain_ms).cast_signed();
         self.0.write(|tx| {
-            tx.execute("UPDATE retained SET since_ms = ?1 WHERE since_ms IS NULL", params![now_ms.cast_signed()])?;
+            tx.execute(
+                "UPDATE retained SET since_ms = ?1 WHERE since_ms IS NULL",
+                params![now_ms.cast_signed()],
+            )?;
             tx.execute("DELETE FROM retained WHERE since_ms < ?1", params![oldest])?;
             Ok(())
         })?;

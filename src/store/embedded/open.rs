@@ -30,7 +30,12 @@ impl From<rusqlite::Error> for TargetError {
 pub(super) fn lock(dir: &Path) -> Result<File, TargetError> {
     let path = dir.join("lock");
     let broken = |e: &std::io::Error| TargetError::Halt(format!("{}: {e}", path.display()));
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(|e| broken(&e))?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| broken(&e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(TargetError::Halt(format!("{} is open elsewhere", dir.display()))),
@@ -42,14 +47,19 @@ pub(super) fn lock(dir: &Path) -> Result<File, TargetError> {
 pub(super) fn writer(path: &Path) -> Result<Connection, TargetError> {
     if rusqlite::version_number() < SQLITE_OLDEST {
         let version = rusqlite::version();
-        return Err(TargetError::Halt(format!("SQLite {version} is too old: 3.51.3 or later is needed")));
+        return Err(TargetError::Halt(format!(
+            "SQLite {version} is too old: 3.51.3 or later is needed"
+        )));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(TargetError::Halt(format!("{}: journal_mode is {mode}, not wal", path.display())));
+        return Err(TargetError::Halt(format!(
+            "{}: journal_mode is {mode}, not wal",
+            path.display()
+        )));
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -79,7 +89,9 @@ fn migrate(connection: &mut Connection) -> Result<(), TargetError> {
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > MIGRATIONS.len() {
         let known = MIGRATIONS.len();
-        return Err(TargetError::Halt(format!("the store has schema {version} and this program knows {known}: upgrade it")));
+        return Err(TargetError::Halt(format!(
+            "the store has schema {version} and this program knows {known}: upgrade it"
+        )));
     }
     for (number, migration) in (1u32..).zip(MIGRATIONS).skip(version) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

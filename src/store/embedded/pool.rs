@@ -49,11 +49,18 @@ impl ReadPool {
 
     fn borrow(&self) -> rusqlite::Result<Lent<'_>> {
         let full = |idle: &mut Idle| idle.lent >= READERS_MAX;
-        let mut idle = self.returned.wait_while(self.idle(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self
+            .returned
+            .wait_while(self.idle(), full)
+            .unwrap_or_else(PoisonError::into_inner);
         idle.lent = idle.lent.saturating_add(1);
         let known = idle.connections.pop();
         drop(idle);
-        let mut lent = Lent { pool: self, connection: known, sound: false };
+        let mut lent = Lent {
+            pool: self,
+            connection: known,
+            sound: false,
+        };
         if lent.connection.is_none() {
             lent.connection = Some(open::reader(&self.path)?);
         }

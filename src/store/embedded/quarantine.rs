@@ -21,10 +21,18 @@ fn about(payload: &Payload) -> Option<&MailboxId> {
 /// are held: see [`is_held`].
 pub(super) fn divert(tx: &Connection, mailbox: &Mailbox, transaction: &[Frame]) -> Result<(), TargetError> {
     let first = transaction.first().map_or(0, |frame| frame.header.lsn.0).cast_signed();
-    for frame in transaction.iter().filter(|frame| about(&frame.payload) == Some(&mailbox.is)) {
+    for frame in transaction
+        .iter()
+        .filter(|frame| about(&frame.payload) == Some(&mailbox.is))
+    {
         let sealed = codec::seal(&frame.header, &frame.payload).map_err(|e| TargetError::Halt(e.to_string()))?;
         tx.prepare_cached("INSERT OR IGNORE INTO diverted (mailbox, lsn, first, frame) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![mailbox.id, frame.header.lsn.0.cast_signed(), first, &sealed.bytes[..]])?;
+            .execute(params![
+                mailbox.id,
+                frame.header.lsn.0.cast_signed(),
+                first,
+                &sealed.bytes[..]
+            ])?;
         hold_appends(tx, mailbox, &frame.payload)?;
     }
     Ok(())
@@ -46,15 +54,18 @@ fn hold_appends(tx: &Connection, mailbox: &Mailbox, payload: &Payload) -> rusqli
 
 /// What was diverted of this mailbox is void.
 pub(super) fn void_diverted(tx: &Connection, mailbox: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM diverted WHERE mailbox = ?1")?.execute([mailbox])?;
-    tx.prepare_cached("DELETE FROM held_appends WHERE mailbox = ?1")?.execute([mailbox])?;
+    tx.prepare_cached("DELETE FROM diverted WHERE mailbox = ?1")?
+        .execute([mailbox])?;
+    tx.prepare_cached("DELETE FROM held_appends WHERE mailbox = ?1")?
+        .execute([mailbox])?;
     Ok(())
 }
 
 /// True while an append of this GUID stands in a diverted transaction of the user: the expunge of it may be the other
 /// half of a move.
 pub(super) fn is_held(tx: &Connection, user: i64, guid: &MessageGuid) -> rusqlite::Result<bool> {
-    tx.prepare_cached("SELECT 1 FROM held_appends WHERE user = ?1 AND guid = ?2")?.exists(params![user, guid.0])
+    tx.prepare_cached("SELECT 1 FROM held_appends WHERE user = ?1 AND guid = ?2")?
+        .exists(params![user, guid.0])
 }
 
 /// A message leaves, or, while an append of its GUID is held, waits for that.
@@ -83,7 +94,8 @@ pub(super) fn infer(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::R
 }
 
 fn settle_inferred(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1 AND uid = ?2")?.execute(params![mailbox.id, uid.0])?;
+    tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1 AND uid = ?2")?
+        .execute(params![mailbox.id, uid.0])?;
     Ok(())
 }
 
@@ -107,7 +119,9 @@ pub(super) fn settle(tx: &Connection) -> Result<(), TargetError> {
         "SELECT m.id FROM mailboxes m WHERE m.doomed <> 0 AND NOT EXISTS (
              SELECT 1 FROM messages x JOIN held_appends h ON h.user = m.user AND h.guid = x.guid WHERE x.mailbox = m.id)",
     )?;
-    let doomed: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let doomed: Vec<i64> = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     for mailbox in doomed {
         tree::delete(tx, &id_of(tx, mailbox)?)?;
     }
@@ -120,7 +134,11 @@ fn due(tx: &Connection) -> rusqlite::Result<Vec<(i64, Uid, Modseq)>> {
          WHERE NOT EXISTS (SELECT 1 FROM held_appends h WHERE h.user = m.user AND h.guid = d.guid)",
     )?;
     let rows = statement.query_map([], |row| {
-        Ok((row.get(0)?, Uid(row.get(1)?), Modseq(row.get::<_, i64>(2)?.cast_unsigned())))
+        Ok((
+            row.get(0)?,
+            Uid(row.get(1)?),
+            Modseq(row.get::<_, i64>(2)?.cast_unsigned()),
+        ))
     })?;
     rows.collect()
 }
@@ -129,4 +147,3 @@ fn due(tx: &Connection) -> rusqlite::Result<Vec<(i64, Uid, Modseq)>> {
 pub(super) const OPEN: &str = "SELECT count(*) FROM mailboxes m WHERE held IS NOT NULL OR vanished IS NOT NULL
      OR doomed <> 0 OR EXISTS (SELECT 1 FROM inferred i WHERE i.mailbox = m.id)
      OR EXISTS (SELECT 1 FROM deferred d WHERE d.mailbox = m.id)";
-

@@ -21,14 +21,21 @@ impl From<rusqlite::Error> for ViewError {
 impl View for Reader {
     fn tree(&self, user: &UserName) -> Result<Tree, ViewError> {
         self.0.readers.read(|tx| {
-            let Some(user) = bodies::known_user(tx, user)? else { return Ok(Tree::default()) };
-            Ok(Tree { rows: rows(tx, user)?, subscribed: subscribed(tx, user)? })
+            let Some(user) = bodies::known_user(tx, user)? else {
+                return Ok(Tree::default());
+            };
+            Ok(Tree {
+                rows: rows(tx, user)?,
+                subscribed: subscribed(tx, user)?,
+            })
         })
     }
 
     fn mailbox(&self, user: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError> {
         self.0.readers.read(|tx| {
-            let Some(user) = bodies::known_user(tx, user)? else { return Ok(None) };
+            let Some(user) = bodies::known_user(tx, user)? else {
+                return Ok(None);
+            };
             let found = tx
                 .prepare_cached("SELECT id FROM mailboxes WHERE user = ?1 AND name = ?2")?
                 .query_row(params![user, stored_name(name)], |row| row.get(0).map(MailboxKey))
@@ -43,7 +50,9 @@ impl View for Reader {
 
     fn messages(&self, key: MailboxKey) -> Result<Option<(MailboxRow, Vec<MessageRow>)>, ViewError> {
         self.0.readers.read(|tx| {
-            let Some(mailbox) = numbers(tx, key)? else { return Ok(None) };
+            let Some(mailbox) = numbers(tx, key)? else {
+                return Ok(None);
+            };
             let messages = list(tx, &mailbox)?;
             Ok(Some((mailbox, messages)))
         })
@@ -83,7 +92,11 @@ fn rows(tx: &Connection, user: i64) -> Result<Vec<TreeRow>, ViewError> {
     let mut tree = Vec::new();
     while let Some(row) = rows.next()? {
         let guid: Option<[u8; 16]> = row.get(1)?;
-        tree.push(TreeRow { name: name(row, 0)?, guid: guid.map(Guid), special_use: row.get(2)? });
+        tree.push(TreeRow {
+            name: name(row, 0)?,
+            guid: guid.map(Guid),
+            special_use: row.get(2)?,
+        });
     }
     Ok(tree)
 }
@@ -135,7 +148,11 @@ fn list(tx: &Connection, mailbox: &MailboxRow) -> Result<Vec<MessageRow>, ViewEr
         let packed = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
         let keywords = match shared.get(packed) {
             Some(known) => Arc::clone(known),
-            None => Arc::clone(shared.entry(packed.to_vec()).or_insert_with(|| spelled(&names, packed).into())),
+            None => Arc::clone(
+                shared
+                    .entry(packed.to_vec())
+                    .or_insert_with(|| spelled(&names, packed).into()),
+            ),
         };
         messages.push(message(row, keywords)?);
     }

@@ -22,23 +22,39 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, fresh: Mutex::default() }
+        Self {
+            store,
+            fresh: Mutex::default(),
+        }
     }
 
     fn append(&self, name: &BodyName, content: Content, octets: &[u8]) -> Result<(), TargetError> {
-        self.store.packs.append(Record { name: name.clone(), content }, octets)?;
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        self.store.packs.append(
+            Record {
+                name: name.clone(),
+                content,
+            },
+            octets,
+        )?;
+        self.fresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(name.clone());
         Ok(())
     }
 
     /// True where `name` was answered, or another body serves it, by a record that isn't indexed yet.
     fn in_tail(&self, name: &BodyName) -> bool {
-        self.store.packs.tail(|tail| tail.answers(&name.place) || one(tail.reusable(name)))
+        self.store
+            .packs
+            .tail(|tail| tail.answers(&name.place) || one(tail.reusable(name)))
     }
 
     /// The same by the index.
     fn in_index(tx: &Connection, name: &BodyName) -> rusqlite::Result<bool> {
-        let Some(user) = bodies::known_user(tx, &name.place.mailbox.user)? else { return Ok(false) };
+        let Some(user) = bodies::known_user(tx, &name.place.mailbox.user)? else {
+            return Ok(false);
+        };
         Ok(bodies::answered(tx, user, name)? || bodies::resolve(tx, user, name)?.is_some())
     }
 
@@ -74,7 +90,9 @@ impl BodyStore for Shelf {
         let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
         if length > BODY_BYTES_MAX || name.size.is_some_and(|size| size != length) {
             let (place, size) = (&name.place.mailbox, name.size);
-            return Err(TargetError::Broken(format!("a body of {place} has {length} octets, not {size:?}")));
+            return Err(TargetError::Broken(format!(
+                "a body of {place} has {length} octets, not {size:?}"
+            )));
         }
         let hash = BodyHash(*blake3::hash(octets).as_bytes());
         let in_tail = self.store.packs.tail(|tail| tail.location(&hash).is_some());
@@ -87,7 +105,11 @@ impl BodyStore for Shelf {
 
     fn put_missing(&self, name: &BodyName, missing: &Missing) -> Result<(), TargetError> {
         let short = |text: &str| text.chars().take(MISSING_TEXT_CHARS).collect();
-        let missing = Missing { file: short(&missing.file), why: short(&missing.why), ..missing.clone() };
+        let missing = Missing {
+            file: short(&missing.file),
+            why: short(&missing.why),
+            ..missing.clone()
+        };
         self.append(name, Content::Missing(missing), &[])
     }
 

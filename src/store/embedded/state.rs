@@ -32,7 +32,9 @@ pub(super) fn apply(
 
 /// What must be asked of the source before the list can be applied.
 pub(super) fn questions(tx: &Connection, state: &StateChunk) -> Result<Vec<GoneQuestion>, TargetError> {
-    let Some(mailbox) = Mailbox::load(tx, &state.mailbox)? else { return Ok(Vec::new()) };
+    let Some(mailbox) = Mailbox::load(tx, &state.mailbox)? else {
+        return Ok(Vec::new());
+    };
     if state.lineage != Lineage::Whole || mailbox.uidvalidity != state.uidvalidity {
         return Ok(Vec::new());
     }
@@ -142,7 +144,9 @@ fn attested<'a>(state: &StateChunk, answers: &'a GoneAnswers) -> BTreeSet<(Uid, 
     if state.lineage != Lineage::Whole {
         return BTreeSet::new();
     }
-    let about = answers.iter().filter(|(q, _)| q.mailbox == state.mailbox && q.uidvalidity == state.uidvalidity);
+    let about = answers
+        .iter()
+        .filter(|(q, _)| q.mailbox == state.mailbox && q.uidvalidity == state.uidvalidity);
     let gone = about.flat_map(|(q, gone)| q.messages.iter().filter(|(uid, _)| gone.contains(uid)));
     gone.map(|(uid, guid)| (*uid, guid)).collect()
 }
@@ -156,7 +160,8 @@ fn correct(
     state: &StateChunk,
     answers: &GoneAnswers,
 ) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1")?.execute([mailbox.id])?;
+    tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1")?
+        .execute([mailbox.id])?;
     let gone = attested(state, answers);
     for stored in lacking(tx, mailbox, ours, state)? {
         let (uid, guid) = (stored.message.uid, &stored.message.guid);
@@ -194,7 +199,8 @@ fn corrected(before: Option<&Stored>, listed: &Append) -> Append {
 }
 
 fn undefer(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM deferred WHERE mailbox = ?1 AND uid = ?2")?.execute(params![mailbox.id, uid.0])?;
+    tx.prepare_cached("DELETE FROM deferred WHERE mailbox = ?1 AND uid = ?2")?
+        .execute(params![mailbox.id, uid.0])?;
     Ok(())
 }
 

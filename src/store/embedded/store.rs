@@ -32,7 +32,10 @@ impl Store {
         let writer = open::writer(&path)?;
         let indexed = writer.query_row("SELECT pack, pack_offset FROM stream", [], |row| {
             let offset: i64 = row.get(1)?;
-            Ok(Position { pack: row.get(0)?, offset: offset.cast_unsigned() })
+            Ok(Position {
+                pack: row.get(0)?,
+                offset: offset.cast_unsigned(),
+            })
         })?;
         Ok(Self {
             packs: Packs::open(&dir.join("packs"), indexed)?,

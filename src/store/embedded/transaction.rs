@@ -33,12 +33,7 @@ pub(super) fn apply(tx: &Connection, txn: &MailboxTxn, frames: &[Frame]) -> Resu
 }
 
 /// The frames contradict what the copy has: they and all that follows are diverted until a good `state`.
-pub(super) fn hold(
-    tx: &Connection,
-    mailbox: &mut Mailbox,
-    why: String,
-    frames: &[Frame],
-) -> Result<(), TargetError> {
+pub(super) fn hold(tx: &Connection, mailbox: &mut Mailbox, why: String, frames: &[Frame]) -> Result<(), TargetError> {
     tracing::warn!(user = %mailbox.is.user, mailbox = %mailbox.is.guid, why, "mailbox held: its changes are diverted");
     mailbox.held = Some(why);
     mailbox.save(tx)?;
@@ -58,7 +53,10 @@ fn arriving(txn: &MailboxTxn) -> HashMap<MessageGuid, usize> {
     });
     let ranges: Vec<UidRange> = ranges.flatten().copied().collect();
     let stays = |uid: Uid| !ranges.iter().any(|range| range.contains(uid));
-    for append in txn.appends().filter(|append| !append.guid.is_unknown() && stays(append.uid)) {
+    for append in txn
+        .appends()
+        .filter(|append| !append.guid.is_unknown() && stays(append.uid))
+    {
         let count = arriving.entry(append.guid.clone()).or_insert(0_usize);
         *count = count.saturating_add(1);
     }
@@ -89,10 +87,11 @@ fn change_flags(tx: &Connection, mailbox: &mut Mailbox, change: &FlagChange) -> 
 }
 
 fn unseen(tx: &Connection, mailbox: &Mailbox, range: &UidRange) -> rusqlite::Result<u32> {
-    tx.prepare_cached(
-        "SELECT count(*) FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = 0",
-    )?
-    .query_row(params![mailbox.id, range.first.0, range.last.0, Flags::SEEN.bits()], |row| row.get(0))
+    tx.prepare_cached("SELECT count(*) FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = 0")?
+        .query_row(
+            params![mailbox.id, range.first.0, range.last.0, Flags::SEEN.bits()],
+            |row| row.get(0),
+        )
 }
 
 fn change_keywords(tx: &Connection, mailbox: &mut Mailbox, change: &KeywordChange) -> rusqlite::Result<()> {
@@ -100,7 +99,12 @@ fn change_keywords(tx: &Connection, mailbox: &mut Mailbox, change: &KeywordChang
         KeywordVerb::Add | KeywordVerb::Replace => Some(mailbox.keyword(tx, &change.keyword)?),
         KeywordVerb::Remove | KeywordVerb::Reset => mailbox.known_keyword(&change.keyword),
     };
-    for (uid, before) in change.uids.iter().map(|range| packed(tx, mailbox, range)).collect::<Result<Vec<_>, _>>()?.concat()
+    for (uid, before) in change
+        .uids
+        .iter()
+        .map(|range| packed(tx, mailbox, range))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat()
     {
         let mut numbers = unpack(&before);
         match change.verb {

@@ -31,14 +31,16 @@ pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetEr
             true => "INSERT OR IGNORE INTO noselect (user, name) VALUES (?1, ?2)",
             false => "DELETE FROM noselect WHERE user = ?1 AND name = ?2",
         };
-        tx.prepare_cached(statement)?.execute(params![user, stored_name(name)])?;
+        tx.prepare_cached(statement)?
+            .execute(params![user, stored_name(name)])?;
     }
     for (name, on) in &change.subscriptions {
         let statement = match on {
             true => "INSERT OR IGNORE INTO subscriptions (user, name) VALUES (?1, ?2)",
             false => "DELETE FROM subscriptions WHERE user = ?1 AND name = ?2",
         };
-        tx.prepare_cached(statement)?.execute(params![user, stored_name(name)])?;
+        tx.prepare_cached(statement)?
+            .execute(params![user, stored_name(name)])?;
     }
     Ok(())
 }
@@ -53,22 +55,29 @@ fn leave_out(tx: &Connection, user: i64, change: &TreeChange) -> Result<(), Targ
             vanish(tx, user, guid, "the complete tree lacks it")?;
         }
     }
-    tx.prepare_cached("DELETE FROM noselect WHERE user = ?1")?.execute([user])?;
-    tx.prepare_cached("DELETE FROM subscriptions WHERE user = ?1")?.execute([user])?;
+    tx.prepare_cached("DELETE FROM noselect WHERE user = ?1")?
+        .execute([user])?;
+    tx.prepare_cached("DELETE FROM subscriptions WHERE user = ?1")?
+        .execute([user])?;
     Ok(())
 }
 
 fn vanish(tx: &Connection, user: i64, guid: Guid, why: &str) -> Result<(), TargetError> {
-    tx.prepare_cached(
-        "UPDATE mailboxes SET vanished = ?3 WHERE user = ?1 AND guid = ?2 AND vanished IS NULL",
-    )?
-    .execute(params![user, guid.0, why])?;
+    tx.prepare_cached("UPDATE mailboxes SET vanished = ?3 WHERE user = ?1 AND guid = ?2 AND vanished IS NULL")?
+        .execute(params![user, guid.0, why])?;
     Ok(())
 }
 
 fn unname(tx: &Connection, change: &TreeChange, guid: Guid) -> Result<(), TargetError> {
-    let mailbox = Mailbox::load_or_create(tx, &MailboxId { user: change.user.clone(), guid })?;
-    tx.prepare_cached("UPDATE mailboxes SET name = NULL WHERE id = ?1")?.execute([mailbox.id])?;
+    let mailbox = Mailbox::load_or_create(
+        tx,
+        &MailboxId {
+            user: change.user.clone(),
+            guid,
+        },
+    )?;
+    tx.prepare_cached("UPDATE mailboxes SET name = NULL WHERE id = ?1")?
+        .execute([mailbox.id])?;
     Ok(())
 }
 
@@ -101,17 +110,21 @@ fn doom(tx: &Connection, user: i64, guid: Guid) -> Result<(), TargetError> {
     let ids = statement.query_map(params![user, guid.0], |row| row.get(0))?;
     for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
         quarantine::void_diverted(tx, id)?;
-        tx.prepare_cached("UPDATE mailboxes SET doomed = 1, name = NULL, held = NULL WHERE id = ?1")?.execute([id])?;
+        tx.prepare_cached("UPDATE mailboxes SET doomed = 1, name = NULL, held = NULL WHERE id = ?1")?
+            .execute([id])?;
     }
     Ok(())
 }
 
 /// Takes a mailbox away; its messages are retained.
 pub(super) fn delete(tx: &Connection, mailbox: &MailboxId) -> Result<(), TargetError> {
-    let Some(mailbox) = Mailbox::load(tx, mailbox)? else { return Ok(()) };
+    let Some(mailbox) = Mailbox::load(tx, mailbox)? else {
+        return Ok(());
+    };
     for stored in mailbox.all(tx)? {
         mailbox.retain(tx, &stored, Leaves::Deleted)?;
     }
-    tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?.execute([mailbox.id])?;
+    tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?
+        .execute([mailbox.id])?;
     Ok(())
 }

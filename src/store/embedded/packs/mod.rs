@@ -63,7 +63,9 @@ impl Packs {
 
     /// Appends a record; `octets` are empty but for [`Content::Octets`]. Durable after the next [`Self::commit`].
     pub(super) fn append(&self, record: Record, octets: &[u8]) -> Result<(), TargetError> {
-        let head = record.encode().ok_or_else(|| TargetError::Broken("a body's name is too long".to_owned()))?;
+        let head = record
+            .encode()
+            .ok_or_else(|| TargetError::Broken("a body's name is too long".to_owned()))?;
         let mut writing = self.writing();
         writing.check()?;
         let bytes = length(&head).saturating_add(record.octets());
@@ -109,7 +111,8 @@ impl Packs {
         let file = self.file(at.position.pack).map_err(|e| wrong(e.to_string()))?;
         let size = usize::try_from(at.length).map_err(|e| wrong(e.to_string()))?;
         let mut octets = vec![0; size];
-        file.read_exact_at(&mut octets, at.position.offset).map_err(|e| wrong(e.to_string()))?;
+        file.read_exact_at(&mut octets, at.position.offset)
+            .map_err(|e| wrong(e.to_string()))?;
         if blake3::hash(&octets).as_bytes() != &hash.0 {
             return Err(wrong(format!("the octets are not those of {hash}")));
         }
@@ -152,7 +155,9 @@ impl Writing {
 
     fn flush(&mut self) -> Result<(), TargetError> {
         self.check()?;
-        if self.dirty && let Err(error) = self.file.sync_data() {
+        if self.dirty
+            && let Err(error) = self.file.sync_data()
+        {
             self.poisoned = Some(format!("a flush failed: {error}"));
             return self.check();
         }
@@ -182,9 +187,16 @@ fn path(dir: &Path, pack: u32) -> PathBuf {
 /// Opens a pack for writing, creating it durably where it isn't there.
 fn create(dir: &Path, pack: u32) -> Result<File, TargetError> {
     let path = path(dir, pack);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = file.map_err(|e| cannot("open", &path, &e))?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| cannot("flush", dir, &e))?;
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| cannot("flush", dir, &e))?;
     Ok(file)
 }
 

@@ -52,7 +52,9 @@ impl Record {
             Content::Known { hash, length } => (2, *hash, *length, None),
             Content::Missing(missing) => (3, BodyHash::default(), 0, Some(missing)),
         };
-        let name = packed::encode(&(&self.name, missing)).ok().filter(|name| name.len() <= PACK_NAME_BYTES_MAX)?;
+        let name = packed::encode(&(&self.name, missing))
+            .ok()
+            .filter(|name| name.len() <= PACK_NAME_BYTES_MAX)?;
         let mut bytes = Vec::with_capacity(HEADER_BYTES + name.len());
         bytes.extend(MAGIC);
         bytes.extend([kind, 0, 0, 0]);
@@ -112,9 +114,20 @@ mod tests {
     use proptest::prelude::*;
 
     pub(super) fn name(uid: u32) -> BodyName {
-        let mailbox = MailboxId { user: "u@example.net".into(), guid: Guid([3; 16]) };
-        let place = BodyPlace { mailbox, uidvalidity: UidValidity(7), uid: Uid(uid) };
-        BodyName { place, guid: "abc".into(), size: Some(12) }
+        let mailbox = MailboxId {
+            user: "u@example.net".into(),
+            guid: Guid([3; 16]),
+        };
+        let place = BodyPlace {
+            mailbox,
+            uidvalidity: UidValidity(7),
+            uid: Uid(uid),
+        };
+        BodyName {
+            place,
+            guid: "abc".into(),
+            size: Some(12),
+        }
     }
 
     fn decode(bytes: &[u8]) -> Option<Record> {
@@ -124,9 +137,18 @@ mod tests {
 
     #[test]
     fn each_kind_reads_back_and_no_flipped_bit_does() {
-        let missing = Missing { gone: false, file: "m.1".into(), offset: 40, why: "header".into() };
+        let missing = Missing {
+            gone: false,
+            file: "m.1".into(),
+            offset: 40,
+            why: "header".into(),
+        };
         let (hash, length) = (BodyHash([9; 32]), 12);
-        for content in [Content::Octets { hash, length }, Content::Known { hash, length }, Content::Missing(missing)] {
+        for content in [
+            Content::Octets { hash, length },
+            Content::Known { hash, length },
+            Content::Missing(missing),
+        ] {
             let record = Record { name: name(5), content };
             let mut bytes = record.encode().unwrap();
             assert_eq!(decode(&bytes), Some(record));

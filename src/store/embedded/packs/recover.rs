@@ -38,14 +38,21 @@ fn read_pack(dir: &Path, file: &File, from: Position, tail: &mut Tail) -> Result
     let length = file.metadata().map_err(|e| cannot("read", &path, &e))?.len();
     if length < from.offset {
         let (path, indexed) = (path.display(), from.offset);
-        return Err(TargetError::Halt(format!("{path} has {length} bytes and the index knows {indexed}")));
+        return Err(TargetError::Halt(format!(
+            "{path} has {length} bytes and the index knows {indexed}"
+        )));
     }
     let mut reader = BufReader::new(file);
-    reader.seek(SeekFrom::Start(from.offset)).map_err(|e| cannot("read", &path, &e))?;
+    reader
+        .seek(SeekFrom::Start(from.offset))
+        .map_err(|e| cannot("read", &path, &e))?;
     let mut end = from;
     while let Some((record, name_bytes)) = read_record(&mut reader).map_err(|e| cannot("read", &path, &e))? {
         let octets = Position {
-            offset: end.offset.saturating_add(super::length(&[0; HEADER_BYTES])).saturating_add(name_bytes),
+            offset: end
+                .offset
+                .saturating_add(super::length(&[0; HEADER_BYTES]))
+                .saturating_add(name_bytes),
             ..end
         };
         end.offset = octets.offset.saturating_add(record.octets());
@@ -69,12 +76,16 @@ fn read_record(reader: &mut impl Read) -> std::io::Result<Option<(Record, u64)>>
     if !fill(reader, &mut header)? {
         return Ok(None);
     }
-    let Some(header) = Header::decode(&header) else { return Ok(None) };
+    let Some(header) = Header::decode(&header) else {
+        return Ok(None);
+    };
     let mut name = vec![0; header.name_bytes];
     if !fill(reader, &mut name)? {
         return Ok(None);
     }
-    let Some(record) = header.with_name(&name) else { return Ok(None) };
+    let Some(record) = header.with_name(&name) else {
+        return Ok(None);
+    };
     if let Content::Octets { hash, length } = record.content {
         let mut hasher = blake3::Hasher::new();
         let read = std::io::copy(&mut reader.take(length), &mut hasher)?;

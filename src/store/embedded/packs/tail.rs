@@ -83,7 +83,10 @@ impl Tail {
     pub(super) fn drop_first(&mut self, count: usize) {
         let rest = self.entries.split_off(count.min(self.entries.len()));
         let durable = self.durable.saturating_sub(count);
-        *self = Self { durable, ..Self::default() };
+        *self = Self {
+            durable,
+            ..Self::default()
+        };
         rest.iter().for_each(|entry| self.note(entry));
         self.entries = rest;
     }
@@ -100,7 +103,9 @@ impl Tail {
 
     /// Bodies that may serve `name` although they were asked for another place.
     pub(crate) fn reusable(&self, name: &BodyName) -> impl Iterator<Item = BodyHash> {
-        let key = name.size.map(|size| (name.place.mailbox.user.clone(), name.guid.clone(), size));
+        let key = name
+            .size
+            .map(|size| (name.place.mailbox.user.clone(), name.guid.clone(), size));
         let hashes = key.and_then(|key| self.sized.get(&key));
         hashes.into_iter().flatten().copied()
     }

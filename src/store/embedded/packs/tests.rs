@@ -4,19 +4,45 @@ use crate::op::{BodyName, BodyPlace, Guid, MailboxId, Missing, Uid, UidValidity}
 const START: Position = Position { pack: 1, offset: 0 };
 
 fn name(uid: u32) -> BodyName {
-    let mailbox = MailboxId { user: "u".into(), guid: Guid([3; 16]) };
-    let place = BodyPlace { mailbox, uidvalidity: UidValidity(7), uid: Uid(uid) };
-    BodyName { place, guid: "g".into(), size: None }
+    let mailbox = MailboxId {
+        user: "u".into(),
+        guid: Guid([3; 16]),
+    };
+    let place = BodyPlace {
+        mailbox,
+        uidvalidity: UidValidity(7),
+        uid: Uid(uid),
+    };
+    BodyName {
+        place,
+        guid: "g".into(),
+        size: None,
+    }
 }
 
 fn append(packs: &Packs, uid: u32, octets: &[u8]) {
     let hash = BodyHash(*blake3::hash(octets).as_bytes());
-    let content = Content::Octets { hash, length: length(octets) };
-    packs.append(Record { name: name(uid), content }, octets).unwrap();
+    let content = Content::Octets {
+        hash,
+        length: length(octets),
+    };
+    packs
+        .append(
+            Record {
+                name: name(uid),
+                content,
+            },
+            octets,
+        )
+        .unwrap();
 }
 
 fn uids(packs: &Packs) -> Vec<u32> {
-    packs.unindexed().iter().map(|entry| entry.record.name.place.uid.0).collect()
+    packs
+        .unindexed()
+        .iter()
+        .map(|entry| entry.record.name.place.uid.0)
+        .collect()
 }
 
 #[test]
@@ -28,8 +54,21 @@ fn a_tail_torn_at_any_byte_loses_only_the_torn_record() {
         append(&packs, uid, format!("body {uid}").as_bytes());
         ends.push(packs.writing().end.offset);
     }
-    let gone = Missing { gone: true, file: String::new(), offset: 0, why: "gone".into() };
-    packs.append(Record { name: name(4), content: Content::Missing(gone) }, &[]).unwrap();
+    let gone = Missing {
+        gone: true,
+        file: String::new(),
+        offset: 0,
+        why: "gone".into(),
+    };
+    packs
+        .append(
+            Record {
+                name: name(4),
+                content: Content::Missing(gone),
+            },
+            &[],
+        )
+        .unwrap();
     ends.push(packs.writing().end.offset);
     packs.commit().unwrap();
     drop(packs);
@@ -38,7 +77,11 @@ fn a_tail_torn_at_any_byte_loses_only_the_torn_record() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("0001.pack"), &whole[..cut]).unwrap();
         let packs = Packs::open(dir.path(), START).unwrap();
-        let expected: Vec<u32> = (1..).zip(&ends).filter(|(_, end)| **end <= cut as u64).map(|(uid, _)| uid).collect();
+        let expected: Vec<u32> = (1..)
+            .zip(&ends)
+            .filter(|(_, end)| **end <= cut as u64)
+            .map(|(uid, _)| uid)
+            .collect();
         assert_eq!(uids(&packs), expected, "cut at {cut}");
         // What is written next stands directly behind the last whole record.
         append(&packs, 9, b"next");
