@@ -155,7 +155,11 @@ fn transaction(model: &Model, clock: u64, mailbox: u8, foreign: bool, deeds: &[D
         } => {
             let verb = KeywordVerb::try_from(verb % 4 + 1).unwrap();
             let reset = verb == KeywordVerb::Reset;
-            let keyword = if reset { Keyword::default() } else { keyword(k.max(1)).remove(0) };
+            let keyword = if reset {
+                Keyword::default()
+            } else {
+                keyword(k.max(1)).remove(0)
+            };
             Op::Keywords(KeywordChange {
                 uids: ranges(range),
                 verb,
