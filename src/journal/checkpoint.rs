@@ -2,7 +2,7 @@
 
 use super::error::JournalError;
 use super::record;
-use super::writer::{Covered, Journal, refused};
+use super::writer::{Covered, Journal, Tail, refused};
 use crate::op::Lsn;
 
 impl Journal {
@@ -21,8 +21,7 @@ impl Journal {
         self.usable()?;
         self.allow_checkpoint(covers)?;
         self.write_pending()?;
-        let Some(tail) = self.tail.as_ref() else { return Ok(()) };
-        let begin = tail.end();
+        let begin = self.tail.as_ref().map_or(0, Tail::end);
         let put = self.put_checkpoint(covers, parts);
         let Some(tail) = self.tail.as_mut() else { return put };
         if put.is_ok() {
@@ -34,12 +33,7 @@ impl Journal {
             return Ok(());
         }
         tail.pending.clear();
-        if tail.written > begin {
-            let cut = self.shelf.disk.truncate(&tail.name, begin);
-            cut.map_err(JournalError::flush("cut", &tail.name))
-                .inspect_err(|_| self.poisoned = true)?;
-            tail.written = begin;
-        }
+        self.cut_back(begin)?;
         put
     }
 

@@ -50,3 +50,6 @@ pub use recovery::{Checkpoint, Cut, Recovered};
 pub use sealer::Sealer;
 pub use succession::Head;
 pub use writer::{Journal, JournalOptions};
+
+#[cfg(test)]
+mod tests;

@@ -27,9 +27,10 @@ impl Journal {
         write_new(disk.as_ref(), segment::RESTART_NEW, &bytes)
             .and_then(|()| disk.rename(segment::RESTART_NEW, segment::RESTART))
             .map_err(JournalError::io("make", segment::RESTART))?;
-        finish_restart(disk.as_ref(), &volume.name)
-            .map_err(JournalError::flush("finish", segment::RESTART))
-            .inspect_err(|_| self.poisoned = true)?;
+        if let Err(error) = finish_restart(disk.as_ref(), &volume.name) {
+            self.abandon();
+            return Err(JournalError::flush("finish", segment::RESTART)(error));
+        }
         let mut succession = Succession::at(before);
         succession.take(base)?;
         self.tail = Some(Tail::at(&volume, succession.head));
@@ -39,6 +40,16 @@ impl Journal {
         state.head = Some(succession.head);
         state.segments = [volume].into();
         Ok(succession.head)
+    }
+
+    /// Some of the old segments may be gone, and the new one may not be durable: nothing can be read any more either.
+    fn abandon(&mut self) {
+        self.poisoned = true;
+        (self.tail, self.checkpoint) = (None, None);
+        let mut state = self.shelf.state();
+        state.generation += 1;
+        state.head = None;
+        state.segments.clear();
     }
 }
 

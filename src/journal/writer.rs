@@ -46,6 +46,8 @@ pub(super) struct Tail {
     pub(super) whole: (Head, u64),
     /// Bytes of the segment that are in the file.
     pub(super) written: u64,
+    /// How far anything was ever written, or may have been by a write that failed.
+    pub(super) touched: u64,
     /// Bytes of the segment that are durable.
     pub(super) durable: u64,
     /// Records that stand behind `written`, not in the file yet.
@@ -65,6 +67,7 @@ impl Tail {
             succession: Succession::at(head),
             whole: (head, volume.size),
             written: volume.size,
+            touched: volume.size,
             durable: volume.size,
             pending: Vec::new(),
             marks: volume.marks.last().copied().into_iter().collect(),
@@ -200,24 +203,13 @@ impl Journal {
     /// The disk; the journal is then poisoned, since what stands behind the head must not come back.
     pub fn roll_back(&mut self) -> Result<(), JournalError> {
         self.usable()?;
-        let Some(tail) = self.tail.as_mut() else { return Ok(()) };
         let (volume, head) = {
             let state = self.shelf.state();
-            let Some(volume) = state.segments.back().cloned() else {
-                return Ok(());
-            };
-            let head = state.head.unwrap_or(volume.before);
-            (volume, head)
+            (state.segments.back().cloned(), state.head)
         };
-        if tail.written > volume.size {
-            let disk = &self.shelf.disk;
-            let cut = disk
-                .truncate(&tail.name, volume.size)
-                .and_then(|()| disk.sync(&tail.name));
-            cut.map_err(JournalError::flush("cut", &tail.name))
-                .inspect_err(|_| self.poisoned = true)?;
-        }
-        *tail = Tail::at(&volume, head);
+        let Some(volume) = volume else { return Ok(()) };
+        self.cut_back(volume.size)?;
+        self.tail = Some(Tail::at(&volume, head.unwrap_or(volume.before)));
         Ok(())
     }
 
@@ -293,6 +285,7 @@ impl Journal {
             return Ok(());
         };
         let disk = &self.shelf.disk;
+        tail.touched = tail.touched.max(tail.end());
         if let Err(error) = disk.write_at(&tail.name, tail.written, &tail.pending) {
             // A part may have been written: whole records in it must not be found by a recovery, since what is
             // appended instead of them may differ.
@@ -304,6 +297,21 @@ impl Journal {
         }
         tail.written = tail.end();
         tail.pending.clear();
+        Ok(())
+    }
+
+    /// Cuts the newest segment, durably: what stood behind `end` must not come back after a crash, since something else
+    /// may be written there.
+    pub(super) fn cut_back(&mut self, end: u64) -> Result<(), JournalError> {
+        let Some(tail) = self.tail.as_mut().filter(|tail| tail.touched > end) else {
+            return Ok(());
+        };
+        let disk = &self.shelf.disk;
+        if let Err(error) = disk.truncate(&tail.name, end).and_then(|()| disk.sync(&tail.name)) {
+            self.poisoned = true;
+            return Err(JournalError::flush("cut", &tail.name)(error));
+        }
+        (tail.written, tail.touched, tail.durable) = (end, end, end);
         Ok(())
     }
 

@@ -126,7 +126,7 @@ fn digests() -> (MailboxDigest, TreeDigest) {
     let mut digest = MailboxDigest::empty(mailbox(), UidValidity(1_700_000_001), Uid(12), Modseq(77));
     digest.add(&message());
     digest.request = 5;
-    digest.bodies = Some(crate::op::digest::Sum(u128::MAX - 1));
+    digest.bodies = Some(digest::Sum(u128::MAX - 1));
     let mut tree = TreeDigest::empty("anna@example.org".into());
     tree.add(b'm', &[1; 16], &MailboxName::inbox());
     (digest, tree)
