@@ -220,13 +220,16 @@ pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 << 20;
 /// Largest metadata behind a dbox body: a few lines; external attachments add a line of at most some KiB.
 pub const DBOX_METADATA_BYTES_MAX: usize = 1 << 20;
-/// A pack of bodies is closed before it grows beyond this: small enough to copy and to compact, large enough to be few.
-pub const PACK_BYTES: u64 = 256 << 20;
-/// Packed name of a body in a pack, with the reason where it is missing: user, GUIDs and two texts.
-pub const PACK_NAME_BYTES_MAX: usize = 16 << 10;
-/// Packs that are held open for reading.
-pub const PACK_FILES_OPEN_MAX: usize = 64;
-/// Read-only connections to one embedded store; beyond them readers wait for one another.
-pub const READERS_MAX: usize = 8;
-/// Messages in one question whether they are gone at the source.
-pub const GONE_QUESTION_MESSAGES_MAX: usize = 2000;
+/// Frames after which a primary writes down how far each mailbox was read: bounds what a restart reads again.
+pub const CHECKPOINT_FRAMES: u64 = 10_000;
+/// The same in time, seconds, where frames are few.
+pub const CHECKPOINT_SECONDS: u64 = 60;
+/// Bytes of a primary's journal beyond which a standby that is behind is left to be built anew, so that it can't fill
+/// the primary's disk: weeks of a busy server's operations.
+pub const JOURNAL_BYTES_MAX: u64 = 4 << 30;
+/// Bytes of applied frames that a standby keeps.
+pub const STANDBY_JOURNAL_BYTES: u64 = 256 << 20;
+/// How long a `state` waits for standbys that fetch what they lack of it, seconds. Then their needs follow the list.
+pub const OFFER_STALLED_SECONDS: u64 = 20;
+/// Frames that are decided in one database transaction.
+pub const APPLY_FRAMES_MAX: usize = 512;

@@ -1,7 +1,7 @@
 //! Reads a journal while the writer goes on: committed whole transactions only.
 
 use super::scan::{Record, Scan, Step};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Volume};
 use super::succession::Head;
 use super::{JournalError, record};
 use crate::codec::EncodedFrame;
@@ -31,6 +31,30 @@ impl JournalView {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shelf.state().segments.iter().map(|volume| volume.size).sum()
+    }
+
+    /// Its files, oldest first, as far as they are committed.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        let state = self.shelf.state();
+        let ends = state.segments.iter().skip(1).map(|next| next.before.lsn);
+        let last = state.head.map(|head| head.lsn);
+        let facts = |(volume, end): (&Volume, Option<Lsn>)| {
+            let first = volume.before.lsn.next();
+            let filled = end.filter(|end| *end >= first);
+            SegmentFacts {
+                name: volume.name.clone(),
+                first: filled.map(|_| first),
+                last: filled,
+                bytes: volume.size,
+            }
+        };
+        state
+            .segments
+            .iter()
+            .zip(ends.map(Some).chain([last]))
+            .map(facts)
+            .collect()
     }
 
     /// A reader whose next frame is `from`, which may not be here yet.
@@ -69,6 +93,19 @@ impl JournalView {
             Err(error) => Err(error),
         }
     }
+}
+
+/// One file of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFacts {
+    /// Its name.
+    pub name: String,
+    /// First LSN in it; none where it holds no frame.
+    pub first: Option<Lsn>,
+    /// Last LSN in it.
+    pub last: Option<Lsn>,
+    /// Its committed bytes.
+    pub bytes: u64,
 }
 
 /// Reads frames by LSN. Stays where it is after an error, and may be asked again.

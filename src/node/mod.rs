@@ -1,6 +1,33 @@
 //! Composition: runs the boxes of every group on this node, and answers for them.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `primary` `outlet` `shipper` `peer` | the left half: capture → journal → ship |
+//! | `standby` `receiver` `journal_desk` `body_desk` `applier` | the right half: receive → journal → apply |
+//! | `connection` `listener` `desk` `files` | what both halves stand on |
+//! | `front` | the embedded store's front end |
+//! | `answers` `state` `waiting` `verifying` `journal_text` | what the admin socket, HTTP and metrics are told |
 
-mod idle;
+mod answers;
+mod applier;
+mod body_desk;
+mod connection;
+mod desk;
+mod files;
+mod front;
+mod group;
+mod journal_desk;
+mod journal_text;
+mod listener;
+mod outlet;
+mod peer;
+mod primary;
+mod receiver;
+mod shipper;
+mod standby;
+mod state;
+mod verifying;
+mod waiting;
 
 use crate::config::Config;
 use crate::control::http::HttpServer;
@@ -9,9 +36,13 @@ use crate::control::server::{ControlError, ControlServer};
 use crate::io::lifecycle::Lifecycle;
 use crate::io::lock::{LockError, StateLock};
 use crate::io::tls::{PeerListener, PeerTls, TlsError};
-use idle::Idle;
+use crate::journal::JournalError;
+use answers::Answers;
+use group::Group;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a node can't start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -19,53 +50,144 @@ pub enum NodeError {
     /// The state directory can't be had.
     #[error(transparent)]
     State(#[from] LockError),
-    /// Certificates can't be used, or the peers' port is taken.
+    /// A folder or file below it can't be used.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Certificates can't be used, or a port for them is taken.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The admin socket can't be had.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The HTTP port can't be had.
-    #[error("listen for HTTP on {address}: {error}")]
-    Http {
+    /// A port can't be had.
+    #[error("listen for {what} on {address}: {error}")]
+    Listen {
+        /// For what.
+        what: &'static str,
         /// Where.
         address: SocketAddr,
         /// What the system says.
         error: std::io::Error,
     },
+    /// A journal can't be opened or read.
+    #[error("{0}")]
+    Journal(String),
+    /// A group can't run.
+    #[error("group {group}: {why}")]
+    Group {
+        /// Which one.
+        group: String,
+        /// Why, and what would help.
+        why: String,
+    },
+    /// The system gives no thread.
+    #[error("start a thread: {0}")]
+    Thread(String),
+}
+
+impl NodeError {
+    /// What is wrong with a folder or a file.
+    fn folder(path: &Path, why: impl ToString) -> Self {
+        Self::Folder {
+            path: path.to_owned(),
+            why: why.to_string(),
+        }
+    }
+
+    /// What a journal says, with its hint.
+    fn journal(error: JournalError) -> Self {
+        match error.hint() {
+            "" => Self::Journal(error.to_string()),
+            hint => Self::Journal(format!("{error}; {hint}")),
+        }
+    }
 }
 
 /// Runs a node until its lifecycle says stop.
 ///
 /// # Errors
-/// It can't start: the state directory, a certificate or a port can't be had.
+/// It can't start: the state directory, a certificate, a port, a journal or a store can't be had. Or it can't go on.
 pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeError> {
     let _lock = StateLock::take(&config.node.state)?;
     let config = Arc::new(config);
     let tls = Arc::new(PeerTls::load(&config.tls)?);
-    let _peers = PeerListener::bind(config.node.listen, Arc::clone(&tls)).await?;
+    let peers = PeerListener::bind(config.node.listen, Arc::clone(&tls)).await?;
     let control = ControlServer::bind(&config.node.control)?;
-    let verbs = Arc::new(Idle(Arc::clone(&config)));
     let metrics = Arc::new(Metrics::default());
+    let mut groups = start_groups(&config, &tls).await?;
+    let handles: Arc<[_]> = groups.iter().map(Group::handle).collect();
+    let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles)));
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(control.serve(Arc::clone(&verbs), lifecycle.stop.clone()));
+    for group in &groups {
+        for task in front::serve(group, &config, &lifecycle).await? {
+            tasks.spawn(task);
+        }
+    }
+    tasks.spawn(listener::run(peers, Arc::clone(&handles), Arc::clone(&metrics)));
+    tasks.spawn(control.serve(Arc::clone(&answers), lifecycle.stop.clone()));
     if let Some(address) = config.node.http {
-        let http = HttpServer::bind(address)
-            .await
-            .map_err(|error| NodeError::Http { address, error })?;
-        let stop = lifecycle.stop.clone();
-        tasks.spawn(async move {
-            if let Err(error) = http.serve(verbs, metrics, stop).await {
-                tracing::error!(%error, "HTTP ended");
-            }
-        });
+        tasks.spawn(http(address, answers, metrics, lifecycle.clone()).await?);
     }
     tasks.spawn(reload(Arc::clone(&config), tls, lifecycle.clone()));
     lifecycle.ready();
-    tracing::info!(node = %config.node.name, groups = config.groups.len(), "running");
-    lifecycle.stopped().await;
+    tracing::info!(node = %config.node.name, groups = config.groups.len(), version = env!("CARGO_PKG_VERSION"), "running");
+    let failed = watch_over(&mut groups, &mut lifecycle).await;
     tasks.shutdown().await;
-    Ok(())
+    stop(groups).await;
+    failed.map_or(Ok(()), Err)
+}
+
+async fn start_groups(config: &Arc<Config>, tls: &Arc<PeerTls>) -> Result<Vec<Group>, NodeError> {
+    let mut groups = Vec::new();
+    for group in &config.groups {
+        groups.push(Group::start(group, &config.node, tls).await?);
+    }
+    Ok(groups)
+}
+
+async fn http(
+    address: SocketAddr,
+    answers: Arc<Answers>,
+    metrics: Arc<Metrics>,
+    lifecycle: Lifecycle,
+) -> Result<impl Future<Output = ()>, NodeError> {
+    let http = HttpServer::bind(address).await.map_err(|error| NodeError::Listen {
+        what: "HTTP",
+        address,
+        error,
+    })?;
+    Ok(async move {
+        if let Err(error) = http.serve(answers, metrics, lifecycle.stop.clone()).await {
+            tracing::error!(%error, "HTTP ended");
+        }
+    })
+}
+
+/// Returns when the node is to stop, or with the reason why a group can't go on.
+async fn watch_over(groups: &mut [Group], lifecycle: &mut Lifecycle) -> Option<NodeError> {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = lifecycle.stopped() => return None,
+            _ = ticks.tick() => {
+                if let Some(failed) = groups.iter_mut().find_map(Group::failure) {
+                    return Some(failed);
+                }
+            }
+        }
+    }
+}
+
+async fn stop(groups: Vec<Group>) {
+    let stopped = tokio::task::spawn_blocking(move || groups.into_iter().for_each(Group::stop)).await;
+    if let Err(error) = stopped {
+        tracing::error!(%error, "stop the groups");
+    }
 }
 
 /// Reads certificates again when asked; a mistake leaves the old ones in use.
@@ -76,4 +198,9 @@ async fn reload(config: Arc<Config>, tls: Arc<PeerTls>, mut lifecycle: Lifecycle
             Err(error) => tracing::error!(%error, "certificates not reloaded; the old ones stay in use"),
         }
     }
+}
+
+/// Waits on a thread of its own, never on the runtime's.
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

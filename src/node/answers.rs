@@ -1,0 +1,133 @@
+//! What the admin socket, the status page and metrics are told.
+
+use super::group::{GroupHandle, Side};
+use super::standby::StandbyShared;
+use super::{journal_text, state, verifying, waiting};
+use crate::config::Config;
+use crate::control::report::{JournalFrame, JournalList, VerifyReport, WaitReport};
+use crate::control::status::{MailboxStatus, Status, UserStatus};
+use crate::control::verbs::{JournalRequest, ProgressSink, VerbError, Verbs, VerifyRequest, WaitRequest};
+use crate::journal::JournalView;
+use crate::op::UserName;
+use std::sync::Arc;
+
+/// See the module.
+pub(super) struct Answers {
+    config: Arc<Config>,
+    groups: Arc<[GroupHandle]>,
+}
+
+impl Answers {
+    pub(super) fn new(config: Arc<Config>, groups: Arc<[GroupHandle]>) -> Self {
+        Self { config, groups }
+    }
+
+    /// The named group, or every group.
+    fn chosen(&self, name: Option<&str>) -> Result<Vec<GroupHandle>, VerbError> {
+        let Some(name) = name else {
+            return Ok(self.groups.to_vec());
+        };
+        let found = self.groups.iter().find(|group| group.config.name == name);
+        found
+            .map(|group| vec![group.clone()])
+            .ok_or_else(|| VerbError::usage(format!("this node has no group \"{name}\"")))
+    }
+}
+
+impl GroupHandle {
+    /// Its journal, on either side.
+    pub(super) fn journal(&self) -> &JournalView {
+        match &self.side {
+            Side::Primary(shared) => &shared.view,
+            Side::Standby(shared, _) => &shared.journal,
+        }
+    }
+}
+
+impl Verbs for Answers {
+    async fn status(&self) -> Status {
+        let groups = Arc::clone(&self.groups);
+        let told = tokio::task::spawn_blocking(move || groups.iter().map(state::of).collect()).await;
+        Status {
+            node: self.config.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            groups: told.unwrap_or_else(|error| {
+                tracing::error!(%error, "status");
+                Vec::new()
+            }),
+        }
+    }
+
+    async fn user_status(&self, user: UserName) -> Result<UserStatus, VerbError> {
+        let group = self
+            .groups
+            .iter()
+            .find(|group| group.config.users.matches(user.as_str()));
+        let group = group.ok_or_else(|| VerbError::usage(format!("no group of this node has the user \"{user}\"")))?;
+        let Side::Standby(shared, _) = &group.side else {
+            return Err(VerbError::usage(
+                "the mailboxes of a Dovecot are not listed here: ask doveadm, or the standby's node",
+            ));
+        };
+        let (shared, node, name) = (
+            Arc::clone(shared),
+            self.config.node.name.clone(),
+            group.config.name.clone(),
+        );
+        let listed = tokio::task::spawn_blocking(move || {
+            let mailboxes = mailboxes_of(&shared, &user)?;
+            Ok(UserStatus {
+                node,
+                group: name,
+                user,
+                mailboxes,
+            })
+        });
+        listed.await.map_err(|e| VerbError::failed(e.to_string()))?
+    }
+
+    async fn wait(&self, request: WaitRequest, progress: ProgressSink) -> Result<WaitReport, VerbError> {
+        waiting::wait(self.chosen(request.group.as_deref())?, request.timeout(), &progress).await
+    }
+
+    async fn verify(&self, request: VerifyRequest, progress: ProgressSink) -> Result<VerifyReport, VerbError> {
+        verifying::verify(self.chosen(request.group.as_deref())?, &request, &progress).await
+    }
+
+    async fn journal_list(&self, group: Option<String>) -> Result<JournalList, VerbError> {
+        let groups = self.chosen(group.as_deref())?;
+        Ok(JournalList {
+            groups: groups.iter().map(journal_text::list).collect(),
+        })
+    }
+
+    async fn journal_frames(&self, request: JournalRequest) -> Result<Vec<JournalFrame>, VerbError> {
+        let groups = self.chosen(request.group.as_deref())?;
+        let [group] = groups.as_slice() else {
+            return Err(VerbError::usage("this node has several groups: say --group"));
+        };
+        let group = group.clone();
+        let read = tokio::task::spawn_blocking(move || journal_text::frames(&group, &request));
+        read.await.map_err(|e| VerbError::failed(e.to_string()))?
+    }
+}
+
+fn mailboxes_of(shared: &StandbyShared, user: &UserName) -> Result<Vec<MailboxStatus>, VerbError> {
+    let failed = |e: crate::store::embedded::view::ViewError| VerbError::failed(e.to_string());
+    let tree = shared.view.tree(user).map_err(failed)?;
+    let mut mailboxes = Vec::new();
+    for row in tree.rows.iter().filter(|row| row.guid.is_some()) {
+        let mailbox = shared.view.mailbox(user, &row.name).map_err(failed)?;
+        mailboxes.push(MailboxStatus {
+            name: row.name.join('/'),
+            guid: row.guid.map(|guid| guid.to_hex()).unwrap_or_default(),
+            uidvalidity: mailbox.as_ref().map(|m| m.uidvalidity),
+            uidnext: mailbox.as_ref().map(|m| m.uidnext),
+            highest_modseq: mailbox.as_ref().map(|m| m.highest_modseq),
+            messages: mailbox.as_ref().map(|m| u64::from(m.messages)),
+            held: None,
+        });
+    }
+    mailboxes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(mailboxes)
+}

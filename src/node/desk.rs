@@ -1,0 +1,37 @@
+//! A thread that does blocking work in the order in which it is asked.
+
+use super::NodeError;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// The thread and the way to it. It ends when every handle is gone.
+pub(super) struct Desk<T> {
+    work: Sender<T>,
+    thread: JoinHandle<()>,
+}
+
+impl<T: Send + 'static> Desk<T> {
+    /// Starts it.
+    pub(super) fn start(name: &str, work_on: impl FnOnce(Receiver<T>) + Send + 'static) -> Result<Self, NodeError> {
+        let (work, asked) = channel();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work_on(asked))
+            .map_err(|e| NodeError::Thread(e.to_string()))?;
+        Ok(Self { work, thread })
+    }
+
+    /// Another way to it.
+    pub(super) fn handle(&self) -> Sender<T> {
+        self.work.clone()
+    }
+
+    /// Waits for the end, once nobody else can ask. A thread that panicked takes the daemon with it: restart is
+    /// recovery.
+    pub(super) fn stop(self) {
+        drop(self.work);
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The embedded store's front end: listeners for mail clients.
+
+use super::NodeError;
+use super::group::Group;
+use super::standby::StandbyShared;
+use crate::config::{Config, EmbeddedConfig, WhileStandby};
+use crate::io::front::FrontTls;
+use crate::io::lifecycle::Lifecycle;
+use crate::serve::auth::PasswdFile;
+use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Binds what the configuration asks for; the tasks serve until the node stops.
+pub(super) async fn serve(group: &Group, config: &Config, lifecycle: &Lifecycle) -> Result<Vec<Task>, NodeError> {
+    let Some((embedded, shared)) = group.front() else {
+        return Ok(Vec::new());
+    };
+    let mut tasks: Vec<Task> = Vec::new();
+    let listeners = [(embedded.imap, false), (embedded.imaps, true)];
+    for (address, implicit_tls) in listeners {
+        let Some(address) = address else { continue };
+        let listener = bind(address).await?;
+        let front = front_end(embedded, &shared, config)?;
+        let stop = lifecycle.stop.clone();
+        tasks.push(Box::pin(serve_imap(listener, front, implicit_tls, stop)));
+    }
+    Ok(tasks)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|error| NodeError::Listen {
+        what: "IMAP",
+        address,
+        error,
+    })
+}
+
+fn front_end(embedded: &EmbeddedConfig, shared: &StandbyShared, config: &Config) -> Result<FrontEnd, NodeError> {
+    let auth = PasswdFile::open(&embedded.users).map_err(|e| NodeError::folder(&embedded.users, e))?;
+    let access = match embedded.while_standby {
+        WhileStandby::ReadOnly => Access::ReadOnly,
+        WhileStandby::Off => Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned()),
+    };
+    let (cert, key) = match &embedded.certificate {
+        Some((cert, key)) => (cert, key),
+        None => (&config.tls.cert, &config.tls.key),
+    };
+    let tls = FrontTls::load(cert, key)?;
+    Ok(FrontEnd {
+        view: Arc::clone(&shared.view),
+        auth: Arc::new(auth),
+        access: Arc::new(move || access.clone()),
+        limits: ServeLimits::default(),
+        tls: Some(Arc::clone(tls.acceptor().config())),
+    })
+}

@@ -1,0 +1,107 @@
+//! One group on this node: the half of the path that its role asks for.
+
+use super::NodeError;
+use super::primary::{Primary, PrimaryShared};
+use super::standby::{Standby, StandbyShared};
+use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
+use crate::io::tls::PeerTls;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What others may see and use of a running group.
+#[derive(Clone)]
+pub(super) struct GroupHandle {
+    pub(super) config: Arc<GroupConfig>,
+    pub(super) side: Side,
+}
+
+/// By role.
+#[derive(Clone)]
+pub(super) enum Side {
+    Primary(Arc<PrimaryShared>),
+    Standby(Arc<StandbyShared>, mpsc::Sender<super::receiver::Incoming>),
+}
+
+/// A running group.
+pub(super) struct Group {
+    config: Arc<GroupConfig>,
+    running: Running,
+}
+
+enum Running {
+    Primary(Box<Primary>),
+    Standby(Box<Standby>),
+}
+
+impl Group {
+    /// Opens what it has on disk and starts it.
+    pub(super) async fn start(config: &GroupConfig, node: &NodeConfig, tls: &Arc<PeerTls>) -> Result<Self, NodeError> {
+        let dir = super::files::group_dir(&node.state, &config.name);
+        std::fs::create_dir_all(&dir).map_err(|e| NodeError::folder(&dir, e))?;
+        let refused = |why: &str| NodeError::Group {
+            group: config.name.clone(),
+            why: why.to_owned(),
+        };
+        let running = match (config.start_as, &config.store) {
+            (StartAs::Primary, StoreConfig::Dovecot(store)) => {
+                Running::Primary(Box::new(Primary::start(config, store, &node.name, &dir, tls)?))
+            }
+            (StartAs::Standby, StoreConfig::Embedded(_)) => {
+                Running::Standby(Box::new(Standby::start(config, &node.name, &dir)?))
+            }
+            (StartAs::Primary, StoreConfig::Embedded(_)) => {
+                return Err(refused(
+                    "this version captures from a Dovecot only: set store = \"dovecot\" on the primary",
+                ));
+            }
+            (StartAs::Standby, StoreConfig::Dovecot(_)) => {
+                return Err(refused(
+                    "this version applies to the embedded store only: set store = \"embedded\" on the standby",
+                ));
+            }
+        };
+        Ok(Self {
+            config: Arc::new(config.clone()),
+            running,
+        })
+    }
+
+    /// For those who ask.
+    pub(super) fn handle(&self) -> GroupHandle {
+        GroupHandle {
+            config: Arc::clone(&self.config),
+            side: match &self.running {
+                Running::Primary(primary) => Side::Primary(Arc::clone(&primary.shared)),
+                Running::Standby(standby) => Side::Standby(Arc::clone(&standby.shared), standby.incoming.clone()),
+            },
+        }
+    }
+
+    /// The front end's configuration and what it shows, where this node has one.
+    pub(super) fn front(&self) -> Option<(&EmbeddedConfig, Arc<StandbyShared>)> {
+        match (&self.config.store, &self.running) {
+            (StoreConfig::Embedded(front), Running::Standby(standby)) => Some((front, Arc::clone(&standby.shared))),
+            _ => None,
+        }
+    }
+
+    /// Why it can't go on, once it can't.
+    pub(super) fn failure(&mut self) -> Option<NodeError> {
+        let Running::Primary(primary) = &mut self.running else {
+            return None;
+        };
+        let why = primary.failure()?;
+        Some(NodeError::Group {
+            group: self.config.name.clone(),
+            why,
+        })
+    }
+
+    /// Stops it cleanly; blocks.
+    pub(super) fn stop(self) {
+        match self.running {
+            Running::Primary(mut primary) => primary.stop(),
+            Running::Standby(standby) => standby.stop(),
+        }
+    }
+}

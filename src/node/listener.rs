@@ -1,0 +1,91 @@
+//! Takes in callers: a certificate of ours, a name that the configuration lists, and a first message that says for
+//! which group. Anybody else is refused, warned of once in a while, and counted.
+
+use super::connection::Connection;
+use super::group::{GroupHandle, Side};
+use super::receiver::Incoming;
+use crate::codec::wire::{Hello, Message};
+use crate::control::metrics::Metrics;
+use crate::io::tls::{Caller, PeerListener};
+use crate::op::NodeName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time for the first message.
+const HELLO_MAX: Duration = Duration::from_secs(10);
+
+/// Runs until the task is aborted.
+pub(super) async fn run(listener: PeerListener, groups: Arc<[GroupHandle]>, metrics: Arc<Metrics>) {
+    loop {
+        match listener.accept().await {
+            Ok(caller) => {
+                let (groups, metrics) = (Arc::clone(&groups), Arc::clone(&metrics));
+                tokio::spawn(async move {
+                    let address = caller.address();
+                    if let Err(why) = take_in(caller, &groups).await {
+                        metrics.handshakes_refused.inc();
+                        tracing::warn!(%address, why, "caller refused");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "accept a peer's connection");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn take_in(caller: Caller, groups: &[GroupHandle]) -> Result<(), String> {
+    let listed = |name: &NodeName| groups.iter().any(|group| group.config.peers.contains_key(name));
+    let (stream, peer) = caller.finish(listed).await.map_err(|e| e.to_string())?;
+    let mut connection = Connection::over(stream);
+    let first = tokio::time::timeout(HELLO_MAX, connection.incoming.recv()).await;
+    let hello = match first {
+        Ok(Some(Ok(Message::Hello(hello)))) => hello,
+        Ok(Some(Ok(other))) => return Err(format!("{peer} began with a {} message", other.kind())),
+        Ok(Some(Err(why))) => return Err(format!("{peer}: {why}")),
+        Ok(None) => return Err(format!("{peer} closed the connection")),
+        Err(_) => return Err(format!("{peer} said nothing")),
+    };
+    match standby_of(&peer, &hello, groups) {
+        Ok(incoming) => {
+            let message = Message::Hello(hello);
+            let taken = incoming.send(Incoming {
+                peer,
+                connection,
+                hello: message,
+            });
+            taken.await.map_err(|_| "this node is stopping".to_owned())
+        }
+        Err(why) => {
+            if connection
+                .outgoing
+                .send(Message::Refused { why: why.clone() })
+                .await
+                .is_ok()
+            {
+                connection.close().await;
+            }
+            Err(why)
+        }
+    }
+}
+
+fn standby_of<'a>(
+    peer: &NodeName,
+    hello: &Hello,
+    groups: &'a [GroupHandle],
+) -> Result<&'a tokio::sync::mpsc::Sender<Incoming>, String> {
+    if &hello.node != peer {
+        return Err(format!("{peer} calls itself {}", hello.node));
+    }
+    let group = groups
+        .iter()
+        .find(|group| group.config.name == hello.group && group.config.peers.contains_key(peer))
+        .ok_or_else(|| format!("{peer} is no peer of a group \"{}\" here", hello.group))?;
+    match &group.side {
+        Side::Standby(_, incoming) => Ok(incoming),
+        Side::Primary(_) => Err(format!("this node is itself primary of group \"{}\"", hello.group)),
+    }
+}

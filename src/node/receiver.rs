@@ -1,0 +1,287 @@
+//! Drives a standby's [`Receive`]: feeds the machine what the primary says and what disks answer, does what it asks.
+
+use super::applier::{ApplyWork, counts_of};
+use super::body_desk::BodyWork;
+use super::connection::Connection;
+use super::journal_desk::JournalWork;
+use super::standby::{Progress, StandbyShared};
+use crate::codec::wire::Message;
+use crate::io::clock::Clock;
+use crate::op::{Heartbeat, Lsn, NodeName};
+use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
+use crate::session::{Class, SessionError};
+use std::sync::mpsc::Sender as ThreadSender;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Answers of disks that wait to be fed.
+pub(super) const INPUTS_MAX: usize = 256;
+
+/// A primary that has connected, said who it is, and may.
+pub(super) struct Incoming {
+    pub(super) peer: NodeName,
+    pub(super) connection: Connection,
+    /// Its first message.
+    pub(super) hello: Message,
+}
+
+/// What is known of the primary, for `status`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReceiverState {
+    /// Who is connected.
+    pub(super) peer: Option<NodeName>,
+    /// Last LSN that is durable with every body.
+    pub(super) durable: Lsn,
+    /// The newest heartbeat, and when it came (UNIX milliseconds).
+    pub(super) heartbeat: Option<(Heartbeat, u64)>,
+    /// Why the last session ended, where an operator should know.
+    pub(super) problem: Option<String>,
+    /// What a promotion would lose, as far as it is known.
+    pub(super) would_lose: Option<crate::session::announced::WouldLose>,
+}
+
+/// What the task works with.
+pub(super) struct Receiver {
+    pub(super) shared: Arc<StandbyShared>,
+    pub(super) journal: ThreadSender<JournalWork>,
+    pub(super) bodies: ThreadSender<BodyWork>,
+    pub(super) applier: ThreadSender<ApplyWork>,
+    pub(super) clock: Clock,
+    pub(super) first: Progress,
+    pub(super) fed: mpsc::Sender<ReceiveInput>,
+}
+
+/// Runs until the task is aborted.
+pub(super) async fn run(
+    receiver: Receiver,
+    start: ReceiveStart,
+    mut inputs: mpsc::Receiver<ReceiveInput>,
+    mut callers: mpsc::Receiver<Incoming>,
+) {
+    let counts = counts_of(&receiver.first.counts);
+    let mut drive = Drive {
+        machine: Receive::new(start),
+        receiver,
+        connection: None,
+    };
+    let applied = drive.receiver.first.applied;
+    drive.feed(ReceiveInput::Applied {
+        stream: applied.stream,
+        lsn: applied.lsn,
+        counts,
+    });
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        let blocked = drive.pump();
+        let may_read = !drive.machine.is_full();
+        let outgoing = drive.connection.as_ref().map(|c| c.connection.outgoing.clone());
+        tokio::select! {
+            Some(incoming) = callers.recv() => drive.take_over(incoming).await,
+            message = hear(&mut drive.connection), if may_read => drive.heard(message).await,
+            Some(input) = inputs.recv() => drive.feed_or_end(input).await,
+            _ = ticks.tick() => drive.tick().await,
+            () = room(outgoing), if blocked => {}
+        }
+    }
+}
+
+/// The next message; never, while nobody is connected.
+async fn hear(connection: &mut Option<Incoming>) -> Option<Result<Message, String>> {
+    match connection {
+        Some(incoming) => incoming.connection.incoming.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns once the writer has room (or is gone).
+async fn room(outgoing: Option<mpsc::Sender<Message>>) {
+    match outgoing {
+        Some(outgoing) => drop(outgoing.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+struct Drive {
+    machine: Receive,
+    receiver: Receiver,
+    connection: Option<Incoming>,
+}
+
+impl Drive {
+    /// A new connection replaces the one before: a primary that dials again has lost it.
+    async fn take_over(&mut self, incoming: Incoming) {
+        self.end(None).await;
+        let hello = incoming.hello.clone();
+        self.note(|state| {
+            state.peer = Some(incoming.peer.clone());
+            state.problem = None;
+        });
+        self.connection = Some(incoming);
+        self.feed_or_end(ReceiveInput::Connected).await;
+        self.feed_or_end(ReceiveInput::Received(hello)).await;
+    }
+
+    async fn heard(&mut self, message: Option<Result<Message, String>>) {
+        match message {
+            Some(Ok(message)) => {
+                self.note_heartbeat(&message);
+                self.feed_or_end(ReceiveInput::Received(message)).await;
+            }
+            Some(Err(why)) => self.closed(&why).await,
+            None => self.closed("the connection was closed").await,
+        }
+    }
+
+    async fn closed(&mut self, why: &str) {
+        if let Some(incoming) = &self.connection {
+            tracing::info!(peer = %incoming.peer, why, "the primary's connection ended");
+        }
+        self.note(|state| state.problem = Some(why.to_owned()));
+        self.end(None).await;
+    }
+
+    fn note_heartbeat(&self, message: &Message) {
+        if let Message::Heartbeat(heartbeat) = message {
+            let now = self.receiver.clock.unix_ms();
+            self.note(|state| state.heartbeat = Some((*heartbeat, now)));
+        }
+    }
+
+    async fn tick(&mut self) {
+        let would_lose = self.machine.announced().would_lose(self.receiver.clock.now_ms());
+        self.note(|state| state.would_lose = Some(would_lose));
+        self.feed_or_end(ReceiveInput::Tick).await;
+    }
+
+    async fn feed_or_end(&mut self, input: ReceiveInput) {
+        if let Some(error) = self.feed(input) {
+            self.end(Some(error)).await;
+        }
+    }
+
+    /// Feeds the machine and does everything that it asks for.
+    fn feed(&mut self, input: ReceiveInput) -> Option<SessionError> {
+        let fed = self.machine.handle(self.receiver.clock.now_ms(), input);
+        while let Some(request) = self.machine.request() {
+            self.request(request);
+        }
+        fed.err()
+    }
+
+    /// Ends the session, if there is one.
+    async fn end(&mut self, error: Option<SessionError>) {
+        let Some(incoming) = self.connection.take() else {
+            return;
+        };
+        if let Some(error) = error {
+            self.say_why(&incoming.peer, &error);
+        }
+        while let Some(message) = self.machine.message() {
+            if incoming.connection.outgoing.try_send(message).is_err() {
+                break;
+            }
+        }
+        if let Some(error) = self.feed(ReceiveInput::Lost) {
+            tracing::debug!(%error, "a lost session ended");
+        }
+        self.note(|state| state.peer = None);
+        self.journal(JournalWork::RollBack);
+        incoming.connection.close().await;
+    }
+
+    fn say_why(&self, peer: &NodeName, error: &SessionError) {
+        let hint = error.hint().map_or(String::new(), |hint| format!("; {hint}"));
+        match error.class() {
+            Class::Retry => tracing::info!(%peer, %error, "the primary's connection ended"),
+            _ => tracing::error!(%peer, %error, hint, "the primary's connection was ended"),
+        }
+        self.note(|state| state.problem = Some(format!("{error}{hint}")));
+    }
+
+    /// Hands messages to the writer while it has room; true where some may be left.
+    fn pump(&mut self) -> bool {
+        let Some(incoming) = &self.connection else {
+            return false;
+        };
+        loop {
+            let Ok(permit) = incoming.connection.outgoing.try_reserve() else {
+                return true;
+            };
+            let Some(message) = self.machine.message() else {
+                return false;
+            };
+            permit.send(message);
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut ReceiverState)) {
+        change(
+            &mut self
+                .receiver
+                .shared
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    fn request(&mut self, request: ReceiveRequest) {
+        match request {
+            ReceiveRequest::Journal(frames) => self.journal(JournalWork::Append(frames)),
+            ReceiveRequest::RestartJournal(base) => self.journal(JournalWork::Restart(Box::new(base))),
+            ReceiveRequest::ReadOwn {
+                request,
+                from,
+                bytes_max,
+            } => self.read_own(request, from, bytes_max),
+            ReceiveRequest::CheckBodies { request, names } => self.bodies(BodyWork::Check { request, names }),
+            ReceiveRequest::StoreBody { name, octets } => self.bodies(BodyWork::Store { name, octets }),
+            ReceiveRequest::StoreMissing { name, missing } => self.bodies(BodyWork::Missing { name, missing }),
+            ReceiveRequest::CommitBodies => self.bodies(BodyWork::Commit),
+            ReceiveRequest::ListPending { most } => self.bodies(BodyWork::ListPending { most }),
+            ReceiveRequest::Durable(lsn) => {
+                self.note(|state| state.durable = lsn);
+                self.apply(ApplyWork::Durable(lsn));
+            }
+            ReceiveRequest::GoneAnswer { id, gone } => self.apply(ApplyWork::Gone { id, gone }),
+            ReceiveRequest::Up(hello) => {
+                tracing::info!(peer = %hello.node, stream = %hello.stream, epoch = %hello.epoch, head = %hello.head.lsn, "primary connected");
+            }
+            ReceiveRequest::Asked { .. } => tracing::debug!("an operator's question of the primary is not known here"),
+            ReceiveRequest::Answered { .. } | ReceiveRequest::Unanswered { .. } => {
+                tracing::debug!("an answer that nobody waits for")
+            }
+        }
+    }
+
+    fn read_own(&mut self, request: u64, from: Lsn, bytes_max: usize) {
+        let (journal, fed) = (self.receiver.shared.journal.clone(), self.receiver.fed.clone());
+        tokio::task::spawn_blocking(move || match journal.reader(from).read_batch(bytes_max) {
+            Ok(frames) => {
+                if fed.blocking_send(ReceiveInput::Own { request, frames }).is_err() {
+                    tracing::trace!("the session that asked is over");
+                }
+            }
+            Err(error) => tracing::error!(%error, "read the own journal: nothing more becomes durable"),
+        });
+    }
+
+    fn journal(&self, work: JournalWork) {
+        if self.receiver.journal.send(work).is_err() {
+            tracing::error!("the journal has stopped");
+        }
+    }
+
+    fn bodies(&self, work: BodyWork) {
+        if self.receiver.bodies.send(work).is_err() {
+            tracing::error!("the body store has stopped");
+        }
+    }
+
+    fn apply(&self, work: ApplyWork) {
+        if self.receiver.applier.send(work).is_err() {
+            tracing::debug!("applying has stopped");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The right half of a group: receive → journal → apply, and the front end that shows the copy.
+
+use super::NodeError;
+use super::applier::{self, Applier};
+use super::body_desk::BodyDesk;
+use super::journal_desk::JournalDesk;
+use super::receiver::{self, Incoming, Receiver, ReceiverState};
+use crate::config::GroupConfig;
+use crate::io::clock::{self, Clock};
+use crate::journal::{JournalOptions, JournalView, Recovered};
+use crate::op::{Lsn, NodeName, StreamId};
+use crate::session::Place;
+use crate::session::receive::ReceiveStart;
+use crate::store::embedded::view::View;
+use crate::store::embedded::{Embedded, Upkeep};
+use crate::store::target::{Applied, TargetCounts};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Connections of peers that wait to be taken over; the newest replaces the one before.
+const INCOMING_MAX: usize = 4;
+
+/// How far the copy is, for everybody who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) applied: Applied,
+    pub(super) counts: TargetCounts,
+}
+
+/// What the tasks of a standby share.
+pub(super) struct StandbyShared {
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) state: Mutex<ReceiverState>,
+    pub(super) journal: JournalView,
+    pub(super) view: Arc<dyn View>,
+    /// Why applying has stopped, where it has.
+    pub(super) halted: Mutex<Option<String>>,
+}
+
+/// A running standby.
+pub(super) struct Standby {
+    pub(super) shared: Arc<StandbyShared>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    tasks: Vec<JoinHandle<()>>,
+    applier: Applier,
+    journal: JournalDesk,
+    bodies: BodyDesk,
+}
+
+impl Standby {
+    /// Opens journal and store, and waits for the primary to connect.
+    pub(super) fn start(group: &GroupConfig, node: &NodeName, dir: &Path) -> Result<Self, NodeError> {
+        let (journal, recovered) = super::files::open_journal(dir, JournalOptions::default())?;
+        let retain = group.retain.0;
+        let opened = Embedded::open(&dir.join("store"), node, retain).map_err(|e| NodeError::Group {
+            group: group.name.clone(),
+            why: e.to_string(),
+        })?;
+        let view = journal.view();
+        let start = receive_start(group, node, &recovered, &view, opened.target.applied());
+        let (shared, first) = share(&opened, &view)?;
+        let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
+        let journal = JournalDesk::start(journal, fed.clone())?;
+        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone())?;
+        let applier = Applier::start(
+            opened.target,
+            applier::Links {
+                shared: Arc::clone(&shared),
+                fed: fed.clone(),
+                trim: journal.handle(),
+            },
+        )?;
+        let (incoming, callers) = mpsc::channel(INCOMING_MAX);
+        let receiver = Receiver {
+            shared: Arc::clone(&shared),
+            journal: journal.handle(),
+            bodies: bodies.handle(),
+            applier: applier.handle(),
+            clock: Clock::start(),
+            first,
+            fed,
+        };
+        let tasks = vec![
+            tokio::spawn(receiver::run(receiver, start, inputs, callers)),
+            tokio::spawn(upkeep(opened.upkeep)),
+        ];
+        Ok(Self {
+            shared,
+            incoming,
+            tasks,
+            applier,
+            journal,
+            bodies,
+        })
+    }
+
+    /// Stops receiving, then applying, then closes journal and store.
+    pub(super) fn stop(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.applier.stop();
+        self.journal.stop();
+        self.bodies.stop();
+    }
+}
+
+fn share(opened: &Embedded, journal: &JournalView) -> Result<(Arc<StandbyShared>, Progress), NodeError> {
+    let counts = opened.target.counts().map_err(|e| NodeError::Journal(e.to_string()))?;
+    let first = Progress {
+        applied: opened.target.applied(),
+        counts,
+    };
+    let shared = StandbyShared {
+        progress: watch::Sender::new(first),
+        state: Mutex::new(ReceiverState::default()),
+        journal: journal.clone(),
+        view: Arc::clone(&opened.view),
+        halted: Mutex::new(None),
+    };
+    Ok((Arc::new(shared), first))
+}
+
+/// What the receiving machine is told of this node: where journal and store are, or why they don't fit together.
+fn receive_start(
+    group: &GroupConfig,
+    node: &NodeName,
+    recovered: &Recovered,
+    view: &JournalView,
+    applied: Applied,
+) -> ReceiveStart {
+    let head = recovered.head.unwrap_or(super::files::NOWHERE);
+    let lost = misfit(recovered, view, applied);
+    if let Some(why) = &lost {
+        tracing::warn!(why, "journal and store don't fit together: this copy is built anew");
+    }
+    ReceiveStart {
+        group: group.name.clone(),
+        node: node.clone(),
+        stream: head.stream,
+        epoch: head.epoch.max(applied.epoch),
+        head: Place {
+            lsn: head.lsn,
+            chain: head.chain,
+        },
+        oldest: super::files::oldest(view),
+        applied: if lost.is_some() { Lsn(0) } else { applied.lsn },
+        lost,
+    }
+}
+
+fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied) -> Option<String> {
+    let head = recovered.head.unwrap_or(super::files::NOWHERE);
+    let nothing = StreamId::default();
+    if applied.stream == nothing && head.stream == nothing {
+        return None;
+    }
+    if applied.stream != nothing && applied.stream != head.stream {
+        return Some(format!(
+            "the store is of stream {}, the journal of {}",
+            applied.stream, head.stream
+        ));
+    }
+    if applied.lsn > head.lsn {
+        return Some(format!(
+            "the store has decided {}, the journal ends at {}",
+            applied.lsn, head.lsn
+        ));
+    }
+    if applied.lsn.next() < super::files::oldest(view) {
+        return Some(format!(
+            "the store has decided {}, the journal begins at {}",
+            applied.lsn,
+            super::files::oldest(view)
+        ));
+    }
+    let known = view.chain_at(applied.lsn).ok().flatten();
+    known
+        .filter(|chain| applied.lsn != Lsn(0) && *chain != applied.chain)
+        .map(|_| format!("the store and the journal have different frames {}", applied.lsn))
+}
+
+async fn upkeep(upkeep: Upkeep) {
+    let upkeep = Arc::new(upkeep);
+    let mut ticks = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        ticks.tick().await;
+        let upkeep = Arc::clone(&upkeep);
+        let done = tokio::task::spawn_blocking(move || upkeep.run(clock::unix_ms())).await;
+        match done {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "upkeep of the store"),
+            Err(error) => tracing::error!(%error, "upkeep of the store"),
+        }
+    }
+}
