@@ -220,6 +220,16 @@ pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 << 20;
 /// Largest metadata behind a dbox body: a few lines; external attachments add a line of at most some KiB.
 pub const DBOX_METADATA_BYTES_MAX: usize = 1 << 20;
+/// A pack of bodies is closed before it grows beyond this: small enough to copy and to compact, large enough to be few.
+pub const PACK_BYTES: u64 = 256 << 20;
+/// Packed name of a body in a pack, with the reason where it is missing: user, GUIDs and two texts.
+pub const PACK_NAME_BYTES_MAX: usize = 16 << 10;
+/// Packs that are held open for reading.
+pub const PACK_FILES_OPEN_MAX: usize = 64;
+/// Read-only connections to one embedded store; beyond them readers wait for one another.
+pub const READERS_MAX: usize = 8;
+/// Messages in one question whether they are gone at the source.
+pub const GONE_QUESTION_MESSAGES_MAX: usize = 2000;
 /// Frames after which a primary writes down how far each mailbox was read: bounds what a restart reads again.
 pub const CHECKPOINT_FRAMES: u64 = 10_000;
 /// The same in time, seconds, where frames are few.

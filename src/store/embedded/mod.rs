@@ -1,14 +1,45 @@
 //! The embedded store: SQLite for what a mailbox holds, packs for bodies.
 //!
-//! One directory holds one group's copy: `mail.sqlite` (with its `-wal` and `-shm`), `packs/NNNN.pack`, `lock`.
+//! One directory holds one group's copy: `mail.sqlite` (with its `-wal` and `-shm`), `packs/NNNN.pack`, `lock`. What an
+//! operation means is said by [`crate::op::model`]; the tests hold this store against it.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `open` | lock, settings, migrations (`schema/embedded/`) |
+//! | `store` | what all parts share; the one way to write |
+//! | `apply` | [`Target`]: the stream's order, one database transaction a call |
+//! | `transaction`, `state`, `tree`, `digest` | one kind of payload each |
+//! | `mailbox` | rows of mailboxes and messages |
+//! | `quarantine` | held, diverted, deferred, inferred |
+//! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
+//! | `pool`, `reader`, `view` | readers |
 
+mod apply;
+mod bodies;
+mod digest;
+mod mailbox;
+mod open;
+mod packs;
+mod pool;
+mod quarantine;
+mod reader;
+mod shelf;
+mod state;
+mod store;
+mod transaction;
+mod tree;
 pub mod view;
 
 use super::target::{BodyStore, Target, TargetError};
 use crate::op::NodeName;
+use apply::Applier;
+use reader::Reader;
+use rusqlite::params;
+use shelf::Shelf;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
 use view::View;
 
 /// An open store, by who uses it. The parts share one writing connection and close with the last of them.
@@ -30,21 +61,41 @@ impl Embedded {
     /// # Errors
     /// The directory can't be used, is open elsewhere, was written by a newer version, or is damaged.
     pub fn open(dir: &Path, node: &NodeName, retain: Duration) -> Result<Self, TargetError> {
-        let _ = (node, retain);
-        Err(TargetError::Halt(format!("{}: not built yet", dir.display())))
+        let store = Arc::new(Store::open(dir, node, retain)?);
+        // What the packs hold beyond the index is indexed at once: a message may wait for it.
+        store.write(|_| Ok(()))?;
+        Ok(Self {
+            target: Box::new(Applier::new(Arc::clone(&store))?),
+            bodies: Arc::new(Shelf::new(Arc::clone(&store))),
+            view: Arc::new(Reader(Arc::clone(&store))),
+            upkeep: Upkeep(store),
+        })
     }
 }
 
 /// What is done from time to time: the write-ahead log is folded back, old retained messages are pruned.
-pub struct Upkeep(());
+pub struct Upkeep(Arc<Store>);
 
 impl Upkeep {
-    /// Call it about once a minute, on a blocking thread. `now_ms`: UNIX milliseconds.
+    /// Call it about once a minute, on a blocking thread. `now_ms`: UNIX milliseconds. What was retained since the last
+    /// call counts from now on.
     ///
     /// # Errors
     /// The store can't be written.
     pub fn run(&self, now_ms: u64) -> Result<(), TargetError> {
-        let _ = now_ms;
-        Ok(())
+        let retain_ms = u64::try_from(self.0.retain.as_millis()).unwrap_or(u64::MAX);
+        let oldest = now_ms.saturating_sub(retain_ms).cast_signed();
+        self.0.write(|tx| {
+            tx.execute(
+                "UPDATE retained SET since_ms = ?1 WHERE since_ms IS NULL",
+                params![now_ms.cast_signed()],
+            )?;
+            tx.execute("DELETE FROM retained WHERE since_ms < ?1", params![oldest])?;
+            Ok(())
+        })?;
+        self.0.checkpoint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Applying a mailbox's complete list. What it means is said by [`crate::op::model`].
+
+use super::super::target::{Frame, GoneAnswers, TargetError};
+use super::mailbox::{Leaves, Mailbox, Stored};
+use super::{quarantine, transaction};
+use crate::limits::GONE_QUESTION_MESSAGES_MAX;
+use crate::op::{Append, GoneQuestion, Lineage, MessageGuid, Modseq, StateChunk, Uid, UidValidity};
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Applies a whole list; one that contradicts the copy holds the mailbox. Either way it makes void what was diverted.
+pub(super) fn apply(
+    tx: &Connection,
+    state: &StateChunk,
+    frames: &[Frame],
+    answers: &GoneAnswers,
+) -> Result<(), TargetError> {
+    let mut mailbox = Mailbox::load_or_create(tx, &state.mailbox)?;
+    let ours = mailbox.all(tx)?;
+    quarantine::void_diverted(tx, mailbox.id)?;
+    if let Some(why) = contradiction(tx, &mailbox, &ours, state)? {
+        return transaction::hold(tx, &mut mailbox, why, frames);
+    }
+    mailbox.held = None;
+    if mailbox.uidvalidity == state.uidvalidity {
+        correct(tx, &mut mailbox, &ours, state, answers)?;
+    } else {
+        replace(tx, &mut mailbox, &ours, state)?;
+    }
+    Ok(mailbox.save(tx)?)
+}
+
+/// What must be asked of the source before the list can be applied.
+pub(super) fn questions(tx: &Connection, state: &StateChunk) -> Result<Vec<GoneQuestion>, TargetError> {
+    let Some(mailbox) = Mailbox::load(tx, &state.mailbox)? else {
+        return Ok(Vec::new());
+    };
+    if state.lineage != Lineage::Whole || mailbox.uidvalidity != state.uidvalidity {
+        return Ok(Vec::new());
+    }
+    let ours = mailbox.all(tx)?;
+    if contradiction(tx, &mailbox, &ours, state)?.is_some() {
+        return Ok(Vec::new());
+    }
+    let lacking: Vec<(Uid, MessageGuid)> = lacking(tx, &mailbox, &ours, state)?
+        .into_iter()
+        .map(|stored| (stored.message.uid, stored.message.guid.clone()))
+        .collect();
+    let ask = |messages: &[(Uid, MessageGuid)]| GoneQuestion {
+        mailbox: state.mailbox.clone(),
+        uidvalidity: state.uidvalidity,
+        messages: messages.to_vec(),
+    };
+    Ok(lacking.chunks(GONE_QUESTION_MESSAGES_MAX).map(ask).collect())
+}
+
+/// Why the list can't follow on what the copy has.
+fn contradiction(
+    tx: &Connection,
+    mailbox: &Mailbox,
+    ours: &[Stored],
+    state: &StateChunk,
+) -> Result<Option<String>, TargetError> {
+    if let Some(flaw) = state.flaw() {
+        return Ok(Some(flaw));
+    }
+    if mailbox.uidvalidity == UidValidity(0) {
+        return Ok(None);
+    }
+    if mailbox.uidvalidity != state.uidvalidity {
+        return Ok(missing_from(tx, mailbox, ours, state)?);
+    }
+    let by_uid = by_uid(ours);
+    let mut expunged = tx.prepare_cached("SELECT 1 FROM expunged WHERE mailbox = ?1 AND uid = ?2")?;
+    for listed in &state.messages {
+        match by_uid.get(&listed.uid).map(|ours| &ours.message.guid) {
+            Some(ours) if ours.is_unknown() || listed.guid.is_unknown() || *ours == listed.guid => {}
+            Some(_) => return Ok(Some(format!("UID {} is another message than before", listed.uid))),
+            None if expunged.exists(params![mailbox.id, listed.uid.0])? => {
+                return Ok(Some(format!("UID {} was expunged and is listed again", listed.uid)));
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+fn by_uid(messages: &[Stored]) -> BTreeMap<Uid, &Stored> {
+    messages.iter().map(|stored| (stored.message.uid, stored)).collect()
+}
+
+/// GUIDs of a list, each as often as it stands there.
+fn guids(messages: &[Append]) -> HashMap<&MessageGuid, usize> {
+    let mut guids = HashMap::new();
+    for message in messages {
+        let count = guids.entry(&message.guid).or_insert(0_usize);
+        *count = count.saturating_add(1);
+    }
+    guids
+}
+
+/// Those of our messages whose GUID the list doesn't have (often enough).
+fn unmatched<'a>(ours: &'a [Stored], state: &StateChunk) -> Vec<&'a Stored> {
+    let mut listed = guids(&state.messages);
+    let matched = |stored: &&Stored| match listed.get_mut(&stored.message.guid) {
+        Some(left) if *left > 0 => {
+            *left = left.saturating_sub(1);
+            false
+        }
+        _ => true,
+    };
+    ours.iter().filter(matched).collect()
+}
+
+/// A new UIDVALIDITY is a renumbering only where no message leaves with it.
+fn missing_from(
+    tx: &Connection,
+    mailbox: &Mailbox,
+    ours: &[Stored],
+    state: &StateChunk,
+) -> rusqlite::Result<Option<String>> {
+    let waits = quarantine::deferred(tx, mailbox.id)?;
+    let leaves = |stored: &&Stored| !stored.message.guid.is_unknown() && !waits.contains(&stored.message.uid);
+    let missing = unmatched(ours, state).into_iter().filter(leaves).count();
+    let (old, new) = (mailbox.uidvalidity, state.uidvalidity);
+    Ok((missing > 0).then(|| format!("UIDVALIDITY went from {old} to {new} and {missing} messages are missing")))
+}
+
+/// Messages that the copy has and the list lacks, but for those whose expunge waits anyway.
+fn lacking<'a>(
+    tx: &Connection,
+    mailbox: &Mailbox,
+    ours: &'a [Stored],
+    state: &StateChunk,
+) -> rusqlite::Result<Vec<&'a Stored>> {
+    let listed: HashSet<Uid> = state.messages.iter().map(|message| message.uid).collect();
+    let waits = quarantine::deferred(tx, mailbox.id)?;
+    let lacks = |stored: &&Stored| !listed.contains(&stored.message.uid) && !waits.contains(&stored.message.uid);
+    Ok(ours.iter().filter(lacks).collect())
+}
+
+/// Messages of that mailbox that the source was asked about and that are gone.
+fn attested<'a>(state: &StateChunk, answers: &'a GoneAnswers) -> BTreeSet<(Uid, &'a MessageGuid)> {
+    if state.lineage != Lineage::Whole {
+        return BTreeSet::new();
+    }
+    let about = answers
+        .iter()
+        .filter(|(q, _)| q.mailbox == state.mailbox && q.uidvalidity == state.uidvalidity);
+    let gone = about.flat_map(|(q, gone)| q.messages.iter().filter(|(uid, _)| gone.contains(uid)));
+    gone.map(|(uid, guid)| (*uid, guid)).collect()
+}
+
+/// Same UIDVALIDITY: new messages come, known ones take the list's flags, keywords and dates, and what the list lacks
+/// leaves where that is attested.
+fn correct(
+    tx: &Connection,
+    mailbox: &mut Mailbox,
+    ours: &[Stored],
+    state: &StateChunk,
+    answers: &GoneAnswers,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1")?
+        .execute([mailbox.id])?;
+    let gone = attested(state, answers);
+    for stored in lacking(tx, mailbox, ours, state)? {
+        let (uid, guid) = (stored.message.uid, &stored.message.guid);
+        if gone.contains(&(uid, guid)) {
+            quarantine::expunge_or_defer(tx, mailbox, (uid, guid), state.highest_modseq, Leaves::Attested)?;
+        } else {
+            quarantine::infer(tx, mailbox, uid)?;
+        }
+    }
+    mailbox.raise(state.uidnext, state.highest_modseq);
+    let by_uid = by_uid(ours);
+    for listed in &state.messages {
+        let before = by_uid.get(&listed.uid).copied();
+        let message = corrected(before, listed);
+        mailbox.raise(Uid(0), message.modseq);
+        undefer(tx, mailbox, listed.uid)?;
+        if before.is_none_or(|old| old.message != message || old.body.is_none()) {
+            mailbox.put(tx, before, message)?;
+        }
+    }
+    Ok(())
+}
+
+/// The list's word for a message; MODSEQs never fall, and what the list can't tell stays.
+fn corrected(before: Option<&Stored>, listed: &Append) -> Append {
+    let mut message = listed.clone();
+    if let Some(Stored { message: old, .. }) = before {
+        message.modseq = message.modseq.max(old.modseq);
+        message.size = message.size.or(old.size);
+        if message.guid.is_unknown() {
+            message.guid = old.guid.clone();
+        }
+    }
+    message
+}
+
+fn undefer(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM deferred WHERE mailbox = ?1 AND uid = ?2")?
+        .execute(params![mailbox.id, uid.0])?;
+    Ok(())
+}
+
+/// The first list, or the same messages under new UIDs: the list takes the place of everything.
+fn replace(tx: &Connection, mailbox: &mut Mailbox, ours: &[Stored], state: &StateChunk) -> rusqlite::Result<()> {
+    for stored in unmatched(ours, state) {
+        mailbox.retain(tx, stored, Leaves::Overwritten)?;
+    }
+    mailbox.clear(tx)?;
+    mailbox.uidvalidity = state.uidvalidity;
+    (mailbox.uidnext, mailbox.highest_modseq) = (state.uidnext, Modseq(0));
+    mailbox.raise(Uid(0), state.highest_modseq);
+    for message in &state.messages {
+        mailbox.raise(Uid(0), message.modseq);
+        mailbox.put(tx, None, message.clone())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! What the parts of an open store share: the writing connection, the packs, readers, and who waits for changes.
+
+use super::super::target::TargetError;
+use super::bodies;
+use super::open;
+use super::packs::{Packs, Position};
+use super::pool::ReadPool;
+use crate::op::NodeName;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// One open store.
+pub(super) struct Store {
+    writer: Mutex<Connection>,
+    pub(super) packs: Packs,
+    pub(super) readers: ReadPool,
+    pub(super) changes: watch::Sender<u64>,
+    pub(super) node: NodeName,
+    pub(super) retain: Duration,
+    _lock: File,
+}
+
+impl Store {
+    pub(super) fn open(dir: &Path, node: &NodeName, retain: Duration) -> Result<Self, TargetError> {
+        std::fs::create_dir_all(dir).map_err(|e| TargetError::Halt(format!("create {}: {e}", dir.display())))?;
+        let lock = open::lock(dir)?;
+        let path = dir.join("mail.sqlite");
+        let writer = open::writer(&path)?;
+        let indexed = writer.query_row("SELECT pack, pack_offset FROM stream", [], |row| {
+            let offset: i64 = row.get(1)?;
+            Ok(Position {
+                pack: row.get(0)?,
+                offset: offset.cast_unsigned(),
+            })
+        })?;
+        Ok(Self {
+            packs: Packs::open(&dir.join("packs"), indexed)?,
+            readers: ReadPool::new(path),
+            writer: Mutex::new(writer),
+            changes: watch::Sender::new(0),
+            node: node.clone(),
+            retain,
+            _lock: lock,
+        })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One transaction: what the packs hold and SQLite doesn't know yet is indexed first, then `change` is made; all of
+    /// it or nothing. Who waits for changes is told afterwards.
+    pub(super) fn write<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, TargetError>,
+    ) -> Result<T, TargetError> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let indexed = bodies::index(&transaction, &self.packs.unindexed())?;
+        let made = change(&transaction)?;
+        transaction.commit()?;
+        self.packs.indexed(indexed);
+        drop(writer);
+        self.changes.send_modify(|number| *number = number.wrapping_add(1));
+        Ok(made)
+    }
+
+    /// Folds the write-ahead log back into the database, as far as readers let it: mail doesn't wait for them.
+    pub(super) fn checkpoint(&self) -> Result<(), TargetError> {
+        let writer = self.writer();
+        writer.busy_timeout(Duration::ZERO)?;
+        let folded = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        writer.busy_timeout(open::BUSY_WAIT)?;
+        Ok(folded?)
+    }
+}

@@ -1,0 +1,471 @@
+//! Random histories, valid and contradictory, give in SQLite what they give in the model.
+
+use super::*;
+use crate::op::model::Mailbox;
+use proptest::prelude::*;
+
+const MAILBOXES: u8 = 3;
+
+/// A step is made into payloads by what the model has at that moment, so that most steps are sensible.
+#[derive(Clone, Debug)]
+enum Step {
+    Transaction {
+        mailbox: u8,
+        foreign: bool,
+        ops: Vec<Deed>,
+    },
+    Move {
+        from: u8,
+        to: u8,
+        which: u8,
+    },
+    State {
+        mailbox: u8,
+        lineage: Lineage,
+        drop: u16,
+        touch: u16,
+        add: Vec<u8>,
+        renumber: bool,
+        answers: u16,
+        odd: u8,
+    },
+    Tree {
+        complete: bool,
+        entries: Vec<(u8, u8)>,
+        names: Vec<(u8, bool)>,
+    },
+    Reopen,
+}
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Append { guid: u8, skip: i8, keyword: u8 },
+    Flags { range: (u8, u8), add: u8, remove: u8 },
+    Keywords { range: (u8, u8), verb: u8, keyword: u8 },
+    Expunge { range: (u8, u8), requested: bool },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let range = (0u8..12, 0u8..4).prop_map(|(first, more)| (first, first + more));
+    prop_oneof![
+        4 => (0u8..8, -1i8..6, 0u8..6).prop_map(|(guid, skip, keyword)| Deed::Append { guid, skip, keyword }),
+        2 => (range.clone(), 0u8..32, 0u8..32).prop_map(|(range, add, remove)| Deed::Flags { range, add, remove }),
+        2 => (range.clone(), 0u8..4, 0u8..6).prop_map(|(range, verb, keyword)| Deed::Keywords { range, verb, keyword }),
+        2 => (range, any::<bool>()).prop_map(|(range, requested)| Deed::Expunge { range, requested }),
+    ]
+}
+
+fn state_step() -> impl Strategy<Value = Step> {
+    let lineage = prop_oneof![1 => Just(Lineage::Initial), 3 => Just(Lineage::Whole), 1 => Just(Lineage::Broken)];
+    let few = prop_oneof![3 => Just(0u16), 1 => any::<u16>()];
+    let add = proptest::collection::vec(0u8..8, 0..3);
+    let odd = prop_oneof![8 => Just(0u8), 1 => 1u8..4];
+    (
+        0..MAILBOXES,
+        lineage,
+        few.clone(),
+        few,
+        add,
+        any::<bool>(),
+        any::<u16>(),
+        odd,
+    )
+        .prop_map(|(mailbox, lineage, drop, touch, add, renumber, answers, odd)| {
+            let renumber = renumber && odd == 0 && drop < 0x4000;
+            Step::State {
+                mailbox,
+                lineage,
+                drop,
+                touch,
+                add,
+                renumber,
+                answers,
+                odd,
+            }
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let deeds = proptest::collection::vec(deed(), 0..5);
+    let foreign = prop_oneof![15 => Just(false), 1 => Just(true)];
+    let entries = proptest::collection::vec((0..MAILBOXES, 0u8..7), 0..4);
+    let names = proptest::collection::vec((0u8..4, any::<bool>()), 0..3);
+    let complete = prop_oneof![4 => Just(false), 1 => Just(true)];
+    let transaction = (0..MAILBOXES, foreign, deeds);
+    prop_oneof![
+        8 => transaction.prop_map(|(mailbox, foreign, ops)| Step::Transaction { mailbox, foreign, ops }),
+        2 => (0..MAILBOXES, 0..MAILBOXES, any::<u8>()).prop_map(|(from, to, which)| Step::Move { from, to, which }),
+        5 => state_step(),
+        3 => (complete, entries, names).prop_map(|(complete, entries, names)| Step::Tree { complete, entries, names }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn keyword(number: u8) -> Vec<Keyword> {
+    let spelled = ["", "work", "WORK", "$Forwarded", "$forwarded", "later"];
+    let keyword = spelled[usize::from(number)];
+    if keyword.is_empty() {
+        Vec::new()
+    } else {
+        vec![keyword.into(), "x".into()]
+    }
+}
+
+fn ranges((first, last): (u8, u8)) -> Vec<UidRange> {
+    vec![UidRange {
+        first: Uid(u32::from(first) + 1),
+        last: Uid(u32::from(last) + 1),
+    }]
+}
+
+fn transaction(model: &Model, clock: u64, mailbox: u8, foreign: bool, deeds: &[Deed]) -> Payload {
+    let (uidvalidity, mut uidnext) = model
+        .mailbox(&id(mailbox))
+        .map_or((UidValidity(1), 1), |m| (m.uidvalidity, m.uidnext.0.max(1)));
+    let modseq = Modseq(clock);
+    let ops = deeds.iter().map(|deed| match *deed {
+        Deed::Append { guid, skip, keyword: k } => {
+            // Now and then a UID that was given out before.
+            let uid = if skip < 0 {
+                uidnext.saturating_sub(1).max(1)
+            } else {
+                uidnext + u32::from(skip == 5)
+            };
+            uidnext = uidnext.max(uid + 1);
+            let keywords = keyword(k);
+            Op::Append(Append {
+                keywords,
+                modseq,
+                ..message(uid, &format!("g{guid}"))
+            })
+        }
+        Deed::Flags { range, add, remove } => {
+            let (add, remove) = (Flags::from_bits(add), Flags::from_bits(remove));
+            Op::Flags(FlagChange {
+                uids: ranges(range),
+                add,
+                remove,
+                modseq,
+            })
+        }
+        Deed::Keywords {
+            range,
+            verb,
+            keyword: k,
+        } => {
+            let verb = KeywordVerb::try_from(verb % 4 + 1).unwrap();
+            let reset = verb == KeywordVerb::Reset;
+            let keyword = if reset {
+                Keyword::default()
+            } else {
+                keyword(k.max(1)).remove(0)
+            };
+            Op::Keywords(KeywordChange {
+                uids: ranges(range),
+                verb,
+                keyword,
+                modseq,
+            })
+        }
+        Deed::Expunge { range, requested } => Op::Expunge(Expunge {
+            uids: ranges(range),
+            requested,
+            modseq,
+        }),
+    });
+    let ops = ops.collect();
+    let uidvalidity = if foreign {
+        UidValidity(uidvalidity.0 + 1)
+    } else {
+        uidvalidity
+    };
+    let position = SourcePosition::default();
+    let (mailbox, uidnext, highest_modseq) = (id(mailbox), Uid(uidnext), modseq);
+    Payload::Mailbox(MailboxTxn {
+        mailbox,
+        uidvalidity,
+        ops,
+        uidnext,
+        highest_modseq,
+        position,
+    })
+}
+
+/// A message is appended to one mailbox and expunged from the other.
+fn move_message(model: &Model, clock: u64, from: u8, to: u8, which: u8) -> Vec<Payload> {
+    let Some(source) = model.mailbox(&id(from)) else {
+        return Vec::new();
+    };
+    let Some(message) = source
+        .messages
+        .values()
+        .nth(usize::from(which) % source.messages.len().max(1))
+    else {
+        return Vec::new();
+    };
+    let guid: u8 = message.guid.0.trim_start_matches('g').parse().unwrap();
+    let uid = u8::try_from(message.uid.0 - 1).unwrap_or(u8::MAX);
+    let arrives = transaction(
+        model,
+        clock,
+        to,
+        false,
+        &[Deed::Append {
+            guid,
+            skip: 0,
+            keyword: 0,
+        }],
+    );
+    let leaves = Deed::Expunge {
+        range: (uid, uid),
+        requested: true,
+    };
+    vec![arrives, transaction(model, clock, from, false, &[leaves])]
+}
+
+fn list(model: &Model, clock: u64, step: &Step) -> Payload {
+    let Step::State {
+        mailbox,
+        lineage,
+        drop,
+        touch,
+        add,
+        renumber,
+        odd,
+        ..
+    } = step
+    else {
+        unreachable!()
+    };
+    let empty = Default::default();
+    let ours = model.mailbox(&id(*mailbox)).unwrap_or(&empty);
+    let bit = |bits: u16, n: usize| bits >> (n % 16) & 1 == 1;
+    let mut messages: Vec<Append> = Vec::new();
+    for (n, message) in ours.messages.values().enumerate().filter(|(n, _)| !bit(*drop, *n)) {
+        let mut message = message.clone();
+        if bit(*touch, n) {
+            message.flags = message.flags.changed(Flags::SEEN, Flags::FLAGGED);
+            message.keywords = keyword(5);
+            message.modseq = Modseq(clock);
+        }
+        messages.push(message);
+    }
+    let mut uidnext = ours.uidnext.0.max(1);
+    for guid in add {
+        messages.push(Append {
+            modseq: Modseq(clock),
+            ..message(uidnext, &format!("g{guid}"))
+        });
+        uidnext += 1;
+    }
+    match (odd, messages.first_mut()) {
+        (1, Some(first)) => first.guid = "another".into(),
+        (2, Some(first)) => uidnext = first.uid.0,
+        (3, Some(first)) => first.guid = MessageGuid::default(),
+        _ => {}
+    }
+    let mut uidvalidity = UidValidity(ours.uidvalidity.0.max(1));
+    if *renumber {
+        uidvalidity.0 += 1;
+        (1..)
+            .zip(&mut messages)
+            .for_each(|(uid, message)| message.uid = Uid(uid));
+        uidnext = messages.len() as u32 + 1;
+    }
+    Payload::State(StateChunk {
+        mailbox: id(*mailbox),
+        uidvalidity,
+        lineage: *lineage,
+        messages,
+        uidnext: Uid(uidnext),
+        highest_modseq: Modseq(clock),
+        position: SourcePosition::default(),
+    })
+}
+
+fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Payload {
+    let mut mailboxes: Vec<TreeMailbox> = Vec::new();
+    for (mailbox, what) in entries {
+        let entry = match what {
+            4 => gone(*mailbox, Disappearance::Genuine),
+            5 => gone(*mailbox, Disappearance::Attested),
+            6 => gone(*mailbox, Disappearance::Inferred),
+            number => named(*mailbox, *number),
+        };
+        mailboxes.retain(|known| known.guid != entry.guid);
+        mailboxes.push(entry);
+    }
+    let names: Vec<(MailboxName, bool)> = names.iter().map(|(n, on)| (name(*n), *on)).collect();
+    let (noselect, subscriptions) = (names.clone(), names);
+    Payload::Tree(TreeChange {
+        user: USER.into(),
+        complete,
+        mailboxes,
+        noselect,
+        subscriptions,
+    })
+}
+
+/// Everything that a client, `status` and `verify` can see.
+fn compare(copy: &mut Copy, model: &Model) {
+    compare_tree(copy, model);
+    let Some(account) = model.accounts.get(&UserName::from(USER)) else {
+        return;
+    };
+    for (guid, mailbox) in &account.mailboxes {
+        if let Some(name) = &mailbox.name {
+            compare_mailbox(copy, name, mailbox);
+        }
+        // Hidden ones too.
+        let digest = model
+            .digest(&MailboxId {
+                user: USER.into(),
+                guid: *guid,
+            })
+            .unwrap();
+        let verdict = copy.apply(&[Payload::Digest(digest)]);
+        assert_eq!(verdict[0].why, "");
+    }
+    let verdict = copy.apply(&[Payload::TreeDigest(model.tree_digest(&USER.into()))]);
+    assert_eq!(verdict[0].why, "");
+    let counts = copy.store().target.counts().unwrap();
+    let count = |what: &dyn Fn(&Mailbox) -> bool| account.mailboxes.values().filter(|m| what(m)).count() as u64;
+    assert_eq!(counts.mailboxes, count(&|m| m.name.is_some()));
+    assert_eq!(counts.held_mailboxes, count(&|m| m.quarantine.held.is_some()));
+    assert_eq!(counts.quarantined, count(&|m| m.quarantine.is_open()));
+    let mut retained: Vec<String> = account
+        .retained
+        .iter()
+        .map(|(guid, uid, message)| format!("{guid} {uid} {message}"))
+        .collect();
+    retained.sort();
+    let sql = "SELECT lower(hex(mailbox_guid)) || ' ' || uid || ' ' || guid AS r FROM retained ORDER BY r";
+    assert_eq!(copy.query(sql), retained);
+    let held: Vec<String> = account
+        .mailboxes
+        .values()
+        .filter_map(|m| m.quarantine.held.clone())
+        .collect();
+    assert_eq!(
+        copy.query("SELECT held FROM mailboxes WHERE held IS NOT NULL ORDER BY guid"),
+        held
+    );
+}
+
+fn compare_tree(copy: &mut Copy, model: &Model) {
+    let tree = copy.store().view.tree(&USER.into()).unwrap();
+    let empty = Default::default();
+    let account = model.accounts.get(&UserName::from(USER)).unwrap_or(&empty);
+    let named = account
+        .mailboxes
+        .iter()
+        .filter_map(|(guid, m)| Some((m.name.clone()?, Some(*guid))));
+    let named: BTreeSet<_> = named.collect();
+    let taken = |name: &MailboxName| named.iter().any(|(known, _)| known == name);
+    let noselect = account
+        .noselect
+        .iter()
+        .filter(|name| !taken(name))
+        .map(|name| (name.clone(), None));
+    let expected: BTreeSet<_> = named.iter().cloned().chain(noselect).collect();
+    assert_eq!(tree.rows.len(), expected.len());
+    assert_eq!(
+        tree.rows
+            .iter()
+            .map(|row| (row.name.clone(), row.guid))
+            .collect::<BTreeSet<_>>(),
+        expected
+    );
+    assert_eq!(tree.subscribed, account.subscribed);
+}
+
+fn compare_mailbox(copy: &mut Copy, name: &MailboxName, expected: &Mailbox) {
+    let view = &copy.store().view;
+    let row = view.mailbox(&USER.into(), name).unwrap().unwrap();
+    let (again, messages) = view.messages(row.key).unwrap().unwrap();
+    assert_eq!(row, again);
+    assert_eq!(
+        (row.uidvalidity, row.uidnext, row.highest_modseq),
+        (expected.uidvalidity, expected.uidnext, expected.highest_modseq)
+    );
+    let listed: Vec<Append> = messages
+        .iter()
+        .map(|m| Append {
+            uid: m.uid,
+            guid: m.guid.clone(),
+            size: m.size,
+            internal_date: m.internal_date,
+            save_date: m.save_date,
+            flags: m.flags,
+            keywords: m.keywords.to_vec(),
+            modseq: m.modseq,
+        })
+        .collect();
+    assert_eq!(listed, expected.messages.values().cloned().collect::<Vec<_>>());
+    assert_eq!(row.messages as usize, messages.len());
+    assert_eq!(
+        row.unseen as usize,
+        messages.iter().filter(|m| !m.flags.contains(Flags::SEEN)).count()
+    );
+    assert_eq!(row.size, messages.iter().filter_map(|m| m.size).sum::<u64>());
+}
+
+/// The source answers by lot.
+fn answers(questions: Vec<GoneQuestion>, bits: u16) -> GoneAnswers {
+    let lot = |uid: &Uid| bits >> (uid.0 % 16) & 1 == 1;
+    let gone = |q: &GoneQuestion| q.messages.iter().map(|(uid, _)| *uid).filter(lot).collect();
+    questions.into_iter().map(|q| (q.clone(), gone(&q))).collect()
+}
+
+fn asked(questions: &[GoneQuestion]) -> Vec<(Uid, MessageGuid)> {
+    questions.iter().flat_map(|q| q.messages.clone()).collect()
+}
+
+fn run(steps: Vec<Step>) {
+    let (mut copy, mut model) = (Copy::new(), Model::default());
+    for (clock, step) in (10u64..).zip(&steps) {
+        let payloads = match step {
+            Step::Transaction { mailbox, foreign, ops } => vec![transaction(&model, clock, *mailbox, *foreign, ops)],
+            Step::Move { from, to, which } => move_message(&model, clock, *from, *to, *which),
+            Step::State { .. } => vec![list(&model, clock, step)],
+            Step::Tree {
+                complete,
+                entries,
+                names,
+            } => vec![tree_change(*complete, entries, names)],
+            Step::Reopen => Vec::new(),
+        };
+        if matches!(step, Step::Reopen) {
+            copy.reopen();
+        }
+        if payloads.is_empty() {
+            continue;
+        }
+        let frames = copy.frames(&payloads);
+        let questions = copy.store().target.questions(&frames).unwrap();
+        let expected = model.questions(&payloads);
+        assert_eq!(asked(&questions), asked(&expected));
+        let bits = if let Step::State { answers, .. } = step {
+            *answers
+        } else {
+            0
+        };
+        let answers = answers(questions, bits);
+        copy.store().target.apply(&[frames], &answers).unwrap();
+        model.apply(&payloads, &answers);
+        compare(&mut copy, &model);
+        let reasons = copy.query("SELECT coalesce(held, vanished, '') FROM mailboxes");
+        assert!(reasons.len() <= usize::from(MAILBOXES), "{reasons:?}");
+    }
+    copy.reopen();
+    compare(&mut copy, &model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_gives_what_the_model_gives(steps in proptest::collection::vec(step(), 1..30)) {
+        run(steps);
+    }
+}

@@ -1,0 +1,130 @@
+//! Applying a change of a user's tree. What it means is said by [`crate::op::model`].
+
+use super::super::target::TargetError;
+use super::bodies;
+use super::mailbox::{Leaves, Mailbox, stored_name};
+use super::quarantine;
+use crate::op::{Disappearance, Guid, MailboxId, MailboxName, TreeChange};
+use rusqlite::{Connection, params};
+use std::collections::HashSet;
+
+/// Applies the change at once: first every changed mailbox lets its name go, then the new names are given.
+pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetError> {
+    let user = bodies::user(tx, &change.user)?;
+    if change.complete {
+        leave_out(tx, user, change)?;
+    }
+    for mailbox in &change.mailboxes {
+        match mailbox.name {
+            Ok(_) => unname(tx, change, mailbox.guid)?,
+            Err(Disappearance::Genuine | Disappearance::Attested) => doom(tx, user, mailbox.guid)?,
+            Err(Disappearance::Inferred) => vanish(tx, user, mailbox.guid, "it vanished without a deletion")?,
+        }
+    }
+    for mailbox in &change.mailboxes {
+        if let Ok(name) = &mailbox.name {
+            give_name(tx, user, mailbox.guid, name, mailbox.special_use.as_deref())?;
+        }
+    }
+    for (name, on) in &change.noselect {
+        let statement = match on {
+            true => "INSERT OR IGNORE INTO noselect (user, name) VALUES (?1, ?2)",
+            false => "DELETE FROM noselect WHERE user = ?1 AND name = ?2",
+        };
+        tx.prepare_cached(statement)?
+            .execute(params![user, stored_name(name)])?;
+    }
+    for (name, on) in &change.subscriptions {
+        let statement = match on {
+            true => "INSERT OR IGNORE INTO subscriptions (user, name) VALUES (?1, ?2)",
+            false => "DELETE FROM subscriptions WHERE user = ?1 AND name = ?2",
+        };
+        tx.prepare_cached(statement)?
+            .execute(params![user, stored_name(name)])?;
+    }
+    Ok(())
+}
+
+/// A complete tree replaces everything. A mailbox that is not in it is only inferred gone.
+fn leave_out(tx: &Connection, user: i64, change: &TreeChange) -> Result<(), TargetError> {
+    let listed: HashSet<Guid> = change.mailboxes.iter().map(|mailbox| mailbox.guid).collect();
+    let mut statement = tx.prepare_cached("SELECT guid FROM mailboxes WHERE user = ?1")?;
+    let known = statement.query_map([user], |row| row.get(0).map(Guid))?;
+    for guid in known.collect::<rusqlite::Result<Vec<_>>>()? {
+        if !listed.contains(&guid) {
+            vanish(tx, user, guid, "the complete tree lacks it")?;
+        }
+    }
+    tx.prepare_cached("DELETE FROM noselect WHERE user = ?1")?
+        .execute([user])?;
+    tx.prepare_cached("DELETE FROM subscriptions WHERE user = ?1")?
+        .execute([user])?;
+    Ok(())
+}
+
+fn vanish(tx: &Connection, user: i64, guid: Guid, why: &str) -> Result<(), TargetError> {
+    tx.prepare_cached("UPDATE mailboxes SET vanished = ?3 WHERE user = ?1 AND guid = ?2 AND vanished IS NULL")?
+        .execute(params![user, guid.0, why])?;
+    Ok(())
+}
+
+fn unname(tx: &Connection, change: &TreeChange, guid: Guid) -> Result<(), TargetError> {
+    let mailbox = Mailbox::load_or_create(
+        tx,
+        &MailboxId {
+            user: change.user.clone(),
+            guid,
+        },
+    )?;
+    tx.prepare_cached("UPDATE mailboxes SET name = NULL WHERE id = ?1")?
+        .execute([mailbox.id])?;
+    Ok(())
+}
+
+/// A name has one mailbox: another one that still has it is hidden, and that is noted.
+fn give_name(
+    tx: &Connection,
+    user: i64,
+    guid: Guid,
+    name: &MailboxName,
+    special_use: Option<&str>,
+) -> Result<(), TargetError> {
+    let name = stored_name(name);
+    tx.prepare_cached(
+        "UPDATE mailboxes SET name = NULL, vanished = coalesce(vanished, 'its name is another mailbox''s now')
+         WHERE user = ?1 AND name = ?2 AND guid <> ?3",
+    )?
+    .execute(params![user, name, guid.0])?;
+    tx.prepare_cached(
+        "UPDATE mailboxes SET name = ?3, last_name = ?3, special_use = ?4, vanished = NULL, doomed = 0
+         WHERE user = ?1 AND guid = ?2",
+    )?
+    .execute(params![user, guid.0, name, special_use])?;
+    Ok(())
+}
+
+/// A deleted mailbox is hidden at once. It is taken away when the transaction is settled, or later where one of its
+/// messages may still be on its way to another mailbox that is held.
+fn doom(tx: &Connection, user: i64, guid: Guid) -> Result<(), TargetError> {
+    let mut statement = tx.prepare_cached("SELECT id FROM mailboxes WHERE user = ?1 AND guid = ?2")?;
+    let ids = statement.query_map(params![user, guid.0], |row| row.get(0))?;
+    for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
+        quarantine::void_diverted(tx, id)?;
+        tx.prepare_cached("UPDATE mailboxes SET doomed = 1, name = NULL, held = NULL WHERE id = ?1")?
+            .execute([id])?;
+    }
+    Ok(())
+}
+
+/// Takes a mailbox away; its messages are retained.
+pub(super) fn delete(tx: &Connection, mailbox: &MailboxId) -> Result<(), TargetError> {
+    let Some(mailbox) = Mailbox::load(tx, mailbox)? else {
+        return Ok(());
+    };
+    for stored in mailbox.all(tx)? {
+        mailbox.retain(tx, &stored, Leaves::Deleted)?;
+    }
+    tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?
+        .execute([mailbox.id])?;
+    Ok(())
+}
