@@ -54,13 +54,17 @@ impl ConfigError {
                 message,
             };
         };
+        let span_start = span.start;
         let mut wrong = Self::at(file, text, span, String::new());
         if let Some(rest) = message.strip_prefix("missing field `") {
             let name = rest.trim_end_matches('`');
             wrong.key = joined(&table_at(text, wrong.line.unwrap_or(1)), name);
             wrong.message = "is required, but missing".to_owned();
         } else if let Some((name, known)) = unknown_field(&message) {
-            wrong.key = joined(&table_at(text, wrong.line.unwrap_or(1)), name);
+            let table = table_at(text, wrong.line.unwrap_or(1));
+            // an unknown table is named by its header already
+            let in_header = table.rsplit('.').next() == Some(name) && key_at(text, span_start) == table;
+            wrong.key = if in_header { table } else { joined(&table, name) };
             wrong.message = format!("no such key; expected {known}");
         } else {
             wrong.message = message;

@@ -6,6 +6,8 @@
 mod build;
 mod error;
 mod file;
+#[cfg(test)]
+mod mistakes;
 mod unbuilt;
 pub mod users;
 pub mod values;

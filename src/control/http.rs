@@ -43,7 +43,11 @@ impl<V> Clone for Pages<V> {
 }
 
 /// Listens; see [`HttpServer::serve`].
-pub struct HttpServer(TcpListener);
+pub struct HttpServer {
+    tcp: TcpListener,
+    /// Longest life of a connection.
+    pub(super) lifetime: Duration,
+}
 
 impl HttpServer {
     /// Takes the port.
@@ -51,7 +55,9 @@ impl HttpServer {
     /// # Errors
     /// It is taken, or not ours to take.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self)
+        let tcp = TcpListener::bind(address).await?;
+        let lifetime = Duration::from_secs(HTTP_SECONDS_MAX);
+        Ok(Self { tcp, lifetime })
     }
 
     /// Where it listens.
@@ -59,7 +65,7 @@ impl HttpServer {
     /// # Errors
     /// The system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.tcp.local_addr()
     }
 
     /// Answers until `stop` says true.
@@ -73,7 +79,8 @@ impl HttpServer {
         mut stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let listener = Bounded {
-            tcp: self.0,
+            tcp: self.tcp,
+            lifetime: self.lifetime,
             places: Arc::new(Semaphore::new(HTTP_CLIENTS_MAX)),
         };
         let served = axum::serve(listener, router(Pages { verbs, metrics }));
@@ -211,9 +218,10 @@ async fn judged<V: Verbs>(
     "ok\n".into_response()
 }
 
-/// Accepts no more than [`HTTP_CLIENTS_MAX`] connections, each for at most [`HTTP_SECONDS_MAX`] seconds.
+/// Accepts no more than [`HTTP_CLIENTS_MAX`] connections, each for its lifetime only.
 struct Bounded {
     tcp: TcpListener,
+    lifetime: Duration,
     places: Arc<Semaphore>,
 }
 
@@ -227,7 +235,7 @@ impl Listener for Bounded {
             let place = Arc::clone(&self.places).acquire_owned().await.ok();
             match self.tcp.accept().await {
                 Ok((tcp, address)) => {
-                    let end = Box::pin(tokio::time::sleep(Duration::from_secs(HTTP_SECONDS_MAX)));
+                    let end = Box::pin(tokio::time::sleep(self.lifetime));
                     return (
                         Connection {
                             tcp,

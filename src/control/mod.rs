@@ -11,6 +11,8 @@ mod lines;
 pub mod metrics;
 mod page;
 pub mod report;
+#[cfg(test)]
+mod round_trip;
 pub mod server;
 pub mod status;
 pub mod verbs;

@@ -65,10 +65,16 @@ pub fn init(dir: &Path) -> Result<Issued, PemError> {
     std::fs::create_dir_all(dir).map_err(|e| PemError::new(dir, format!("create the folder: {e}")))?;
     let files = names(dir, "ca");
     refuse_existing(&files)?;
-    let mut params = params(Validity::days(CA_DAYS), "mailshadow private CA").map_err(made(dir))?;
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(made(dir))?;
+    // each CA has a name of its own: with equal names a foreign one would look like a damaged one
+    let name: String = blake3::hash(key.public_key_pem().as_bytes())
+        .to_hex()
+        .chars()
+        .take(8)
+        .collect();
+    let mut params = params(Validity::days(CA_DAYS), &format!("mailshadow CA {name}")).map_err(made(dir))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(made(dir))?;
     let cert = params.self_signed(&key).map_err(made(dir))?;
     write(&files, &cert.pem(), &key.serialize_pem())?;
     Ok(files)

@@ -3,6 +3,8 @@
 pub mod cert;
 pub mod clock;
 pub mod front;
+#[cfg(test)]
+mod handshakes;
 pub mod lifecycle;
 pub mod lock;
 pub mod pem;

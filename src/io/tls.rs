@@ -207,6 +207,7 @@ impl PeerListener {
             tcp,
             address,
             server: Arc::clone(&self.tls.current().server),
+            limit: Duration::from_secs(HANDSHAKE_SECONDS_MAX),
             _permit: permit,
         })
     }
@@ -217,6 +218,8 @@ pub struct Caller {
     tcp: TcpStream,
     address: SocketAddr,
     server: Arc<ServerConfig>,
+    /// Longest handshake.
+    pub(super) limit: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -237,7 +240,7 @@ impl Caller {
     ) -> Result<(server::TlsStream<TcpStream>, NodeName), TlsError> {
         let address = self.address.to_string();
         let accepting = TlsAcceptor::from(self.server).accept(self.tcp);
-        let accepted = tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), accepting).await;
+        let accepted = tokio::time::timeout(self.limit, accepting).await;
         let tls = match accepted {
             Err(_) => return Err(TlsError::TimeOut { address }),
             Ok(Err(error)) => return Err(handshake(address, error)),

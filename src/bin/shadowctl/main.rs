@@ -42,12 +42,24 @@ enum Verb {
     #[command(subcommand)]
     Cert(cert::Cert),
     /// Judge the configuration and the environment; works without a daemon
+    ///
+    /// Looks at permissions, certificates, ports, room, the clock, the mail store and the peers. Each finding says what
+    /// to do. Exit status 1 where one of them is an error.
     Check,
     /// Show this node's groups: role, positions, lag, and whether it could take over
+    ///
+    /// LSNs count the transactions of a group's stream: captured in the primary's journal, shipped to the standby, durable
+    /// on its disk with every body, applied to its store. "-" is what this node can't know.
     Status(status::StatusArgs),
     /// Wait until every standby has applied what the source holds now
+    ///
+    /// Run it on the primary's node. Exit status 0: every change that the source's log held when it was called, the
+    /// initial copy included, has been applied by every standby. 1: some of it was diverted to quarantine or lacks its
+    /// body; each is named. 4: time ran out, also because no standby is connected.
     Wait(wait::WaitArgs),
     /// Compare source and copy, mailbox by mailbox
+    ///
+    /// Run it on the primary's node. Exit status 0: all that was compared is equal. 1: differences, each listed.
     Verify(verify::VerifyArgs),
     /// Read the stream: what was captured, in order, without message content
     #[command(subcommand)]

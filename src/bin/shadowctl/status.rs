@@ -12,8 +12,6 @@ use std::time::Duration;
 
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// LSNs count the transactions of a group's stream: captured in the primary's journal, shipped to the standby, durable
-/// on its disk with every body, applied to its store. "-" is what this node can't know.
 #[derive(Args)]
 pub(crate) struct StatusArgs {
     /// Show one user's mailboxes instead

@@ -8,7 +8,6 @@ use mailshadow::control::report::VerifyReport;
 use mailshadow::control::verbs::{Request, VerifyRequest};
 use mailshadow::op::UserName;
 
-/// Run it on the primary's node. 0: all that was compared is equal. 1: differences, each listed.
 #[derive(Args)]
 pub(crate) struct VerifyArgs {
     /// One group instead of every group that this node is primary of

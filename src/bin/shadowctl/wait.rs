@@ -11,9 +11,6 @@ use std::time::Duration;
 /// A daemon that keeps its own deadline answers within this time after it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Run it on the primary's node. 0: every change that the source's log held when it was called, the initial copy
-/// included, has been applied by every standby. 1: some of it was diverted to quarantine or lacks its body. 4: time ran
-/// out, also because no standby is connected.
 #[derive(Args)]
 pub(crate) struct WaitArgs {
     /// One group instead of every group that this node is primary of
