@@ -25,3 +25,22 @@ mod wire;
 
 pub use session::Session;
 pub use wire::{Duplex, Wire};
+
+/// Reads arbitrary octets as a client's command, as the fuzz target does: whatever comes, it answers.
+pub fn fuzz_command(octets: &[u8]) {
+    // both outcomes are fine
+    drop(grammar::parse(octets));
+}
+
+/// Makes of arbitrary octets what clients ask of a message, as the fuzz target does.
+pub fn fuzz_message(octets: &[u8]) {
+    let octets = std::sync::Arc::from(octets);
+    drop(mail::pieces(
+        &octets,
+        &[
+            grammar::Item::Envelope,
+            grammar::Item::Body,
+            grammar::Item::BodyStructure,
+        ],
+    ));
+}
