@@ -103,6 +103,27 @@ pub const HTTP_CLIENTS_MAX: usize = 64;
 pub const HTTP_SECONDS_MAX: u64 = 30;
 /// Frames that the daemon hands to `journal cat` at a time: some hundred kilobytes of JSON.
 pub const JOURNAL_CAT_FRAMES_MAX: u64 = 500;
+/// GUIDs of rotated dbox logs that are kept in memory: some 100 bytes each.
+pub const IDENTITIES_MAX: usize = 200_000;
+/// Bodies kept between capture and shipping.
+pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
+/// A file up to this size is read as a whole while its append is captured: nine of ten messages.
+pub const SMALL_BODY_BYTES_MAX: u64 = 256 << 10;
+/// Transactions of one user that wait for each other; beyond it they go out without waiting, as one run.
+pub const QUEUED_ITEMS_MAX: usize = 20_000;
+/// Messages that are offered at a time while a mailbox is introduced, and their bytes: some tenths of a second on a
+/// usual link, so that live mail is not held up.
+pub const OFFER_MESSAGES: usize = 200;
+/// See [`OFFER_MESSAGES`].
+pub const OFFER_BYTES: u64 = 8 << 20;
+/// Log files that are held open: below the usual soft limit of a service's descriptors.
+pub const OPEN_LOGS_MAX: usize = 2000;
+/// Time between two scans of everything, beneath the wake-ups.
+pub const SCAN_SECONDS: u64 = 30;
+/// Time between two questions for the list of users.
+pub const USERS_SECONDS: u64 = 60;
+/// Mailboxes whose lists are kept for answering needs.
+pub const FOLDERS_MAX: usize = 64;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.
 pub const DOVEADM_SECONDS_MAX: u64 = 120;
 /// Most output of one call of `doveadm`: 100,000 users with paths of 200 bytes are 20 MB.

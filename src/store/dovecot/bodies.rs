@@ -1,23 +1,275 @@
-//! Reads message bodies where Dovecot keeps them.
+//! Answers needs: reads message bodies where Dovecot keeps them, and says which are really gone.
 
-use crate::op::{BodyPlace, MailboxId, MessageGuid, Missing, Uid, UidValidity};
+use super::body_cache::BodyCache;
+use super::catalogue;
+use super::doveadm::MailRoot;
+use super::folder::Folder;
+use super::identity::Identities;
+use super::snapshot;
+use super::stored::{Look, Stored, Want};
+use super::transaction::RawAppend;
+use crate::limits::FOLDERS_MAX;
+use crate::op::{BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid, UidValidity, UserName};
 use crate::store::source::{Bodies, BodyAnswer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One user's places.
+#[derive(Clone, Debug)]
+struct Account {
+    root: MailRoot,
+    directories: BTreeMap<Guid, PathBuf>,
+}
+
+/// A mailbox as it was looked at last: its list (for mdbox's places), and where its files are.
+#[derive(Debug)]
+struct Desk {
+    folder: Folder,
+    uidvalidity: UidValidity,
+    messages: BTreeMap<Uid, RawAppend>,
+}
 
 /// Bodies of the users that are captured.
-#[derive(Debug, Default)]
-pub struct DovecotBodies {}
+#[derive(Debug)]
+pub struct DovecotBodies {
+    identities: Arc<Identities>,
+    cache: BodyCache,
+    accounts: Mutex<BTreeMap<UserName, Account>>,
+    desks: Mutex<BTreeMap<MailboxId, Arc<Mutex<Desk>>>>,
+}
 
-impl Bodies for DovecotBodies {
-    fn read(&self, _places: &[BodyPlace], _guid: &MessageGuid, _size: Option<u64>) -> BodyAnswer {
-        BodyAnswer::Missing(Missing {
-            gone: false,
-            file: String::new(),
-            offset: 0,
-            why: "bodies are not read yet".to_owned(),
+impl DovecotBodies {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(identities: Arc<Identities>) -> Self {
+        Self {
+            identities,
+            cache: BodyCache::default(),
+            accounts: Mutex::default(),
+            desks: Mutex::default(),
+        }
+    }
+
+    /// Bodies that were read while their append was captured.
+    pub(crate) fn cache(&self) -> &BodyCache {
+        &self.cache
+    }
+
+    /// Takes in where a user's mailboxes lie now.
+    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, places: impl Iterator<Item = (Guid, PathBuf)>) {
+        let account = Account {
+            root: root.clone(),
+            directories: places.collect(),
+        };
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = accounts.insert(user.clone(), account.clone());
+        let moved = before.into_iter().flat_map(|before| before.directories);
+        let moved: Vec<Guid> = moved
+            .filter(|(guid, path)| account.directories.get(guid) != Some(path))
+            .map(|(guid, _)| guid)
+            .collect();
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        for guid in moved {
+            desks.remove(&MailboxId {
+                user: user.clone(),
+                guid,
+            });
+        }
+    }
+
+    /// Root and directory of a mailbox. A rename that capture has not seen yet is found by listing.
+    fn place(&self, id: &MailboxId) -> Option<(MailRoot, PathBuf)> {
+        let (root, known) = {
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let account = accounts.get(&id.user)?;
+            (account.root.clone(), account.directories.get(&id.guid).cloned())
+        };
+        let right = |path: &PathBuf| matches!(self.identities.of(root.layout, path), Ok(Some(guid)) if guid == id.guid);
+        if let Some(path) = known.filter(right) {
+            return Some((root, path));
+        }
+        let listing = catalogue::list(&root, &self.identities).ok()?;
+        let path = listing.mailboxes.get(&id.guid)?.directory.clone();
+        Some((root, path))
+    }
+
+    fn open(&self, id: &MailboxId) -> Option<Desk> {
+        let (root, directory) = self.place(id)?;
+        let state = snapshot::read(&directory).ok()?;
+        let mut folder = Folder::new(id.clone(), &root, &directory);
+        let uidvalidity = match state.log_state().uidvalidity {
+            UidValidity(0) => folder.uidvalidity()?,
+            given => given,
+        };
+        Some(Desk {
+            folder,
+            uidvalidity,
+            messages: state.messages,
         })
     }
 
-    fn gone(&self, _mailbox: &MailboxId, _uidvalidity: UidValidity, _messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
-        Vec::new()
+    /// The mailbox as it was looked at last, or now.
+    fn desk(&self, id: &MailboxId, afresh: bool) -> Option<Arc<Mutex<Desk>>> {
+        if !afresh {
+            let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(desk) = desks.get(id) {
+                return Some(Arc::clone(desk));
+            }
+        }
+        let desk = Arc::new(Mutex::new(self.open(id)?));
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        if desks.len() >= FOLDERS_MAX {
+            desks.clear();
+        }
+        desks.insert(id.clone(), Arc::clone(&desk));
+        Some(desk)
+    }
+
+    /// A second look is taken where the first knew too little: the message is younger than it, or its file was renamed.
+    fn look(&self, place: &BodyPlace) -> Look {
+        for afresh in [false, true] {
+            let Some(desk) = self.desk(&place.mailbox, afresh) else {
+                return Look::Gone(MessageGuid::default());
+            };
+            let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            if desk.uidvalidity != place.uidvalidity {
+                continue;
+            }
+            let Some(raw) = desk.messages.get(&place.uid).cloned() else {
+                continue;
+            };
+            match desk.folder.look(&raw, Want::Body) {
+                Look::Found(stored) => return Look::Found(stored),
+                other if afresh => return other,
+                _ => {}
+            }
+        }
+        Look::Gone(MessageGuid::default())
+    }
+}
+
+impl Bodies for DovecotBodies {
+    fn read(&self, places: &[BodyPlace], guid: &MessageGuid, size: Option<u64>) -> BodyAnswer {
+        let mut damage = None;
+        for place in places {
+            if let Some((of, octets)) = self.cache.get(place)
+                && fits(&of, length(&octets), guid, size).is_ok()
+            {
+                return BodyAnswer::Body(octets.to_vec());
+            }
+            match self.look(place) {
+                Look::Found(Stored {
+                    guid: of,
+                    body: Some(octets),
+                    ..
+                }) => match fits(&of, length(&octets), guid, size) {
+                    Ok(()) => return BodyAnswer::Body(octets),
+                    Err(why) => damage = damage.or(Some(contradiction(place, why))),
+                },
+                Look::Damaged(missing) => damage = Some(missing),
+                Look::Found(_) | Look::Gone(_) => {}
+            }
+        }
+        BodyAnswer::Missing(damage.unwrap_or_else(|| Missing {
+            gone: true,
+            file: String::new(),
+            offset: 0,
+            why: "no place has it any more".to_owned(),
+        }))
+    }
+
+    fn gone(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
+        let Some(desk) = self.desk(mailbox, true) else {
+            return Vec::new();
+        };
+        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        if desk.uidvalidity != uidvalidity {
+            return Vec::new();
+        }
+        // A message that the list has is not gone, whatever its file says.
+        let unlisted: Vec<(Uid, MessageGuid)> = messages
+            .iter()
+            .filter(|(uid, _)| !desk.messages.contains_key(uid))
+            .cloned()
+            .collect();
+        if !desk.folder.is_mdbox() {
+            return desk.folder.gone(&unlisted);
+        }
+        drop(desk);
+        self.gone_from_map(&mailbox.user, &unlisted).unwrap_or_default()
+    }
+}
+
+impl DovecotBodies {
+    /// mdbox keeps no name of an expunged message's body. But each reference in the map must be some mailbox's: a body
+    /// with a reference that no list accounts for may be one of the missing messages. None: not all could be read.
+    fn gone_from_map(&self, user: &UserName, messages: &[(Uid, MessageGuid)]) -> Option<Vec<Uid>> {
+        let root = self
+            .accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(user)?
+            .root
+            .clone();
+        let listing = catalogue::list(&root, &self.identities).ok()?;
+        let mut counted: BTreeMap<u32, u16> = BTreeMap::new();
+        for found in listing.mailboxes.values() {
+            for raw in snapshot::read(&found.directory).ok()?.messages.values() {
+                let count = counted.entry(raw.map_uid?).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        let map = snapshot::map(&root.path.join("storage")).ok()?;
+        let mut folder = Folder::new(
+            MailboxId {
+                user: user.clone(),
+                guid: Guid::default(),
+            },
+            &root,
+            &root.path,
+        );
+        let mut lost: BTreeSet<MessageGuid> = BTreeSet::new();
+        for (map_uid, entry) in map.entries() {
+            if entry.references > counted.get(&map_uid).copied().unwrap_or_default() {
+                let raw = RawAppend {
+                    map_uid: Some(map_uid),
+                    ..RawAppend::default()
+                };
+                match folder.look(&raw, Want::Facts) {
+                    Look::Found(stored) => drop(lost.insert(stored.guid)),
+                    Look::Gone(_) => {}
+                    Look::Damaged(_) => return None,
+                }
+            }
+        }
+        let gone = messages
+            .iter()
+            .filter(|(_, guid)| !guid.is_unknown() && !lost.contains(guid));
+        Some(gone.map(|(uid, _)| *uid).collect())
+    }
+}
+
+fn length(octets: &[u8]) -> u64 {
+    u64::try_from(octets.len()).unwrap_or(u64::MAX)
+}
+
+/// Whether a body is the one that was asked for, as far as that is known.
+fn fits(of: &MessageGuid, length: u64, guid: &MessageGuid, size: Option<u64>) -> Result<(), String> {
+    if !guid.is_unknown() && of != guid {
+        return Err(format!("the message there is {of}"));
+    }
+    match size {
+        Some(size) if size != length => Err(format!("{length} bytes where {size} were announced")),
+        _ => Ok(()),
+    }
+}
+
+fn contradiction(place: &BodyPlace, why: String) -> Missing {
+    Missing {
+        gone: false,
+        file: format!("{}/{}", place.mailbox, place.uid),
+        offset: 0,
+        why,
     }
 }

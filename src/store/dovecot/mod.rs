@@ -12,6 +12,16 @@
 //! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
 //! | [`map`], [`dbox`], [`transform`], [`crlf`] | bodies |
 //! | [`mutf7`], [`subscriptions`], [`mailbox_log`] | a user's tree |
+//!
+//! The capture reads files and emits operations; from the thread's loop down to the files:
+//!
+//! | module | does |
+//! |---|---|
+//! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`] | the thread: users, wake-ups, commands, long work |
+//! | [`user`], [`order`], [`introduction`] | one user: turns at tree and logs, in which order what goes out |
+//! | [`catalogue`], [`identity`] | the tree and its changes |
+//! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
+//! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
 pub mod chain;
 pub mod classify;
@@ -38,7 +48,22 @@ pub mod uidlist;
 
 // The other half: files, directories and the server's own command.
 pub mod bodies;
+pub mod body_cache;
+pub mod catalogue;
+pub mod directory;
 pub mod doveadm;
 pub mod engine;
+pub mod folder;
+pub mod identity;
+pub mod introduction;
+pub mod job;
+pub mod mailbox;
+mod maildir_folder;
+mod mdbox_folder;
 pub mod order;
+mod sdbox_folder;
+pub mod snapshot;
+mod stored;
+pub mod tail;
+pub mod user;
 pub mod watch;

@@ -77,10 +77,20 @@ pub struct TreeSteps {
     pub gone: BTreeSet<Guid>,
 }
 
-/// Takes out of `queues` and `tree` what may go now, in order. What stays needs another reading of all logs. Not
-/// `patient`: everything goes, the not covered ones too (the bound on waiting was met).
+/// How long an expunge is waited with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// No expunge goes now: a mailbox is still to be introduced, and may be where a message was moved.
+    Prefixes,
+    /// Those go that are covered.
+    Covered,
+    /// All go: the bound on waiting was met.
+    Everything,
+}
+
+/// Takes out of `queues` and `tree` what may go now, in order. What stays needs another reading of all logs.
 #[must_use]
-pub fn release(queues: &mut Queues, tree: &mut TreeSteps, patient: bool) -> Vec<Captured> {
+pub fn release(queues: &mut Queues, tree: &mut TreeSteps, patience: Patience) -> Vec<Captured> {
     let mut out = Vec::new();
     if !tree.together {
         out.extend(tree.before.take().map(|change| single(vec![Payload::Tree(change)])));
@@ -93,8 +103,13 @@ pub fn release(queues: &mut Queues, tree: &mut TreeSteps, patient: bool) -> Vec<
             }
         }
     }
-    if !patient || !hides_appends(queues) {
-        release_rests(queues, tree, patient, &mut out);
+    let free = match patience {
+        Patience::Prefixes => false,
+        Patience::Covered => !hides_appends(queues),
+        Patience::Everything => true,
+    };
+    if free {
+        release_rests(queues, tree, patience == Patience::Covered, &mut out);
     }
     queues.retain(|_, queue| !queue.is_empty());
     out
@@ -279,7 +294,7 @@ mod tests {
 
     fn go(lists: impl IntoIterator<Item = (usize, Vec<Item>)>) -> (String, Queues) {
         let mut queues = queues(lists);
-        let out = release(&mut queues, &mut TreeSteps::default(), true);
+        let out = release(&mut queues, &mut TreeSteps::default(), Patience::Covered);
         (spelled(&out), queues)
     }
 
@@ -340,7 +355,7 @@ mod tests {
             (2, vec![append(2, 7)]),
             (3, vec![append(3, 6)]),
         ]);
-        let out = release(&mut waiting, &mut steps, true);
+        let out = release(&mut waiting, &mut steps, Patience::Covered);
         assert_eq!(spelled(&out), "T a7 a6 x7 T");
     }
 
@@ -354,10 +369,10 @@ mod tests {
             together: true,
         };
         let lists = |item: Item| queues([(1, vec![item]), (2, vec![append(2, 7)]), (3, vec![append(3, 6)])]);
-        let out = release(&mut lists(covered(expunge(1, 7))), &mut steps(), true);
+        let out = release(&mut lists(covered(expunge(1, 7))), &mut steps(), Patience::Covered);
         assert_eq!(spelled(&out), "a7 [x7 T a6]");
         let mut waiting = lists(expunge(1, 7));
-        let out = release(&mut waiting, &mut steps(), true);
+        let out = release(&mut waiting, &mut steps(), Patience::Covered);
         assert_eq!((spelled(&out).as_str(), waiting.len()), ("a7", 2));
     }
 
@@ -437,7 +452,7 @@ mod tests {
                 Step::Release => {
                     self.cover();
                     self.out
-                        .extend(release(&mut self.queues, &mut TreeSteps::default(), true));
+                        .extend(release(&mut self.queues, &mut TreeSteps::default(), Patience::Covered));
                 }
             }
         }

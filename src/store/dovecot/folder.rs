@@ -1,0 +1,151 @@
+//! Where the messages of one mailbox lie, in each format: what the log lacks of an append (GUID, INTERNALDATE, size) is
+//! in or beside the message's file.
+
+use super::body_cache::BodyCache;
+use super::doveadm::{Layout, MailRoot};
+use super::maildir_folder::MaildirFolder;
+use super::mdbox_folder::MdboxFolder;
+use super::sdbox_folder::SdboxFolder;
+use super::stored::{Look, Stored, Want};
+use super::transaction::RawAppend;
+use crate::op::{Append, BodyPlace, MailboxId, MessageGuid, Uid, UidValidity};
+use std::path::{Path, PathBuf};
+
+/// A mailbox's messages.
+#[derive(Debug)]
+pub struct Folder {
+    id: MailboxId,
+    root: PathBuf,
+    layout: Layout,
+    format: Format,
+}
+
+#[derive(Debug)]
+enum Format {
+    Maildir(MaildirFolder),
+    /// sdbox and mdbox look alike from outside: the log of an mdbox names a place in the map.
+    Dbox(SdboxFolder, MdboxFolder),
+}
+
+impl Format {
+    fn of(layout: Layout, root: &Path, directory: &Path) -> Self {
+        match layout {
+            Layout::MaildirPlusPlus => Self::Maildir(MaildirFolder::new(directory)),
+            Layout::Dbox => Self::Dbox(SdboxFolder::new(root, directory), MdboxFolder::new(root)),
+        }
+    }
+}
+
+impl Folder {
+    /// Of the mailbox that lies in `directory`.
+    #[must_use]
+    pub fn new(id: MailboxId, root: &MailRoot, directory: &Path) -> Self {
+        let format = Format::of(root.layout, &root.path, directory);
+        Self {
+            id,
+            root: root.path.clone(),
+            layout: root.layout,
+            format,
+        }
+    }
+
+    /// The mailbox lies here now.
+    pub fn moved(&mut self, directory: &Path) {
+        self.format = Format::of(self.layout, &self.root, directory);
+    }
+
+    /// Something changed since the last look.
+    pub fn refresh(&mut self) {
+        if let Format::Maildir(folder) = &mut self.format {
+            folder.refresh();
+        }
+    }
+
+    /// Gives back what is kept only to be quicker.
+    pub fn rest(&mut self) {
+        match &mut self.format {
+            Format::Maildir(folder) => folder.rest(),
+            Format::Dbox(_, folder) => folder.rest(),
+        }
+    }
+
+    /// UIDVALIDITY, where it is given out before the index knows it (maildir).
+    #[must_use]
+    pub fn uidvalidity(&mut self) -> Option<UidValidity> {
+        match &mut self.format {
+            Format::Maildir(folder) => folder.uidvalidity(),
+            Format::Dbox(..) => None,
+        }
+    }
+
+    /// True where bodies lie in the user's storage, not in the mailbox's directory.
+    pub(crate) fn is_mdbox(&self) -> bool {
+        self.layout == Layout::Dbox && self.root.join("storage").is_dir()
+    }
+
+    /// Which of these have no file any more (maildir, sdbox). Where that can't be seen: none of them.
+    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
+        match &mut self.format {
+            Format::Maildir(folder) => folder.gone(messages),
+            Format::Dbox(folder, _) => messages
+                .iter()
+                .map(|(uid, _)| *uid)
+                .filter(|uid| folder.is_gone(*uid))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
+        match &mut self.format {
+            Format::Maildir(folder) => folder.look(raw, want),
+            Format::Dbox(sdbox, _) if raw.map_uid.is_none() => sdbox.look(raw, want),
+            Format::Dbox(_, mdbox) => mdbox.look(raw, want),
+        }
+    }
+
+    /// An append with all that can be found out. A message that is gone already has no date; its expunge follows. Where
+    /// there is a cache, small bodies are put into it.
+    pub fn complete(&mut self, raw: &RawAppend, uidvalidity: UidValidity, cache: Option<&BodyCache>) -> Append {
+        let want = if cache.is_some() { Want::SmallBody } else { Want::Facts };
+        let mut stored = match self.look(raw, want) {
+            Look::Found(stored) => stored,
+            Look::Gone(guid) => nothing_but(guid),
+            Look::Damaged(missing) => {
+                // The append is applied as *body pending*; what is wrong is said to whoever asks for the body.
+                tracing::warn!(mailbox = %self.id, uid = raw.uid.0, file = missing.file, why = missing.why, "damage at the source");
+                nothing_but(MessageGuid::default())
+            }
+        };
+        if stored.guid.is_unknown() {
+            stored.guid = raw.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default();
+        }
+        if let (Some(cache), Some(octets)) = (cache, stored.body.take()) {
+            let place = BodyPlace {
+                mailbox: self.id.clone(),
+                uidvalidity,
+                uid: raw.uid,
+            };
+            cache.put(place, stored.guid.clone(), octets);
+        }
+        Append {
+            uid: raw.uid,
+            guid: stored.guid,
+            size: stored.size.or(raw.size),
+            internal_date: stored.received,
+            save_date: stored.saved.or(raw.save_date),
+            flags: raw.flags,
+            keywords: raw.keywords.clone(),
+            modseq: raw.modseq,
+        }
+    }
+}
+
+fn nothing_but(guid: MessageGuid) -> Stored {
+    Stored {
+        guid,
+        received: 0,
+        saved: None,
+        size: None,
+        body: None,
+    }
+}

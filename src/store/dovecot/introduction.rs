@@ -1,0 +1,103 @@
+//! The first list of a mailbox: its messages are offered a few at a time, so that their bodies are fetched before the
+//! `state` that lists them is emitted, and other mailboxes' changes go on meanwhile.
+
+use super::doveadm::MailRoot;
+use super::folder::Folder;
+use super::mailbox::{FullList, list};
+use super::snapshot::ReadError;
+use crate::limits::{OFFER_BYTES, OFFER_MESSAGES};
+use crate::op::{Append, Guid, Lineage, MailboxId, MessageGuid, Uid, UidValidity};
+use crate::store::source::Outlet;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A mailbox that is being offered.
+#[derive(Debug)]
+pub struct Introduction {
+    id: MailboxId,
+    directory: PathBuf,
+    folder: Folder,
+    uidvalidity: UidValidity,
+    messages: BTreeMap<Uid, Append>,
+    offered: Option<Uid>,
+}
+
+impl Introduction {
+    /// Lists the mailbox for the first time.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn begin(id: MailboxId, root: &MailRoot, directory: &Path) -> Result<Self, ReadError> {
+        let mut folder = Folder::new(id.clone(), root, directory);
+        let list = list(&id, &mut folder, directory, &BTreeMap::new())?;
+        let messages = list
+            .chunk
+            .messages
+            .into_iter()
+            .map(|message| (message.uid, message))
+            .collect();
+        let uidvalidity = list.chunk.uidvalidity;
+        Ok(Self {
+            id,
+            directory: directory.to_owned(),
+            folder,
+            uidvalidity,
+            messages,
+            offered: None,
+        })
+    }
+
+    /// The list without any offer.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn at_once(id: MailboxId, root: &MailRoot, directory: &Path) -> Result<FullList, ReadError> {
+        Self::begin(id, root, directory)?.finish()
+    }
+
+    /// Which mailbox.
+    #[must_use]
+    pub fn guid(&self) -> Guid {
+        self.id.guid
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Offers the next few messages. False: all of them were.
+    pub fn offer(&mut self, outlet: &mut dyn Outlet) -> bool {
+        let mut part: Vec<(Uid, MessageGuid, Option<u64>)> = Vec::new();
+        let mut bytes = 0_u64;
+        let after = self.offered.map_or(Uid(0), |uid| Uid(uid.0.saturating_add(1)));
+        for (uid, message) in self.messages.range(after..) {
+            if part.len() >= OFFER_MESSAGES || bytes >= OFFER_BYTES {
+                break;
+            }
+            bytes = bytes.saturating_add(message.size.unwrap_or_default());
+            part.push((*uid, message.guid.clone(), message.size));
+        }
+        let Some((last, ..)) = part.last() else {
+            return false;
+        };
+        self.offered = Some(*last);
+        outlet.offer(&self.id, self.uidvalidity, &part);
+        true
+    }
+
+    /// The list as it is now.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn finish(&mut self) -> Result<FullList, ReadError> {
+        let mut found = list(&self.id, &mut self.folder, &self.directory, &self.messages)?;
+        if found.chunk.uidvalidity != self.uidvalidity {
+            // What was looked at before is of other messages.
+            found = list(&self.id, &mut self.folder, &self.directory, &BTreeMap::new())?;
+        }
+        found.chunk.lineage = Lineage::Initial;
+        Ok(found)
+    }
+}

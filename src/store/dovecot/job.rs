@@ -1,0 +1,328 @@
+//! Long work over all mailboxes, one mailbox a step: a verification, or a base for a peer.
+//!
+//! Both need a mailbox's list *at the position that was emitted*, or the copy would compare it with (or put it beside)
+//! other transactions. So the logs are read to their end first, then the list is read afresh, and only where both end at
+//! the same place it goes out; a busy mailbox is tried again.
+
+use super::catalogue::{self, Evidence, Listing};
+use super::folder::Folder;
+use super::mailbox::{FullList, list};
+use super::stored::{Look, Want};
+use super::transaction::RawAppend;
+use super::user::{Shared, UserCapture};
+use crate::op::{
+    Append, BaseStart, BodyHash, Lineage, Lsn, MailboxDigest, MailboxId, NodeName, Payload, SourcePosition, TreeChange,
+    TreeDigest, TreeMailbox, UserName,
+};
+use crate::store::source::{Captured, OutletError, Reply};
+use crate::store::table::UserRow;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::time::Duration;
+
+/// A mailbox that changes faster than it can be listed is left out after so many attempts.
+const ATTEMPTS_MAX: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What is done with each mailbox.
+enum Kind {
+    Verify {
+        deep: bool,
+        request: u64,
+        reply: Reply<(u64, Lsn)>,
+    },
+    Base {
+        peer: NodeName,
+        reason: String,
+        begun: Option<Lsn>,
+    },
+}
+
+/// Long work under way.
+pub struct Job {
+    kind: Kind,
+    users: VecDeque<UserName>,
+    mailboxes: VecDeque<MailboxId>,
+    attempts: u32,
+    done: u64,
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Call again.
+    More,
+    /// Call [`Job::finish`].
+    Done,
+}
+
+impl Job {
+    /// Digests of these users' trees and mailboxes.
+    #[must_use]
+    pub fn verify(users: VecDeque<UserName>, deep: bool, request: u64, reply: Reply<(u64, Lsn)>) -> Self {
+        Self::new(Kind::Verify { deep, request, reply }, users)
+    }
+
+    /// Everything, for one peer.
+    #[must_use]
+    pub fn base(users: VecDeque<UserName>, peer: NodeName, reason: String) -> Self {
+        Self::new(
+            Kind::Base {
+                peer,
+                reason,
+                begun: None,
+            },
+            users,
+        )
+    }
+
+    fn new(kind: Kind, users: VecDeque<UserName>) -> Self {
+        Self {
+            kind,
+            users,
+            mailboxes: VecDeque::new(),
+            attempts: 0,
+            done: 0,
+        }
+    }
+
+    /// Whose logs must be read to their end before the next step.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserName> {
+        self.mailboxes.front().map(|id| &id.user).or_else(|| self.users.front())
+    }
+
+    /// Answers.
+    pub fn finish(self, last: Lsn) {
+        if let Kind::Verify { reply, .. } = self.kind {
+            reply(Ok((self.done, last)));
+        }
+    }
+
+    /// Does the next mailbox or tree.
+    ///
+    /// # Errors
+    /// The journal takes nothing more.
+    pub fn step(
+        &mut self,
+        users: &mut BTreeMap<UserName, UserCapture>,
+        shared: &mut Shared<'_>,
+    ) -> Result<Progress, OutletError> {
+        if let Kind::Base {
+            peer,
+            reason,
+            begun: begun @ None,
+        } = &mut self.kind
+        {
+            let base = Payload::Base(BaseStart { reason: reason.clone() });
+            let peer = peer.clone();
+            shared.emit(vec![Captured {
+                payloads: vec![base],
+                peer: Some(peer),
+            }])?;
+            *begun = Some(*shared.last);
+            return Ok(Progress::More);
+        }
+        if let Some(id) = self.mailboxes.front().cloned() {
+            let done = match users.get_mut(&id.user) {
+                Some(user) => self.mailbox(&id, user, shared)?,
+                None => true,
+            };
+            self.advance(done, &id, |job| drop(job.mailboxes.pop_front()));
+            return Ok(Progress::More);
+        }
+        if let Some(name) = self.users.front().cloned() {
+            let done = match users.get_mut(&name) {
+                Some(user) => self.tree(&name, user, shared)?,
+                None => true,
+            };
+            self.advance(done, &name, |job| drop(job.users.pop_front()));
+            return Ok(Progress::More);
+        }
+        if let Kind::Base {
+            peer,
+            begun: Some(begun),
+            ..
+        } = &self.kind
+        {
+            let end = Captured {
+                payloads: vec![Payload::BaseEnd(*begun)],
+                peer: Some(peer.clone()),
+            };
+            shared.emit(vec![end])?;
+        }
+        Ok(Progress::Done)
+    }
+
+    fn advance(&mut self, done: bool, what: &impl ToString, next: impl FnOnce(&mut Self)) {
+        self.attempts = self.attempts.saturating_add(1);
+        if !done && self.attempts < ATTEMPTS_MAX {
+            std::thread::sleep(PAUSE);
+            return;
+        }
+        if !done {
+            tracing::warn!(
+                what = what.to_string(),
+                "changes too fast to be listed at one moment: left out"
+            );
+        }
+        self.attempts = 0;
+        next(self);
+    }
+
+    /// False: not at one moment.
+    fn mailbox(
+        &mut self,
+        id: &MailboxId,
+        user: &mut UserCapture,
+        shared: &mut Shared<'_>,
+    ) -> Result<bool, OutletError> {
+        // Gone meanwhile, or held: nothing to compare.
+        let known = shared.table.mailbox(id).is_some_and(|row| row.position.is_some());
+        if !known || user.is_held(id.guid) {
+            return Ok(true);
+        }
+        let Some((list, mut folder)) = list_at_captured(id, user) else {
+            return Ok(false);
+        };
+        let captured = match &self.kind {
+            Kind::Verify { deep, request, .. } => {
+                let digest = digest(&list, *request, deep.then_some(&mut folder));
+                Captured {
+                    payloads: vec![Payload::Digest(digest)],
+                    peer: None,
+                }
+            }
+            Kind::Base { peer, .. } => {
+                let mut chunk = list.chunk;
+                // This stream has followed the mailbox all the time; only a repaired index speaks of damage.
+                if chunk.lineage == Lineage::Initial {
+                    chunk.lineage = Lineage::Whole;
+                }
+                Captured {
+                    payloads: vec![Payload::State(chunk)],
+                    peer: Some(peer.clone()),
+                }
+            }
+        };
+        shared.emit(vec![captured])?;
+        self.done = self.done.saturating_add(1);
+        Ok(true)
+    }
+
+    /// False: not at one moment.
+    fn tree(&mut self, name: &UserName, user: &mut UserCapture, shared: &mut Shared<'_>) -> Result<bool, OutletError> {
+        let Some(row) = shared.table.user(name) else {
+            return Ok(true);
+        };
+        let captured = match &self.kind {
+            Kind::Verify { request, .. } => {
+                let Ok(listing) = catalogue::list(user.root(), shared.identities) else {
+                    return Ok(false);
+                };
+                let (steps, missing) = catalogue::difference(name, Some(row), &listing, &Evidence::default());
+                if steps.before.is_some() || steps.after.is_some() || !missing.is_empty() {
+                    return Ok(false);
+                }
+                let digest = tree_digest(name, &listing, *request);
+                Captured {
+                    payloads: vec![Payload::TreeDigest(digest)],
+                    peer: None,
+                }
+            }
+            Kind::Base { peer, .. } => {
+                let tree = complete_tree(name, row);
+                Captured {
+                    payloads: vec![Payload::Tree(tree)],
+                    peer: Some(peer.clone()),
+                }
+            }
+        };
+        let listed = row.mailboxes.iter().filter(|(_, row)| row.position.is_some());
+        let ids: VecDeque<MailboxId> = listed
+            .map(|(guid, _)| MailboxId {
+                user: name.clone(),
+                guid: *guid,
+            })
+            .collect();
+        shared.emit(vec![captured])?;
+        self.mailboxes = ids;
+        Ok(true)
+    }
+}
+
+/// The list as the files have it now, where nothing of it waits to go out.
+fn list_at_captured(id: &MailboxId, user: &mut UserCapture) -> Option<(FullList, Folder)> {
+    if user.has_queued(id.guid) {
+        return None;
+    }
+    let root = user.root().clone();
+    let mailbox = user.mailbox(id.guid)?;
+    let captured = mailbox.position();
+    let directory = mailbox.directory().to_owned();
+    let mut folder = Folder::new(id.clone(), &root, &directory);
+    let found = list(id, &mut folder, Path::new(&directory), &BTreeMap::new()).ok()?;
+    same_place(&captured, &found.chunk.position).then_some((found, folder))
+}
+
+fn same_place(one: &SourcePosition, other: &SourcePosition) -> bool {
+    one.at_or_after(other) && other.at_or_after(one)
+}
+
+fn digest(list: &FullList, request: u64, deep: Option<&mut Folder>) -> MailboxDigest {
+    let chunk = &list.chunk;
+    let mut digest = MailboxDigest::empty(
+        chunk.mailbox.clone(),
+        chunk.uidvalidity,
+        chunk.uidnext,
+        chunk.highest_modseq,
+    );
+    digest.request = request;
+    chunk.messages.iter().for_each(|message| digest.add(message));
+    if let Some(folder) = deep {
+        digest.bodies = Some(crate::op::digest::Sum::default());
+        for (message, raw) in chunk.messages.iter().zip(&list.raw) {
+            add_body(&mut digest, message, raw, folder);
+        }
+    }
+    digest
+}
+
+/// A body that can't be read is left out, as it is on the copy.
+fn add_body(digest: &mut MailboxDigest, message: &Append, raw: &RawAppend, folder: &mut Folder) {
+    if let Look::Found(stored) = folder.look(raw, Want::Body)
+        && let Some(octets) = stored.body
+    {
+        digest.add_body(message.uid, &BodyHash(*blake3::hash(&octets).as_bytes()));
+    }
+}
+
+fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
+    let mut digest = TreeDigest::empty(user.clone());
+    digest.request = request;
+    listing
+        .mailboxes
+        .iter()
+        .for_each(|(guid, found)| digest.add(b'm', &guid.0, &found.name));
+    listing.noselect.iter().for_each(|name| digest.add(b'n', &[], name));
+    listing
+        .subscriptions
+        .iter()
+        .for_each(|name| digest.add(b's', &[], name));
+    digest
+}
+
+fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
+    let mailbox = |(guid, row): (&crate::op::Guid, &crate::store::table::MailboxRow)| TreeMailbox {
+        guid: *guid,
+        name: Ok(row.name.clone()),
+        special_use: None,
+    };
+    TreeChange {
+        user: user.clone(),
+        complete: true,
+        mailboxes: row.mailboxes.iter().map(mailbox).collect(),
+        noselect: row.noselect.iter().map(|name| (name.clone(), true)).collect(),
+        subscriptions: row.subscriptions.iter().map(|name| (name.clone(), true)).collect(),
+    }
+}

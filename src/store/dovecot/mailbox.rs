@@ -1,0 +1,272 @@
+//! Capture of one mailbox: its log's transactions and its complete list, as operations with all that they need.
+
+use super::body_cache::BodyCache;
+use super::doveadm::{Layout, MailRoot};
+use super::folder::Folder;
+use super::identity::Identities;
+use super::reader::LogReader;
+use super::replay::MailboxState;
+use super::snapshot::{self, ReadError};
+use super::tail::{Tail, Verdict};
+use super::transaction::{LogTransaction, RawAppend, RawOp};
+use crate::op::{Append, Lineage, MailboxId, MailboxTxn, Modseq, Op, SourcePosition, StateChunk, Uid, UidValidity};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A mailbox that was listed once.
+#[derive(Debug)]
+pub struct MailboxCapture {
+    id: MailboxId,
+    layout: Layout,
+    directory: PathBuf,
+    tail: Tail,
+    folder: Folder,
+    /// As last emitted. maildir gives it out before the index knows it.
+    uidvalidity: UidValidity,
+    /// True while messages were looked at since the last [`Self::rest`].
+    busy: bool,
+}
+
+/// What a reading of the log gave.
+#[derive(Debug)]
+pub struct Reading {
+    /// In the log's order; without those that changed nothing that a client could see.
+    pub transactions: Vec<MailboxTxn>,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+/// A mailbox's complete list, not emitted yet.
+#[derive(Debug)]
+pub struct FullList {
+    /// To read on from there.
+    pub reader: LogReader,
+    /// What it says.
+    pub chunk: StateChunk,
+    /// Its messages as index and log tell them, in the same order.
+    pub raw: Vec<RawAppend>,
+}
+
+impl MailboxCapture {
+    /// Goes on where it was.
+    #[must_use]
+    pub fn resume(id: MailboxId, root: &MailRoot, directory: &Path, position: SourcePosition) -> Self {
+        let folder = Folder::new(id.clone(), root, directory);
+        let uidvalidity = position.uidvalidity;
+        let tail = Tail::resume(id.guid, root.layout, directory.to_owned(), position);
+        Self {
+            id,
+            layout: root.layout,
+            directory: directory.to_owned(),
+            tail,
+            folder,
+            uidvalidity,
+            busy: false,
+        }
+    }
+
+    /// Goes on after a list.
+    #[must_use]
+    pub fn after(id: MailboxId, root: &MailRoot, directory: &Path, list: &FullList) -> Self {
+        let mut capture = Self::resume(id, root, directory, list.chunk.position.clone());
+        capture.restart(list);
+        capture
+    }
+
+    /// Goes on after another list of the same mailbox.
+    pub fn restart(&mut self, list: &FullList) {
+        self.tail = Tail::after(self.id.guid, self.layout, self.directory.clone(), list.reader.clone());
+        self.uidvalidity = list.chunk.uidvalidity;
+    }
+
+    /// The mailbox lies here now.
+    pub fn moved(&mut self, directory: &Path) {
+        if self.directory != directory {
+            directory.clone_into(&mut self.directory);
+            self.tail.moved(directory);
+            self.folder.moved(directory);
+        }
+    }
+
+    /// True once the log said that the mailbox is deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.tail.is_deleted()
+    }
+
+    /// Gives memory back where nothing happened since the last time.
+    pub fn rest(&mut self) {
+        if !std::mem::take(&mut self.busy) {
+            self.folder.rest();
+        }
+    }
+
+    /// How far the log was read.
+    #[must_use]
+    pub fn position(&self) -> SourcePosition {
+        self.tail.position()
+    }
+
+    /// True while the log is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.tail.is_open()
+    }
+
+    /// Closes the log; the next reading opens it again.
+    pub fn close(&mut self) {
+        self.tail.close();
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads the log to its end.
+    pub fn read(&mut self, identities: &Identities, cache: &BodyCache) -> Reading {
+        let mut found: Vec<(LogTransaction, SourcePosition)> = Vec::new();
+        let verdict = self
+            .tail
+            .read(identities, &mut |txn, reader| found.push((txn, reader.position())));
+        let mut reading = Reading {
+            transactions: Vec::new(),
+            verdict: verdict.unwrap_or_else(|e| Verdict::Damaged {
+                file: self.directory.clone(),
+                offset: 0,
+                why: e.to_string(),
+            }),
+        };
+        if found.iter().any(|(txn, _)| !txn.ops.is_empty()) {
+            self.folder.refresh();
+            self.busy = true;
+        }
+        for (txn, position) in found {
+            if let Some(why) = self.only_a_list_tells(&txn) {
+                reading.verdict = Verdict::State { broken: true, why };
+                break;
+            }
+            if !txn.ops.is_empty() || txn.raised {
+                let txn = self.transaction(txn, position, cache);
+                push_merging_floors(&mut reading.transactions, txn);
+            }
+        }
+        reading
+    }
+
+    fn only_a_list_tells(&mut self, txn: &LogTransaction) -> Option<&'static str> {
+        if self.uidvalidity.0 == 0 {
+            self.uidvalidity = txn.uidvalidity;
+        }
+        if txn.uidvalidity_changed || (txn.uidvalidity.0 != 0 && txn.uidvalidity != self.uidvalidity) {
+            return Some("UIDVALIDITY changed");
+        }
+        txn.requests_forgotten
+            .then_some("more expunges were requested than can be kept")
+    }
+
+    fn transaction(&mut self, txn: LogTransaction, position: SourcePosition, cache: &BodyCache) -> MailboxTxn {
+        let mut ops = Vec::with_capacity(txn.ops.len());
+        for op in txn.ops {
+            ops.push(match op {
+                RawOp::Append(raw) => Op::Append(self.folder.complete(&raw, self.uidvalidity, Some(cache))),
+                RawOp::Flags(change) => Op::Flags(change),
+                RawOp::Keywords(change) => Op::Keywords(change),
+                RawOp::Expunge(expunge) => Op::Expunge(expunge),
+            });
+        }
+        MailboxTxn {
+            mailbox: self.id.clone(),
+            uidvalidity: self.uidvalidity,
+            ops,
+            uidnext: txn.uidnext,
+            highest_modseq: txn.modseq.max(Modseq(1)),
+            position,
+        }
+    }
+
+    /// The complete list, as a `state` that follows on what was read of the log.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn list_again(&mut self, broken: bool) -> Result<FullList, ReadError> {
+        let before = self.tail.position();
+        let uidvalidity = self.uidvalidity;
+        let mut list = list(&self.id, &mut self.folder, &self.directory, &BTreeMap::new())?;
+        list.chunk.lineage = lineage(&before, uidvalidity, &list, broken);
+        Ok(list)
+    }
+}
+
+/// A floor says nothing that the transaction after it does not say too.
+fn push_merging_floors(transactions: &mut Vec<MailboxTxn>, txn: MailboxTxn) {
+    transactions.pop_if(|last| last.ops.is_empty());
+    transactions.push(txn);
+}
+
+/// The complete list of a mailbox. `known` saves looking at messages again that were completed a moment ago.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn list(
+    id: &MailboxId,
+    folder: &mut Folder,
+    directory: &Path,
+    known: &BTreeMap<Uid, Append>,
+) -> Result<FullList, ReadError> {
+    let state = snapshot::read(directory)?;
+    folder.refresh();
+    let uidvalidity = match state.log_state().uidvalidity {
+        UidValidity(0) => folder
+            .uidvalidity()
+            .ok_or_else(|| ReadError::Unsettled("no UIDVALIDITY yet".to_owned()))?,
+        given => given,
+    };
+    let messages = state.messages.values().map(|raw| match known.get(&raw.uid) {
+        Some(complete) if !complete.guid.is_unknown() => Append {
+            flags: raw.flags,
+            keywords: raw.keywords.clone(),
+            modseq: raw.modseq,
+            ..complete.clone()
+        },
+        _ => folder.complete(raw, uidvalidity, None),
+    });
+    let messages = messages.collect();
+    Ok(FullList {
+        chunk: chunk(id, uidvalidity, &state, messages),
+        reader: state.reader,
+        raw: state.messages.into_values().collect(),
+    })
+}
+
+fn chunk(id: &MailboxId, uidvalidity: UidValidity, state: &MailboxState, messages: Vec<Append>) -> StateChunk {
+    StateChunk {
+        mailbox: id.clone(),
+        uidvalidity,
+        lineage: if state.repaired {
+            Lineage::Broken
+        } else {
+            Lineage::Initial
+        },
+        messages,
+        uidnext: state.log_state().uidnext.max(Uid(1)),
+        highest_modseq: state.log_state().modseq.max(Modseq(1)),
+        position: state.position(),
+    }
+}
+
+/// Whether the list follows on what was read before without anything that speaks of damage (guarantee 7). The dbox
+/// rebuild count is not part of a position; a rebuild begins a log anew, which `broken` says.
+fn lineage(before: &SourcePosition, uidvalidity: UidValidity, list: &FullList, broken: bool) -> Lineage {
+    let now = &list.chunk.position;
+    let repaired = list.chunk.lineage == Lineage::Broken;
+    let whole = !broken
+        && !repaired
+        && before.index_id == now.index_id
+        && uidvalidity == list.chunk.uidvalidity
+        && before.file_seq <= now.file_seq
+        && before.modseq <= now.modseq
+        && before.uidnext <= now.uidnext;
+    if whole { Lineage::Whole } else { Lineage::Broken }
+}

@@ -1,0 +1,249 @@
+//! One mailbox of a maildir: from a UID to its file.
+//!
+//! `dovecot-uidlist` gives the name without the flags; the file may be in `new/` or `cur/` and is renamed whenever its
+//! flags change. The likely names are tried first, then the directories are listed.
+
+use super::crlf::virtual_size;
+use super::stored::{Look, Stored, Want, body_of, contradiction, seconds, unreadable};
+use super::transaction::RawAppend;
+use super::uidlist::Uidlist;
+use crate::limits::{BODY_BYTES_MAX, UIDLIST_BYTES_MAX};
+use crate::op::{Flags, MessageGuid, Uid, UidValidity};
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const UIDLIST: &str = "dovecot-uidlist";
+
+/// A mailbox's files. Keeps the uidlist and the last listing.
+#[derive(Debug)]
+pub(crate) struct MaildirFolder {
+    directory: PathBuf,
+    uidlist: Option<(FileMark, Uidlist)>,
+    files: Option<HashMap<String, PathBuf>>,
+    listed_since_refresh: bool,
+}
+
+/// Tells whether a file was replaced or has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileMark {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl FileMark {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            inode: meta.ino(),
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        }
+    }
+}
+
+impl MaildirFolder {
+    pub(crate) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            uidlist: None,
+            files: None,
+            listed_since_refresh: false,
+        }
+    }
+
+    /// Something changed: a name that is not found may be looked for anew.
+    pub(crate) fn refresh(&mut self) {
+        self.listed_since_refresh = false;
+        let now = std::fs::metadata(self.directory.join(UIDLIST))
+            .map(|meta| FileMark::of(&meta))
+            .ok();
+        if self.uidlist.as_ref().map(|(mark, _)| *mark) != now {
+            self.uidlist = None;
+        }
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn rest(&mut self) {
+        self.uidlist = None;
+        self.files = None;
+    }
+
+    /// UIDVALIDITY as the uidlist has it: it is given out there before the index knows it.
+    pub(crate) fn uidvalidity(&mut self) -> Option<UidValidity> {
+        self.uidlist()
+            .ok()
+            .flatten()
+            .map(|list| list.uidvalidity)
+            .filter(|given| given.0 != 0)
+    }
+
+    fn uidlist(&mut self) -> io::Result<Option<&Uidlist>> {
+        if self.uidlist.is_none() {
+            let file = match File::open(self.directory.join(UIDLIST)) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(e),
+            };
+            let mark = FileMark::of(&file.metadata()?);
+            let mut bytes = Vec::new();
+            file.take(UIDLIST_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+            let list = Uidlist::parse(&bytes).map_err(|e| io::Error::other(e.to_string()))?;
+            self.uidlist = Some((mark, list));
+        }
+        Ok(self.uidlist.as_ref().map(|(_, list)| list))
+    }
+
+    pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
+        let entry = match self.uidlist() {
+            Ok(list) => list.and_then(|list| list.get(raw.uid)).cloned(),
+            Err(e) => return unreadable(&self.directory.join(UIDLIST), &e),
+        };
+        let Some(entry) = entry else {
+            return Look::Gone(MessageGuid::default());
+        };
+        let guid = entry.message_guid();
+        // Once for a name that changed since the listing, once more for one that changed in between.
+        for _ in 0..3 {
+            let Some((path, file)) = self.open(&entry.base, raw.flags) else {
+                return Look::Gone(guid);
+            };
+            let size = entry.body_bytes().or(raw.size);
+            match facts(&path, &file, guid.clone(), entry.stored_bytes(), size, want) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.listed_since_refresh = false,
+                Err(e) => return unreadable(&path, &e),
+                Ok(look) => return look,
+            }
+        }
+        Look::Gone(guid)
+    }
+
+    /// Opens the file of that base name, wherever it is.
+    fn open(&mut self, base: &str, flags: Flags) -> Option<(PathBuf, File)> {
+        let likely = [
+            format!("new/{base}"),
+            format!("cur/{base}:2,{}", letters(flags)),
+            format!("cur/{base}:2,"),
+        ];
+        for name in likely {
+            let path = self.directory.join(name);
+            if let Ok(file) = File::open(&path) {
+                return Some((path, file));
+            }
+        }
+        for _ in 0..2 {
+            if let Some(path) = self.files.as_ref().and_then(|files| files.get(base)).cloned()
+                && let Ok(file) = File::open(&path)
+            {
+                return Some((path, file));
+            }
+            if self.listed_since_refresh {
+                return None;
+            }
+            self.list();
+        }
+        None
+    }
+
+    fn list(&mut self) {
+        self.listed_since_refresh = true;
+        self.files = Some(names(&self.directory));
+    }
+
+    /// Which of these have no file any more: by the base name that the uidlist has for the UID, else by the GUID, which
+    /// is the base name of most. Nothing is said where the directories can't be read.
+    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
+        if std::fs::read_dir(self.directory.join("cur")).is_err()
+            || std::fs::read_dir(self.directory.join("new")).is_err()
+        {
+            return Vec::new();
+        }
+        let present = names(&self.directory);
+        let Ok(list) = self.uidlist() else {
+            return Vec::new();
+        };
+        let absent = |(uid, guid): &&(Uid, MessageGuid)| {
+            let base = list
+                .and_then(|list| list.get(*uid))
+                .map_or(guid.as_str(), |entry| entry.base.as_str());
+            !base.is_empty() && !present.contains_key(base) && !present.contains_key(guid.as_str())
+        };
+        messages.iter().filter(absent).map(|(uid, _)| *uid).collect()
+    }
+}
+
+fn names(directory: &Path) -> HashMap<String, PathBuf> {
+    let mut files = HashMap::new();
+    // A file moves from new/ to cur/, never back: in this order none is missed.
+    for sub in ["new", "cur"] {
+        let Ok(entries) = std::fs::read_dir(directory.join(sub)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if let Ok(name) = entry.file_name().into_string() {
+                let base = name.split(':').next().unwrap_or_default();
+                files.insert(base.to_owned(), entry.path());
+            }
+        }
+    }
+    files
+}
+
+/// The flags in a file name, in the order of their letters.
+fn letters(flags: Flags) -> String {
+    let letters = [
+        (Flags::DRAFT, 'D'),
+        (Flags::FLAGGED, 'F'),
+        (Flags::ANSWERED, 'R'),
+        (Flags::SEEN, 'S'),
+        (Flags::DELETED, 'T'),
+    ];
+    letters
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, letter)| *letter)
+        .collect()
+}
+
+fn facts(
+    path: &Path,
+    mut file: &File,
+    guid: MessageGuid,
+    stored_bytes: Option<u64>,
+    size: Option<u64>,
+    want: Want,
+) -> io::Result<Look> {
+    let meta = file.metadata()?;
+    let mut stored = Stored {
+        guid,
+        received: meta.mtime(),
+        saved: seconds(meta.ctime()),
+        size,
+        body: None,
+    };
+    // Without a size in its name a file is read to count its line ends.
+    if size.is_some() && !want.reads(meta.len()) {
+        return Ok(Look::Found(stored));
+    }
+    if meta.len() > BODY_BYTES_MAX {
+        return Ok(contradiction(
+            path,
+            BODY_BYTES_MAX,
+            format!("a message of {} bytes", meta.len()),
+        ));
+    }
+    let mut octets = Vec::new();
+    file.read_to_end(&mut octets)?;
+    let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+    if let Some(expected) = stored_bytes.filter(|expected| *expected != length) {
+        return Ok(contradiction(
+            path,
+            length,
+            format!("{length} bytes where the name says {expected}"),
+        ));
+    }
+    stored.size = size.or_else(|| Some(virtual_size(&octets)));
+    body_of(path, 0, &octets, stored, want)
+}

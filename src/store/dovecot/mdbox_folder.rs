@@ -1,0 +1,139 @@
+//! mdbox: all bodies of a user lie in `storage/m.<n>`, many in one file; the map of bodies tells where. Purging moves
+//! bodies, so a place that doesn't fit is looked up anew before it is called damage.
+
+use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, message};
+use super::map::{BodyEntry, BodyMap};
+use super::sdbox_folder::attachments;
+use super::snapshot;
+use super::stored::{Look, Stored, Want, body_of, contradiction, unreadable};
+use super::tail::read_range;
+use super::transaction::RawAppend;
+use crate::limits::DBOX_METADATA_BYTES_MAX;
+use crate::op::MessageGuid;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A user's bodies, seen from one mailbox. Keeps the map.
+#[derive(Debug)]
+pub(crate) struct MdboxFolder {
+    storage: PathBuf,
+    map: Option<BodyMap>,
+}
+
+impl MdboxFolder {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            storage: root.join("storage"),
+            map: None,
+        }
+    }
+
+    /// The map as it is now.
+    pub(crate) fn map_now(&mut self) -> Result<&BodyMap, snapshot::ReadError> {
+        let map = snapshot::map(&self.storage)?;
+        Ok(self.map.insert(map))
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn rest(&mut self) {
+        self.map = None;
+    }
+
+    pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
+        let guid = raw.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default();
+        let Some(map_uid) = raw.map_uid else {
+            return Look::Gone(guid);
+        };
+        let known = self.map.as_ref().and_then(|map| map.get(map_uid)).copied();
+        let first = known.map(|entry| self.read(&entry, raw, &guid, want));
+        if let Some(Look::Found(stored)) = first {
+            return Look::Found(stored);
+        }
+        let entry = match self.map_now() {
+            Ok(map) => map.get(map_uid).copied(),
+            Err(e) => return contradiction(&self.storage.join("dovecot.map.index.log"), 0, e.to_string()),
+        };
+        match entry {
+            Some(entry) if Some(entry) == known => first.unwrap_or(Look::Gone(guid)),
+            Some(entry) => self.read(&entry, raw, &guid, want),
+            None => Look::Gone(guid),
+        }
+    }
+
+    fn read(&self, entry: &BodyEntry, raw: &RawAppend, guid: &MessageGuid, want: Want) -> Look {
+        let name = format!("m.{}", entry.file_id);
+        for directory in [self.storage.clone(), self.alternative()] {
+            let path = directory.join(&name);
+            match File::open(&path).and_then(|file| facts(&path, &file, entry, raw, want)) {
+                Ok(Look::Found(stored)) if !guid.is_unknown() && stored.guid != *guid => {
+                    let why = format!("another message's body ({})", stored.guid);
+                    return contradiction(&path, u64::from(entry.offset), why);
+                }
+                Ok(look) => return look,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return unreadable(&path, &e),
+            }
+        }
+        contradiction(
+            &self.storage.join(name),
+            0,
+            "the file that the map of bodies names is not there".to_owned(),
+        )
+    }
+
+    fn alternative(&self) -> PathBuf {
+        let root = self.storage.parent().unwrap_or(&self.storage);
+        root.join("dbox-alt-root").join("storage")
+    }
+}
+
+fn facts(path: &Path, file: &File, entry: &BodyEntry, raw: &RawAppend, want: Want) -> io::Result<Look> {
+    let beginning = read_range(file, 0, u64::try_from(DBOX_PREFIX_BYTES).unwrap_or(u64::MAX))?;
+    let header = match FileHeader::parse(&beginning) {
+        Ok(header) => header,
+        Err(e) => return Ok(contradiction(path, e.offset, e.why)),
+    };
+    let (from, bytes) = (u64::from(entry.offset), u64::from(entry.bytes));
+    let found = |metadata: Metadata| Stored {
+        guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+        received: metadata.received.unwrap_or_default(),
+        saved: raw.save_date,
+        size: metadata.virtual_size.or(raw.size),
+        body: None,
+    };
+    if !want.reads(bytes) {
+        return Ok(match metadata_only(file, &header, from, bytes)? {
+            Ok(metadata) => Look::Found(found(metadata)),
+            Err((offset, why)) => contradiction(path, offset, why),
+        });
+    }
+    let octets = read_range(file, from, from.saturating_add(bytes))?;
+    match message(&header, &octets) {
+        Ok(message) if message.metadata.attachments => Ok(attachments(path)),
+        Ok(message) => {
+            let (stored, at) = (message.stored, from.saturating_add(message.layout.body_at));
+            body_of(path, at, stored, found(message.metadata), want)
+        }
+        Err(e) => Ok(contradiction(path, e.offset.saturating_add(from), e.why)),
+    }
+}
+
+/// Header and metadata of a large message without what lies between.
+fn metadata_only(
+    file: &File,
+    header: &FileHeader,
+    from: u64,
+    bytes: u64,
+) -> io::Result<Result<Metadata, (u64, String)>> {
+    let prefix = u64::try_from(DBOX_PREFIX_BYTES).unwrap_or(u64::MAX).min(bytes);
+    let place = match layout(header, &read_range(file, from, from.saturating_add(prefix))?) {
+        Ok(place) => place,
+        Err(e) => return Ok(Err((e.offset.saturating_add(from), e.why))),
+    };
+    let most = u64::try_from(DBOX_METADATA_BYTES_MAX).unwrap_or(u64::MAX);
+    let begin = from.saturating_add(place.metadata_at.min(bytes));
+    let end = from.saturating_add(bytes).min(begin.saturating_add(most));
+    let trailer = read_range(file, begin, end)?;
+    Ok(Metadata::parse(&trailer).map_err(|e| (e.offset.saturating_add(begin), e.why)))
+}

@@ -1,0 +1,120 @@
+//! One mailbox of sdbox: each message is a file `u.<uid>`, in the mailbox's directory or at the same place below the
+//! alternative root.
+
+use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, sdbox_message};
+use super::stored::{Look, Stored, Want, body_of, contradiction, seconds, unreadable};
+use super::tail::read_range;
+use super::transaction::RawAppend;
+use crate::limits::{BODY_BYTES_MAX, DBOX_METADATA_BYTES_MAX};
+use crate::op::{MessageGuid, Uid};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A link in the mail root to the alternative one, kept by Dovecot.
+const ALT_ROOT: &str = "dbox-alt-root";
+
+/// A mailbox's files.
+#[derive(Debug)]
+pub(crate) struct SdboxFolder {
+    root: PathBuf,
+    directory: PathBuf,
+}
+
+impl SdboxFolder {
+    pub(crate) fn new(root: &Path, directory: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Where a message may be.
+    fn paths(&self, uid: Uid) -> Vec<PathBuf> {
+        let name = format!("u.{uid}");
+        let mut paths = vec![self.directory.join(&name)];
+        if let Ok(below) = self.directory.strip_prefix(&self.root) {
+            paths.push(self.root.join(ALT_ROOT).join(below).join(name));
+        }
+        paths
+    }
+
+    pub(crate) fn look(&self, raw: &RawAppend, want: Want) -> Look {
+        for path in self.paths(raw.uid) {
+            match File::open(&path).and_then(|file| facts(&path, &file, raw, want)) {
+                Ok(look) => return look,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return unreadable(&path, &e),
+            }
+        }
+        Look::Gone(MessageGuid::default())
+    }
+
+    /// True where no place has the message. False also where a place can't be looked at.
+    pub(crate) fn is_gone(&self, uid: Uid) -> bool {
+        let absent =
+            |path: PathBuf| std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        self.directory.is_dir() && self.paths(uid).into_iter().all(absent)
+    }
+}
+
+fn facts(path: &Path, file: &File, raw: &RawAppend, want: Want) -> io::Result<Look> {
+    let meta = file.metadata()?;
+    if meta.len() > BODY_BYTES_MAX {
+        return Ok(contradiction(
+            path,
+            BODY_BYTES_MAX,
+            format!("a message of {} bytes", meta.len()),
+        ));
+    }
+    let found = |metadata: Metadata| Stored {
+        guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+        received: metadata.received.unwrap_or_default(),
+        saved: seconds(meta.ctime()),
+        size: metadata.virtual_size.or(raw.size),
+        body: None,
+    };
+    if !want.reads(meta.len()) {
+        return Ok(match metadata_only(file, meta.len())? {
+            Ok(metadata) => Look::Found(found(metadata)),
+            Err((offset, why)) => contradiction(path, offset, why),
+        });
+    }
+    let bytes = read_range(file, 0, meta.len())?;
+    match sdbox_message(&bytes) {
+        Ok(message) if message.metadata.attachments => Ok(attachments(path)),
+        Ok(message) => {
+            let octets = message.stored;
+            body_of(path, message.layout.body_at, octets, found(message.metadata), want)
+        }
+        Err(e) => Ok(contradiction(path, e.offset, e.why)),
+    }
+}
+
+/// A message whose large parts lie in files of their own.
+pub(crate) fn attachments(path: &Path) -> Look {
+    contradiction(
+        path,
+        0,
+        "attachments are stored apart (mail_attachment_dir), which is not read yet".to_owned(),
+    )
+}
+
+/// Header and metadata of a large file without what lies between.
+fn metadata_only(file: &File, size: u64) -> io::Result<Result<Metadata, (u64, String)>> {
+    let prefix = read_range(file, 0, u64::try_from(DBOX_PREFIX_BYTES).unwrap_or(u64::MAX).min(size))?;
+    let place = FileHeader::parse(&prefix).and_then(|header| {
+        let at = layout(&header, prefix.get(header.bytes..).unwrap_or_default())?;
+        Ok(at
+            .metadata_at
+            .saturating_add(u64::try_from(header.bytes).unwrap_or(u64::MAX)))
+    });
+    let from = match place {
+        Ok(from) => from,
+        Err(e) => return Ok(Err((e.offset, e.why))),
+    };
+    let most = from.saturating_add(u64::try_from(DBOX_METADATA_BYTES_MAX).unwrap_or(u64::MAX));
+    let bytes = read_range(file, from.min(size), most.min(size))?;
+    Ok(Metadata::parse(&bytes).map_err(|e| (e.offset.saturating_add(from), e.why)))
+}
