@@ -52,6 +52,8 @@ pub struct Receive {
     announced: Announced,
     verdicts: VecDeque<DigestVerdict>,
     applied: Lsn,
+    /// LSN of the base that was joined at since the start (0: none).
+    base: Lsn,
     counts: Counts,
     /// What the peer was told last on this connection.
     told: Option<Position>,

@@ -42,6 +42,8 @@ pub struct Ship {
     sent: Sent,
     /// A base for this peer was asked for when our head was here; it stands behind.
     base_behind: Option<Lsn>,
+    /// The journal didn't know the hash of this frame when it was to be compared (0: none): who has no more can't go on.
+    unknown_upto: Lsn,
     /// Gone questions that the source works on: our number → the peer's.
     gone_open: BTreeMap<u64, u64>,
     /// Last number given to a request or to a body sent ahead.

@@ -1,6 +1,5 @@
 //! Whether a frame follows: checksum, stream, epoch, dense LSN, chain, the parts of a run in order.
 
-use crate::codec::CodecError;
 use crate::codec::frame::{self, EncodedFrame};
 use crate::codec::wire::{Hello, Place};
 use crate::limits::RUN_PARTS_MAX;
@@ -51,18 +50,15 @@ pub(super) struct Taken {
 pub(super) enum Fault {
     /// Broken or not the next one: asking again may help.
     Broken(String),
-    /// Of a format that this program doesn't know: asking again does not help.
+    /// Written like that, perhaps by a newer program: asking again does not help.
     Unknown(String),
 }
 
 /// Opens a frame and keeps its bytes as they came.
 pub(super) fn open(bytes: &Arc<[u8]>) -> Result<Taken, Fault> {
-    let (header, chain, payload) = frame::open(bytes).map_err(|error| {
-        if matches!(error, CodecError::Version { .. } | CodecError::Tag { .. }) {
-            Fault::Unknown(error.to_string())
-        } else {
-            Fault::Broken(error.to_string())
-        }
+    let (header, chain, payload) = frame::open(bytes).map_err(|error| match error.is_damage() {
+        true => Fault::Broken(error.to_string()),
+        false => Fault::Unknown(error.to_string()),
     })?;
     let frame = EncodedFrame {
         stream: header.stream,

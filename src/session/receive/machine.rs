@@ -46,6 +46,7 @@ impl Receive {
             announced: Announced::default(),
             verdicts: VecDeque::new(),
             applied,
+            base: Lsn(0),
             counts: Counts::default(),
             told: None,
             next_pending_ms: 0,
@@ -311,6 +312,7 @@ impl Receive {
     fn frames(&mut self, frames: &[Arc<[u8]>], mut terms: Terms) -> Result<(), SessionError> {
         let mut batch = Vec::new();
         for bytes in frames {
+            let stream = self.follow.stream;
             match self.follow.take(bytes, &terms, &self.node) {
                 Ok(taken) => {
                     self.broken_behind = None;
@@ -318,7 +320,7 @@ impl Receive {
                     self.account(&taken.frame);
                     if terms.joining {
                         terms.joining = false;
-                        self.join(&taken, terms);
+                        self.join(&taken, terms, stream);
                     } else {
                         batch.push(taken.frame.clone());
                     }
@@ -345,12 +347,16 @@ impl Receive {
         self.journaling.push_back((frame.lsn, bytes));
     }
 
-    fn join(&mut self, taken: &Taken, terms: Terms) {
+    /// `before`: the stream that was followed until now. What the target decided of another one counts no more.
+    fn join(&mut self, taken: &Taken, terms: Terms, before: StreamId) {
+        if before != taken.frame.stream {
+            self.applied = Lsn(0);
+        }
         let before = Lsn(taken.frame.lsn.0.saturating_sub(1));
         self.journaling.clear();
         self.account(&taken.frame);
         self.durable.restart(before);
-        self.applied = before;
+        self.base = taken.frame.lsn;
         self.lost = None;
         self.phase = Phase::Taking {
             terms,
@@ -543,8 +549,8 @@ impl Receive {
             return None;
         };
         let position = self.position();
-        // While joining, our LSNs mean nothing to the sender.
-        if !terms.joining && self.told != Some(position) {
+        // While joining, our LSNs mean nothing to the sender; and a base counts once it is on disk.
+        if !terms.joining && position.journaled >= self.base && self.told != Some(position) {
             self.told = Some(position);
             return Some(Message::Position(position));
         }

@@ -29,6 +29,7 @@ impl Ship {
             heartbeat: None,
             sent: Sent::default(),
             base_behind: None,
+            unknown_upto: Lsn(0),
             gone_open: BTreeMap::new(),
             last_number: 0,
             frames_next: true,
@@ -121,8 +122,12 @@ impl Ship {
         self.part(None);
         if standing.stream != self.ours.stream {
             self.base_behind = None;
+            self.unknown_upto = Lsn(0);
         }
         self.ours = standing;
+        if self.unknown_upto > Lsn(0) {
+            self.ours.oldest = standing.oldest.max(self.unknown_upto.next().next());
+        }
         self.phase = Phase::Greeting;
         self.link.begin();
         self.link.say(Message::Hello(Hello {
@@ -132,7 +137,7 @@ impl Ship {
             stream: standing.stream,
             epoch: standing.epoch,
             head: standing.head,
-            oldest: standing.oldest,
+            oldest: self.ours.oldest,
             rebuilt: self.start.rebuilt,
         }));
     }
@@ -242,8 +247,9 @@ impl Ship {
             return Ok(());
         }
         let Some(ours) = chain else {
-            self.seek(format!("the hash of frame {lsn} is trimmed"));
-            return Ok(());
+            // Trimmed since the hello. Both sides must know that a base follows, so: another hello.
+            self.unknown_upto = lsn;
+            return Err(SessionError::FellBehind(lsn));
         };
         resume::same_chain(theirs, ours)?;
         self.flow = Flow::after(theirs);
