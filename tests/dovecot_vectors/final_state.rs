@@ -2,8 +2,10 @@
 
 use crate::bodies::{mailbox_guid, stored};
 use crate::vector::{FORMATS, Session, Tree, VERSIONS, index_files, mailbox_folders};
-use mailshadow::op::{Flags, Guid};
+use mailshadow::op::{Flags, Guid, MailboxName};
+use mailshadow::store::dovecot::mailbox_log::{self, MailboxEvent, MailboxLogRecord};
 use mailshadow::store::dovecot::replay::{MailboxState, snapshot};
+use mailshadow::store::dovecot::subscriptions;
 use mailshadow::store::dovecot::transaction::RawAppend;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,5 +114,28 @@ fn a_fresh_reading_says_what_imap_says() {
             let (folder, state) = &found[&guid];
             check_mailbox(expected, state, &session.store, folder);
         }
+    }
+}
+
+#[test]
+fn subscriptions_and_deletions_are_in_their_files() {
+    for (format, version) in FORMATS
+        .iter()
+        .flat_map(|format| VERSIONS.map(|version| (format, version)))
+    {
+        let store = Session::load(&format!("{format}-{version}")).store;
+        let file = |name: &str| {
+            let path = store.keys().find(|path| path.split('/').nth(1) == Some(name)).unwrap();
+            store[path].as_slice()
+        };
+        let subscribed = subscriptions::parse(file("subscriptions"), b'/').unwrap();
+        assert_eq!(subscribed.names, [MailboxName::of(["Projects"])], "{format}-{version}");
+        let deleted = |record: &MailboxLogRecord| matches!(record.event, MailboxEvent::Deleted(_));
+        let log = mailbox_log::parse(file("dovecot.mailbox.log"));
+        assert_eq!(
+            log.iter().filter(|record| deleted(record)).count(),
+            1,
+            "{format}-{version}: {log:?}"
+        );
     }
 }

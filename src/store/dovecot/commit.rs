@@ -66,7 +66,7 @@ impl CommitFold {
     pub(crate) fn finish(mut self, before: &LogState) -> (LogState, LogTransaction) {
         let state = &self.state;
         self.txn.uidvalidity = state.uidvalidity;
-        self.txn.uidvalidity_changed = before.uidvalidity.0 != 0 && before.uidvalidity != state.uidvalidity;
+        self.txn.uidvalidity_changed = before.uidvalidity != state.uidvalidity;
         self.txn.uidnext = state.uidnext;
         self.txn.modseq = state.modseq;
         self.txn.raised = state.modseq > before.modseq || state.uidnext > before.uidnext;
@@ -363,3 +363,7 @@ pub fn change_keywords(keywords: &mut Vec<Keyword>, verb: KeywordVerb, keyword: 
         KeywordVerb::Reset => keywords.clear(),
     }
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

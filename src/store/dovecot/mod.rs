@@ -29,6 +29,8 @@ pub mod commit;
 pub mod crlf;
 pub mod dbox;
 pub mod exts;
+#[cfg(test)]
+pub(crate) mod forge;
 pub mod index;
 pub(crate) mod le;
 pub mod log;

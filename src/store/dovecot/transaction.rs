@@ -77,7 +77,8 @@ pub struct LogTransaction {
     pub details: Vec<(Uid, Detail)>,
     /// UIDVALIDITY afterwards (0: none given out yet).
     pub uidvalidity: UidValidity,
-    /// True where UIDVALIDITY was set before and is another now: only a `state` can tell what became of the messages.
+    /// True where UIDVALIDITY is another one than before (or the first): only a `state` can tell what became of the
+    /// messages.
     pub uidvalidity_changed: bool,
     /// UIDNEXT afterwards.
     pub uidnext: Uid,
