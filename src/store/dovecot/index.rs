@@ -94,13 +94,21 @@ impl Index {
     }
 }
 
-/// The extensions of an index and the records of its entries (UID, flag byte and data), for indexes that don't hold
-/// messages: the map of mdbox bodies.
-pub(crate) fn raw_records(bytes: &[u8]) -> Result<(Vec<Column>, Vec<(Uid, &[u8])>), IndexError> {
-    let layout = Layout::parse(bytes)?;
-    let columns = columns(bytes, &layout)?;
-    let records = records(bytes, &layout)?;
-    Ok((columns, records))
+/// The entries of an index that holds no messages: the map of mdbox bodies.
+pub(crate) struct RawIndex<'a> {
+    /// The extensions.
+    pub(crate) columns: Vec<Column>,
+    /// UID and record of each entry.
+    pub(crate) records: Vec<(Uid, &'a [u8])>,
+}
+
+impl<'a> RawIndex<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, IndexError> {
+        let layout = Layout::parse(bytes)?;
+        let columns = columns(bytes, &layout)?;
+        let records = records(bytes, &layout)?;
+        Ok(Self { columns, records })
+    }
 }
 
 fn wrong(at: usize, why: impl Into<String>) -> IndexError {

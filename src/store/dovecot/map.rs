@@ -6,7 +6,7 @@
 
 use super::chain::{Chain, ChainFile, SnapshotError, SnapshotFiles, in_file, parse_index, retry};
 use super::exts::ExtTable;
-use super::index::raw_records;
+use super::index::RawIndex;
 use super::le::{u16_at, u32_at};
 use super::log::LogError;
 use super::payload::{Change, ext_records, parse};
@@ -87,12 +87,12 @@ impl BodyMap {
             ..Self::default()
         };
         // The index was read once already, so there is nothing left to go wrong.
-        let Ok((columns, records)) = raw_records(bytes) else {
+        let Ok(index) = RawIndex::parse(bytes) else {
             return map;
         };
-        for (uid, record) in records {
+        for (uid, record) in index.records {
             let entry = map.entries.entry(uid).or_default();
-            for column in &columns {
+            for column in &index.columns {
                 if let Some(data) = column.of(record) {
                     entry.learn(&column.ext.name, data);
                 }
@@ -175,7 +175,7 @@ impl MapFold {
     }
 
     fn count(&mut self, differences: &[(Uid, i32)]) -> Result<(), String> {
-        if !self.exts.current()?.is_some_and(|(name, _)| &*name == REF) {
+        if self.exts.current()?.is_none_or(|(name, _)| &*name != REF) {
             return Ok(());
         }
         for (uid, difference) in differences {
