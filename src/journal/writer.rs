@@ -287,12 +287,8 @@ impl Journal {
         let disk = &self.shelf.disk;
         tail.touched = tail.touched.max(tail.end());
         if let Err(error) = disk.write_at(&tail.name, tail.written, &tail.pending) {
-            // A part may have been written: whole records in it must not be found by a recovery, since what is
-            // appended instead of them may differ.
-            if let Err(error) = disk.truncate(&tail.name, tail.written) {
-                self.poisoned = true;
-                return Err(JournalError::flush("cut", &tail.name)(error));
-            }
+            // A part may have been written: the beginning of what the next attempt writes in its place, or what
+            // `cut_back` removes.
             return Err(JournalError::io("write", &tail.name)(error));
         }
         tail.written = tail.end();

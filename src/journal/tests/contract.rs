@@ -340,7 +340,7 @@ fn a_new_beginning_replaces_everything_even_under_the_same_name() {
         let (mut after, _) = open(&disk.crashed(u64::from(seed))).unwrap();
         let found = all(&after);
         assert!(
-            found == [base.clone()] || (restarted.is_err() && found == before),
+            found == std::slice::from_ref(&base) || (restarted.is_err() && found == before),
             "{}",
             found.len()
         );
@@ -384,4 +384,21 @@ fn a_segment_that_can_not_be_made_lets_the_old_one_grow() {
     }
     let frames = all(&journal);
     assert_eq!(all(&open(&disk.crashed(1)).unwrap().0), frames);
+}
+
+#[test]
+fn what_can_not_be_sealed_takes_no_lsn() {
+    let mut sealer = sealer();
+    transaction(&mut sealer, 2);
+    let before = sealer.head();
+    assert!(sealer.seal(&[], None, 1).is_err());
+    assert!(
+        sealer
+            .seal(&[Payload::BaseEnd(Lsn(1)), Payload::BaseEnd(Lsn(0))], None, 1)
+            .is_err()
+    );
+    assert_eq!(sealer.head(), before);
+    let run = transaction(&mut sealer, 2);
+    assert_eq!((run[0].previous, run[1].previous), (before.chain, run[0].chain));
+    assert!(run[1].run.unwrap().is_last() && run[1].run.unwrap().first == Lsn(3));
 }
