@@ -1,5 +1,12 @@
 //! The programs as a user meets them: exit statuses, messages, JSON and nothing but JSON.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test leans on fails by panicking, as the test itself does"
+)]
+
 use mailshadow::io::tls::{PeerListener, PeerTls};
 use std::io::Read;
 use std::net::TcpListener;
