@@ -167,11 +167,8 @@ fn bar(progress: &Progress) -> String {
     let (Some(done), Some(total)) = (progress.done, progress.total) else {
         return plain(progress);
     };
-    let filled = if total == 0 {
-        BAR_CELLS
-    } else {
-        done.min(total).saturating_mul(BAR_CELLS) / total
-    };
+    let cells_done = done.min(total).saturating_mul(BAR_CELLS).checked_div(total);
+    let filled = cells_done.unwrap_or(BAR_CELLS);
     let cells: String = (0..BAR_CELLS)
         .map(|cell| if cell < filled { '█' } else { '░' })
         .collect();
