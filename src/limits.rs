@@ -47,6 +47,8 @@ pub const IMAP_PATTERN_BYTES_MAX: usize = 2048;
 pub const IMAP_ANSWER_CHUNK_BYTES: usize = 64 << 10;
 /// Body parts of one message that are told apart; Dovecot's default.
 pub const MIME_PARTS_MAX: usize = 10_000;
+/// Parameters of one structured field that are told; Dovecot shows as many.
+pub const MIME_PARAMETERS_MAX: usize = 128;
 /// Deepest nesting of body parts that is told apart (Dovecot: 100); deeper parts are one leaf.
 pub const MIME_NESTING_MAX: usize = 100;
 /// Deepest nesting that is handed to the decoder for text searches, whose own depth is not bounded; deeper mail is

@@ -209,7 +209,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_make_a_list_of_users_or_none(bytes: Vec<u8>) {
-            parse(&bytes);
+            let _ = parse(&bytes);
         }
     }
 }

@@ -10,7 +10,7 @@ const QUOTED_BYTES_MAX: usize = 4096;
 
 /// Writes `text` as `string`: quoted where it can be, else a literal.
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |b: &u8| (b' '..=b'~').contains(b) || *b == b'\t';
+    let plain = |b: &u8| b.is_ascii() && !b"\0\r\n".contains(b);
     if text.len() > QUOTED_BYTES_MAX || !text.iter().all(plain) {
         return literal(out, text);
     }
@@ -29,6 +29,31 @@ pub(super) fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
         Some(text) => string(out, text),
         None => out.extend_from_slice(b"NIL"),
+    }
+}
+
+/// Writes `text` as Dovecot writes a subject or a person's name: white space that clients would stumble on becomes one
+/// space or goes, and what had to be changed or escaped is sent as a literal.
+pub(super) fn readable(out: &mut Vec<u8>, text: &[u8]) {
+    let mut clean: Vec<u8> = Vec::with_capacity(text.len());
+    let mut escaped = false;
+    for byte in text {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' if clean.last().is_none_or(|b| *b == b' ') => {}
+            b' ' | b'\t' | b'\r' | b'\n' => clean.push(b' '),
+            // NUL can't be sent; Dovecot stands 0x80 in for it
+            0 => clean.push(0x80),
+            byte => {
+                escaped |= b"\"\\".contains(byte);
+                clean.push(*byte);
+            }
+        }
+    }
+    clean.pop_if(|b| *b == b' ');
+    if (clean == text && !escaped) || clean.is_empty() {
+        string(out, &clean)
+    } else {
+        literal(out, &clean)
     }
 }
 

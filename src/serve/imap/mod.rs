@@ -21,6 +21,8 @@ mod selected;
 mod session;
 mod starttls;
 mod status;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use session::Session;

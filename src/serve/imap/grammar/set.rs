@@ -85,7 +85,7 @@ pub(in crate::serve::imap) fn compact(numbers: &[u32]) -> String {
     while let Some(first) = rest.first().copied() {
         let run = rest
             .iter()
-            .zip(first..)
+            .zip(first..=u32::MAX)
             .take_while(|(n, expected)| **n == *expected)
             .count();
         let last = run.checked_sub(1).and_then(|i| rest.get(i)).copied().unwrap_or(first);

@@ -22,7 +22,12 @@ pub(super) fn parse(value: &[u8]) -> Vec<Address> {
     };
     list.lexer.skip();
     while !list.lexer.is_done() && list.found.len() < ENVELOPE_ADDRESSES_MAX {
+        let before = list.lexer.remaining();
         list.entry();
+        if list.lexer.remaining() == before {
+            // whatever stands here begins no entry: every turn takes at least a byte
+            list.lexer.bump();
+        }
     }
     if list.in_group {
         list.found.push(Address::default());
@@ -51,11 +56,24 @@ impl List<'_> {
                 });
                 return;
             }
-            Some(b'@') => self.bare(phrase, comment),
+            Some(b'@') if phrase.words <= 1 => self.bare(phrase, comment),
+            Some(b'@') => {
+                self.lone(phrase, comment);
+                self.give_up();
+            }
+            Some(b':') => {
+                self.lone(phrase, comment);
+                self.give_up();
+            }
             _ if phrase.words > 0 => self.lone(phrase, comment),
             _ => {}
         }
         self.end_of_entry();
+    }
+
+    /// A group can't hold another: nothing behind it can be trusted, and Dovecot reads no further either.
+    fn give_up(&mut self) {
+        self.lexer = Lexer::new(b"");
     }
 
     /// Words up to a special character, joined by one space; and the last comment.
@@ -96,7 +114,11 @@ impl List<'_> {
             self.lexer.skip();
         }
         let mailbox = self.local_part();
-        let host = self.host();
+        let mut host = self.host();
+        self.lexer.skip();
+        if !matches!(self.lexer.peek(), None | Some(b'>')) {
+            host = Some(b"SYNTAX_ERROR".to_vec());
+        }
         self.lexer.while_in(|b| b != b'>');
         self.lexer.take(b'>');
         let comment = self.lexer.skip();
@@ -108,27 +130,38 @@ impl List<'_> {
     fn bare(&mut self, phrase: Phrase, comment: Option<Vec<u8>>) {
         let host = self.host();
         let comment = self.lexer.skip().or(comment);
-        self.push(comment, None, phrase.text, host);
+        let mailbox = (phrase.words > 0).then_some(phrase.text);
+        self.push(comment, None, mailbox, host);
+        if !matches!(self.lexer.peek(), None | Some(b',' | b';')) {
+            self.give_up();
+        }
     }
 
     /// Words without an address.
     fn lone(&mut self, phrase: Phrase, comment: Option<Vec<u8>>) {
         if phrase.words > 1 {
-            self.push(Some(phrase.text), None, Vec::new(), None);
+            self.push(Some(phrase.text), None, None, None);
         } else {
-            self.push(comment, None, phrase.text, None);
+            self.push(comment, None, Some(phrase.text), None);
         }
     }
 
-    fn local_part(&mut self) -> Vec<u8> {
-        let mut text = Vec::new();
+    /// Words with dots between; none where there is no word.
+    fn local_part(&mut self) -> Option<Vec<u8>> {
+        let mut text = None;
         loop {
-            self.lexer.skip();
-            match self.lexer.peek() {
-                Some(b'"') => text.extend(self.lexer.quoted().unwrap_or_default()),
-                Some(b'.') => text.extend_from_slice(self.lexer.while_in(|b| b == b'.')),
-                Some(byte) if is_atext(byte) => text.extend_from_slice(self.lexer.atom()),
+            let word = match self.lexer.peek() {
+                Some(b'"') => self.lexer.quoted().unwrap_or_default(),
+                Some(byte) if is_atext(byte) || byte == b'.' => {
+                    self.lexer.while_in(|b| is_atext(b) || b == b'.').to_vec()
+                }
                 _ => return text,
+            };
+            let dotted = word.ends_with(b".");
+            text.get_or_insert_with(Vec::new).extend(word);
+            self.lexer.skip();
+            if !dotted && self.lexer.peek() != Some(b'.') {
+                return text;
             }
         }
     }
@@ -148,19 +181,13 @@ impl List<'_> {
         Some(text)
     }
 
-    fn push(&mut self, name: Option<Vec<u8>>, route: Option<Vec<u8>>, mailbox: Vec<u8>, host: Option<Vec<u8>>) {
-        let or = |text: Vec<u8>, missing: &str| {
-            if text.is_empty() {
-                missing.as_bytes().to_vec()
-            } else {
-                text
-            }
-        };
+    fn push(&mut self, name: Option<Vec<u8>>, route: Option<Vec<u8>>, mailbox: Option<Vec<u8>>, host: Option<Vec<u8>>) {
+        let or = |text: Option<Vec<u8>>, missing: &str| text.unwrap_or_else(|| missing.as_bytes().to_vec());
         self.found.push(Address {
             name: name.filter(|name| !name.is_empty()),
             route,
             mailbox: Some(or(mailbox, "MISSING_MAILBOX")),
-            host: Some(or(host.unwrap_or_default(), "MISSING_DOMAIN")),
+            host: Some(or(host.filter(|host| !host.is_empty()), "MISSING_DOMAIN")),
         });
     }
 

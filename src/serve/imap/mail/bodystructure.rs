@@ -20,11 +20,23 @@ struct Mime {
     location: Option<Vec<u8>>,
 }
 
+impl Mime {
+    /// True where nothing but `text/plain` in us-ascii is said: Dovecot remembers no more of such a part, so the
+    /// answer has its spelling, not the message's.
+    fn is_simple_text(&self) -> bool {
+        let seven_bit = self.encoding.as_ref().is_none_or(|e| e.eq_ignore_ascii_case(b"7bit"));
+        let bare = self.id.is_none() && self.description.is_none() && self.md5.is_none();
+        let plain = self.disposition.is_none() && self.languages.is_empty() && self.location.is_none();
+        seven_bit && bare && plain && self.content_type.as_ref().is_some_and(ContentType::is_simple_text)
+    }
+}
+
 /// Writes a part; `extended` is BODYSTRUCTURE.
 pub(super) fn write(octets: &[u8], part: &Part, extended: bool) -> Vec<u8> {
     let mut writer = Writer {
         octets,
         extended,
+        depth: 0,
         out: Vec::new(),
     };
     writer.part(part);
@@ -34,13 +46,16 @@ pub(super) fn write(octets: &[u8], part: &Part, extended: bool) -> Vec<u8> {
 struct Writer<'a> {
     octets: &'a [u8],
     extended: bool,
+    /// Levels that are open.
+    depth: usize,
     out: Vec<u8>,
 }
 
 impl Writer<'_> {
     fn part(&mut self, part: &Part) {
-        let mime = mime(self.cut(&part.header));
+        let mut mime = mime(self.cut(&part.header));
         self.out.push(b'(');
+        self.depth = self.depth.saturating_add(1);
         match &part.kind {
             Kind::Multipart(parts) => self.multipart(&mime, parts),
             Kind::Message(inner) => {
@@ -51,6 +66,16 @@ impl Writer<'_> {
                 self.out.push(b' ');
                 self.part(inner);
                 self.lines(&part.body);
+                self.extension(&mime);
+            }
+            Kind::TooDeep => {
+                let parameters = mime.content_type.take().map(|t| t.parameters).unwrap_or_default();
+                mime.content_type = Some(ContentType {
+                    main: b"application".to_vec(),
+                    sub: b"octet-stream".to_vec(),
+                    parameters,
+                });
+                self.basic(&mime, ("application", "octet-stream"), part);
                 self.extension(&mime);
             }
             Kind::Leaf => {
@@ -65,7 +90,13 @@ impl Writer<'_> {
                 self.extension(&mime);
             }
         }
+        self.depth = self.depth.saturating_sub(1);
         self.out.push(b')');
+    }
+
+    /// True for a message of a single plain part.
+    fn is_simple(&self, mime: &Mime) -> bool {
+        self.depth == 1 && mime.is_simple_text()
     }
 
     fn cut(&self, range: &Range<usize>) -> &[u8] {
@@ -97,7 +128,11 @@ impl Writer<'_> {
 
     /// Type, subtype, parameters, id, description, encoding, octets.
     fn basic(&mut self, mime: &Mime, default: (&str, &str), part: &Part) {
-        match &mime.content_type {
+        match mime.content_type.as_ref().filter(|_| !self.is_simple(mime)) {
+            Some(content_type) if default.0 == "message" => {
+                self.out.extend_from_slice(b"\"message\" \"rfc822\" ");
+                self.parameters(&content_type.parameters);
+            }
             Some(content_type) => {
                 string(&mut self.out, &content_type.main);
                 self.out.push(b' ');
@@ -212,7 +247,9 @@ fn mime(header: &[u8]) -> Mime {
         let value = unfold(field.value);
         let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
         match name.as_str() {
-            "content-type" if mime.content_type.is_none() => mime.content_type = ContentType::parse(&value),
+            "content-type" if mime.content_type.is_none() => {
+                mime.content_type = Some(ContentType::parse(&value));
+            }
             "content-id" => mime.id = mime.id.or(Some(value)),
             "content-description" => mime.description = mime.description.or(Some(value)),
             "content-transfer-encoding" => mime.encoding = mime.encoding.or_else(|| token(&value)),
@@ -237,7 +274,8 @@ fn disposition(value: &[u8]) -> Option<(Vec<u8>, Vec<Parameter>)> {
     let mut lexer = Lexer::new(value);
     lexer.skip();
     let kind = lexer.token().to_vec();
-    (!kind.is_empty()).then(|| (kind, parameters(&mut lexer)))
+    let (parameters, whole) = parameters(&mut lexer);
+    whole.then_some((kind, parameters))
 }
 
 fn languages(value: &[u8]) -> Vec<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use super::address::{self, Address};
 use super::field::{Fields, header_of, unfold};
-use crate::serve::imap::answer::nstring;
+use crate::serve::imap::answer::{nstring, readable};
 use std::collections::HashMap;
 
 const PLAIN: [&str; 4] = ["date", "subject", "in-reply-to", "message-id"];
@@ -29,7 +29,10 @@ pub(super) fn write(octets: &[u8]) -> Vec<u8> {
     let mut out = vec![b'('];
     nstring(&mut out, get("date"));
     out.push(b' ');
-    nstring(&mut out, get("subject"));
+    match get("subject") {
+        Some(subject) => readable(&mut out, subject),
+        None => nstring(&mut out, None),
+    }
     let from = addresses(get("from"));
     for name in ["from", "sender", "reply-to", "to", "cc", "bcc"] {
         out.push(b' ');
@@ -61,7 +64,10 @@ fn write_list(out: &mut Vec<u8>, list: &[Address]) {
             if n > 0 {
                 out.push(b' ');
             }
-            nstring(out, part.as_deref());
+            match part {
+                Some(name) if n == 0 => readable(out, name),
+                part => nstring(out, part.as_deref()),
+            }
         }
         out.push(b')');
     }

@@ -45,9 +45,15 @@ fn field(octets: &[u8], first: usize) -> Field<'_> {
     };
     Field {
         name: name.trim_ascii_end(),
-        value: without_line_end(value).trim_ascii_start(),
+        value: trim_blanks(without_line_end(value)),
         octets,
     }
+}
+
+/// Without the blanks of its first line; those that a fold brought stay.
+fn trim_blanks(value: &[u8]) -> &[u8] {
+    let blanks = value.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+    value.get(blanks..).unwrap_or_default()
 }
 
 /// Place behind the line that begins at `from`.

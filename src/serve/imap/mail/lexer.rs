@@ -15,6 +15,11 @@ impl<'a> Lexer<'a> {
         self.rest.first().copied()
     }
 
+    /// Bytes to come.
+    pub(super) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.rest.is_empty()
     }
@@ -96,11 +101,6 @@ impl<'a> Lexer<'a> {
                 byte => text.push(byte),
             }
         }
-    }
-
-    /// An atom of RFC 5322; bytes above 127 count as text.
-    pub(super) fn atom(&mut self) -> &'a [u8] {
-        self.while_in(is_atext)
     }
 
     /// A token of RFC 2045.

@@ -3,7 +3,7 @@
 
 use super::field::{Fields, is_blank, line_end, unfold};
 use super::lexer::Lexer;
-use crate::limits::{MIME_NESTING_MAX, MIME_PARTS_MAX};
+use crate::limits::{MIME_NESTING_MAX, MIME_PARAMETERS_MAX, MIME_PARTS_MAX};
 use std::ops::Range;
 
 /// One part.
@@ -25,6 +25,8 @@ pub(in crate::serve::imap) enum Kind {
     Multipart(Vec<Part>),
     /// A message.
     Message(Box<Part>),
+    /// Parts or a message, too deep or too many to be told apart.
+    TooDeep,
 }
 
 /// A parameter of a structured field: name as written, value unquoted.
@@ -39,22 +41,22 @@ pub(super) struct ContentType {
 }
 
 impl ContentType {
-    /// None where there is no `type/subtype`.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    /// As far as it can be read.
+    pub(super) fn parse(value: &[u8]) -> Self {
         let mut lexer = Lexer::new(value);
         lexer.skip();
         let main = lexer.token().to_vec();
         lexer.skip();
         if main.is_empty() || !lexer.take(b'/') {
-            return None;
+            return Self {
+                main,
+                ..Self::default()
+            };
         }
         lexer.skip();
         let sub = lexer.token().to_vec();
-        if sub.is_empty() {
-            return None;
-        }
-        let parameters = parameters(&mut lexer);
-        Some(Self { main, sub, parameters })
+        let parameters = parameters(&mut lexer).0;
+        Self { main, sub, parameters }
     }
 
     fn is(&self, main: &str, sub: Option<&str>) -> bool {
@@ -62,39 +64,51 @@ impl ContentType {
         same(&self.main, main) && sub.is_none_or(|sub| same(&self.sub, sub))
     }
 
+    /// `text/plain` with no parameter but the charset us-ascii.
+    pub(super) fn is_simple_text(&self) -> bool {
+        let ascii = |p: &Parameter| p.0.eq_ignore_ascii_case(b"charset") && p.1.eq_ignore_ascii_case(b"us-ascii");
+        self.is("text", Some("plain")) && !self.parameters.is_empty() && self.parameters.iter().all(ascii)
+    }
+
     fn boundary(&self) -> Option<&[u8]> {
         let found = self
             .parameters
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(b"boundary"));
-        found.map(|(_, value)| value.trim_ascii_end()).filter(|v| !v.is_empty())
+        found.map(|(_, value)| value.trim_ascii_end())
     }
 }
 
-/// `; name=value …` up to the end; what is no parameter is passed over.
-pub(super) fn parameters(lexer: &mut Lexer<'_>) -> Vec<Parameter> {
+/// `; name=value …`, as far as it can be read, and whether that was to the end. A value ends where a token does, so an
+/// unquoted `a=b` is cut at the `=`.
+pub(super) fn parameters(lexer: &mut Lexer<'_>) -> (Vec<Parameter>, bool) {
     let mut found = Vec::new();
-    while !lexer.is_done() {
+    loop {
         lexer.skip();
+        if lexer.is_done() || found.len() >= MIME_PARAMETERS_MAX {
+            return (found, true);
+        }
         if !lexer.take(b';') {
-            lexer.bump();
-            continue;
+            return (found, false);
         }
         lexer.skip();
         let name = lexer.token().to_vec();
         lexer.skip();
         if name.is_empty() || !lexer.take(b'=') {
-            continue;
+            if lexer.is_done() || lexer.peek() == Some(b';') {
+                continue;
+            }
+            return (found, false);
         }
         lexer.skip();
-        let value = if lexer.peek() == Some(b'"') {
+        let quoted = lexer.peek() == Some(b'"');
+        let value = if quoted {
             lexer.quoted()
         } else {
-            Some(lexer.while_in(|b| b != b';' && !b" \t\r\n(".contains(&b)).to_vec())
+            Some(lexer.token().to_vec())
         };
         found.extend(value.map(|value| (name, value)));
     }
-    found
 }
 
 /// How a part ended.
@@ -128,7 +142,7 @@ impl Part {
     /// Deepest nesting, 0 for a message of one part.
     pub(in crate::serve::imap) fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Leaf => 0,
+            Kind::Leaf | Kind::TooDeep => 0,
             Kind::Multipart(parts) => parts.iter().map(Self::depth).max().unwrap_or(0).saturating_add(1),
             Kind::Message(inner) => inner.depth().saturating_add(1),
         }
@@ -164,16 +178,18 @@ impl Parser<'_> {
         }
         let header = start..self.at;
         let declared = declared(self.octets.get(header.clone()).unwrap_or_default());
-        let deeper = depth < MIME_NESTING_MAX && self.parts < MIME_PARTS_MAX;
-        let (kind, end, body_end) = match declared {
-            Some(kind) if deeper && kind.is("multipart", None) && kind.boundary().is_some() => {
-                self.multipart(&kind, depth)
-            }
-            Some(kind) if deeper && kind.is("message", Some("rfc822")) => self.message(depth),
-            None if deeper && in_digest => self.message(depth),
+        let deeper = depth.saturating_add(1) < MIME_NESTING_MAX && self.parts < MIME_PARTS_MAX;
+        let multipart = declared.as_ref().filter(|kind| kind.is("multipart", None));
+        let message = declared
+            .as_ref()
+            .map_or(in_digest, |kind| kind.is("message", Some("rfc822")));
+        let (kind, end, body_end) = match multipart {
+            Some(kind) if deeper => self.multipart(kind, depth),
+            None if deeper && message => self.message(depth),
             _ => {
                 let (end, body_end) = self.body(header.end);
-                (Kind::Leaf, end, body_end)
+                let known = multipart.is_none() && !message;
+                (if known { Kind::Leaf } else { Kind::TooDeep }, end, body_end)
             }
         };
         let body = header.end..body_end;
@@ -218,7 +234,11 @@ impl Parser<'_> {
     fn multipart(&mut self, kind: &ContentType, depth: usize) -> (Kind, End, usize) {
         let start = self.at;
         let own = self.boundaries.len();
-        self.boundaries.push(kind.boundary().unwrap_or_default().to_vec());
+        let Some(boundary) = kind.boundary() else {
+            let (end, body_end) = self.body(start);
+            return (Kind::Multipart(Vec::new()), end, body_end);
+        };
+        self.boundaries.push(boundary.to_vec());
         let in_digest = kind.is("multipart", Some("digest"));
         let mut parts = Vec::new();
         // the preamble, then each part
@@ -230,7 +250,8 @@ impl Parser<'_> {
             if closing || parts.len() >= MIME_PARTS_MAX {
                 // the epilogue: only the boundaries around this part count in it
                 self.boundaries.truncate(own);
-                (end, body_end) = self.body(start);
+                let epilogue = self.at;
+                (end, body_end) = self.body(epilogue);
                 break;
             }
             let (part, ended) = self.part(depth.saturating_add(1), in_digest);
@@ -253,8 +274,8 @@ impl Parser<'_> {
     }
 }
 
-/// The `Content-Type` of a header, where it can be read.
+/// The `Content-Type` of a header, where it has one.
 pub(super) fn declared(header: &[u8]) -> Option<ContentType> {
     let field = Fields(header).find(|f| f.name.eq_ignore_ascii_case(b"content-type"))?;
-    ContentType::parse(&unfold(field.value))
+    Some(ContentType::parse(&unfold(field.value)))
 }

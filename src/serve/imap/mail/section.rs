@@ -55,7 +55,7 @@ fn whole(octets: &[u8], range: Range<usize>, text: &SectionText) -> Octets {
         SectionText::Header | SectionText::Mime => Octets::Stretch(header),
         SectionText::Text => Octets::Stretch(header.end..range.end),
         SectionText::Fields(names) => Octets::Picked(pick(octets, header, |name| names.iter().any(|n| n == name))),
-        SectionText::FieldsNot(names) => Octets::Picked(pick(octets, header, |name| names.iter().all(|n| n != name))),
+        SectionText::FieldsNot(names) => Octets::Picked(leave_out(octets, header, names)),
     }
 }
 
@@ -73,6 +73,21 @@ fn pick(octets: &[u8], header: Range<usize>, wanted: impl Fn(&[u8]) -> bool) -> 
     picked
 }
 
+/// The header without the fields of these lower-case names.
+fn leave_out(octets: &[u8], header: Range<usize>, names: &[Vec<u8>]) -> Vec<u8> {
+    let mut fields = Fields(octets.get(header).unwrap_or_default());
+    let mut left = Vec::new();
+    for field in fields
+        .by_ref()
+        .filter(|f| !names.contains(&f.name.to_ascii_lowercase()))
+    {
+        left.extend_from_slice(field.octets);
+    }
+    // what stands behind the last field: the empty line, where there is one
+    left.extend_from_slice(fields.0);
+    left
+}
+
 fn in_part(octets: &[u8], section: &Section, root: &Part) -> Option<Octets> {
     let part = find(root, &section.part)?;
     match (&section.text, &part.kind) {
@@ -83,7 +98,7 @@ fn in_part(octets: &[u8], section: &Section, root: &Part) -> Option<Octets> {
     }
 }
 
-/// The part of that number. A message that is no multipart has one part, itself; a message within is seen through.
+/// The part of that number. What is no multipart has one part, itself; a message within is seen through.
 fn find<'p>(root: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
     let mut part = root;
     let mut in_message = true;
@@ -95,7 +110,8 @@ fn find<'p>(root: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
         match &part.kind {
             Kind::Multipart(parts) => {
                 part = parts.get(usize::try_from(*number).ok()?.checked_sub(1)?)?;
-                in_message = false;
+                // Dovecot takes one more `1` for what is neither multipart nor message
+                in_message = !matches!(part.kind, Kind::Message(_));
             }
             _ if *number == 1 && in_message => in_message = false,
             _ => return None,

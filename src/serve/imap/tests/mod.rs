@@ -1,0 +1,5 @@
+//! The front end over a store in memory, driven through a real socket: transcripts of client (`C:`) and server (`S:`).
+
+pub(crate) mod memory;
+mod properties;
+mod transcripts;

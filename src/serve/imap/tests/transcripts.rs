@@ -1,0 +1,434 @@
+//! Transcripts. `C:` lines are sent with a tag, `c:` lines as they stand; `S:` lines must come exactly so.
+
+use super::memory::Memory;
+use crate::op::{Flags, MailboxName};
+use crate::serve::auth::PasswdFile;
+use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
+use crate::store::embedded::view::TreeRow;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const MAIL: &[u8] = b"From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: =?utf-8?q?gr=C3=BCn?=\r\n\
+    Date: Tue, 1 Feb 2022 03:04:05 +0000\r\nMessage-ID: <1@example.org>\r\n\
+    Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\n<b>two</b>\r\n--b--\r\n";
+
+struct House {
+    memory: Arc<Memory>,
+    access: Arc<Mutex<Access>>,
+    shutdown: watch::Sender<bool>,
+    port: u16,
+    _users: tempfile::TempDir,
+}
+
+/// A server over a store with an INBOX of three messages and some folders.
+async fn house() -> House {
+    let memory = Arc::new(Memory::new());
+    memory.change(|account| {
+        let inbox = account.create(&["INBOX"], 77);
+        let mailbox = account.mailbox(inbox);
+        mailbox.deliver(MAIL, Flags::SEEN, &["$Forwarded"]);
+        mailbox.deliver(b"Subject: plain\r\n\r\nhello\r\n", Flags::NONE, &[]);
+        mailbox.deliver(b"\r\nno header\r\n", Flags::FLAGGED, &["work"]);
+        account.create(&["a", "b", "täst"], 78);
+        account.tree.rows.push(TreeRow {
+            name: MailboxName::of(["empty"]),
+            guid: None,
+            special_use: None,
+        });
+        account.create(&["Sent"], 79);
+        account.tree.rows.last_mut().unwrap().special_use = Some("Sent".into());
+        account.tree.subscribed = vec![MailboxName::of(["a", "b", "täst"]), MailboxName::of(["gone"])];
+    });
+    let users = tempfile::tempdir().unwrap();
+    std::fs::write(users.path().join("users"), "ann:{PLAIN}secret::::::\n").unwrap();
+    let access = Arc::new(Mutex::new(Access::ReadOnly));
+    let asked = Arc::clone(&access);
+    let front = FrontEnd {
+        view: Arc::clone(&memory) as Arc<_>,
+        auth: Arc::new(PasswdFile::open(&users.path().join("users")).unwrap()),
+        access: Arc::new(move || asked.lock().unwrap().clone()),
+        limits: ServeLimits::default(),
+        tls: None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (shutdown, stop) = watch::channel(false);
+    tokio::spawn(serve_imap(listener, front, false, stop));
+    House {
+        memory,
+        access,
+        shutdown,
+        port,
+        _users: users,
+    }
+}
+
+struct Client {
+    read: BufReader<OwnedReadHalf>,
+    write: OwnedWriteHalf,
+}
+
+impl House {
+    async fn client(&self) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        let (read, write) = stream.into_split();
+        let read = BufReader::new(read);
+        Client { read, write }
+    }
+
+    /// A client that has logged in.
+    async fn ann(&self) -> Client {
+        let mut client = self.client().await;
+        client.line().await;
+        client.send("x LOGIN ann secret\r\n").await;
+        assert!(client.line().await.starts_with("x OK [CAPABILITY "));
+        client
+    }
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.write.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// A line without its end, literals within; empty where the server closed.
+    async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        loop {
+            let read = self.read.read_until(b'\n', &mut line);
+            tokio::time::timeout(Duration::from_secs(10), read)
+                .await
+                .expect("an answer")
+                .unwrap();
+            let text = String::from_utf8_lossy(&line).into_owned();
+            let literal = text
+                .trim_end()
+                .strip_suffix('}')
+                .and_then(|t| t.rsplit_once('{')?.1.parse::<usize>().ok());
+            let Some(octets) = literal else {
+                return text.trim_end_matches("\r\n").to_owned();
+            };
+            let start = line.len();
+            line.resize(start + octets, 0);
+            self.read.read_exact(&mut line[start..]).await.unwrap();
+        }
+    }
+
+    /// Passes over lines up to one that begins with `start`.
+    async fn until(&mut self, start: &str) {
+        loop {
+            let line = self.line().await;
+            assert!(!line.is_empty(), "closed before {start}");
+            if line.starts_with(start) {
+                return;
+            }
+        }
+    }
+
+    /// Plays a transcript.
+    async fn play(&mut self, transcript: &str) {
+        for (number, line) in transcript.lines().map(str::trim).filter(|l| !l.is_empty()).enumerate() {
+            let (who, text) = line.split_once(' ').unwrap_or((line, ""));
+            match who {
+                "C:" => self.send(&format!("t {text}\r\n")).await,
+                "c:" => self.send(&format!("{text}\r\n")).await,
+                "S:" => assert_eq!(self.line().await.replace("\r\n", "⏎").trim_end(), text, "line {number}"),
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_learn_nothing_and_users_get_in() {
+    let house = house().await;
+    let mut client = house.client().await;
+    client
+        .play(
+            "S: * OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN] mailshadow standby ready.
+             C: SELECT INBOX
+             S: t BAD Log in first
+             C: XFOO
+             S: t BAD Error in IMAP command XFOO: Unknown command
+             c: *
+             S: * BAD Invalid tag
+             C: LOGIN ann wrong
+             S: t NO [AUTHENTICATIONFAILED] Authentication failed.
+             C: AUTHENTICATE PLAIN AGFubgBzZWNyZXQ
+             S: t BAD Invalid base64
+             C: AUTHENTICATE PLAIN
+             S: +
+             c: *
+             S: t BAD Authentication aborted
+             C: AUTHENTICATE CRAM-MD5
+             S: t NO Unsupported authentication mechanism.
+             C: AUTHENTICATE LOGIN
+             S: + VXNlcm5hbWU6
+             c: YW5u
+             S: + UGFzc3dvcmQ6
+             c: c2VjcmV0
+             S: t OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ UNSELECT CHILDREN NAMESPACE CONDSTORE ESEARCH WITHIN STATUS=SIZE SAVEDATE SPECIAL-USE] Logged in
+             C: LOGIN ann secret
+             S: t BAD Already logged in
+             C: NAMESPACE
+             S: * NAMESPACE ((\"\" \"/\")) NIL NIL
+             S: t OK Namespace completed.
+             C: LOGOUT
+             S: * BYE Logging out
+             S: t OK Logout completed.
+             S:",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn folders_are_listed_as_dovecot_lists_them() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client
+        .play(
+            "C: LIST \"\" *
+             S: * LIST (\\HasNoChildren) \"/\" INBOX
+             S: * LIST (\\HasNoChildren \\Sent) \"/\" Sent
+             S: * LIST (\\Noselect \\HasChildren) \"/\" a
+             S: * LIST (\\Noselect \\HasChildren) \"/\" a/b
+             S: * LIST (\\HasNoChildren) \"/\" a/b/t&AOQ-st
+             S: * LIST (\\Noselect \\HasNoChildren) \"/\" empty
+             S: t OK List completed.
+             C: LIST \"a/\" %
+             S: * LIST (\\Noselect \\HasChildren) \"/\" a/b
+             S: t OK List completed.
+             C: LIST \"\" \"\"
+             S: * LIST (\\Noselect) \"/\" \"\"
+             S: t OK List completed.
+             C: LSUB \"\" *
+             S: * LSUB () \"/\" a/b/t&AOQ-st
+             S: * LSUB () \"/\" gone
+             S: t OK Lsub completed.
+             C: LSUB \"\" %
+             S: * LSUB () \"/\" gone
+             S: * LSUB (\\Noselect) \"/\" a
+             S: t OK Lsub completed.
+             C: STATUS inbox (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE X-GUID)
+             S: * STATUS INBOX (MESSAGES 3 RECENT 0 UIDNEXT 4 UIDVALIDITY 77 UNSEEN 2 HIGHESTMODSEQ 4 SIZE 295 X-GUID 01010101010101010101010101010101)
+             S: t OK Status completed.
+             C: STATUS empty (MESSAGES)
+             S: t NO [NONEXISTENT] Mailbox doesn't exist: empty
+             C: EXAMINE \"bad&name\"
+             S: t NO Mailbox name is not valid mUTF-7",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn reading_a_mailbox_marks_nothing_as_seen() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client
+        .play(
+            "C: SELECT INBOX
+             S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded work)
+             S: * OK [PERMANENTFLAGS ()] Read-only mailbox.
+             S: * 3 EXISTS
+             S: * 0 RECENT
+             S: * OK [UNSEEN 2] First unseen.
+             S: * OK [UIDVALIDITY 77] UIDs valid
+             S: * OK [UIDNEXT 4] Predicted next UID
+             S: * OK [HIGHESTMODSEQ 4] Highest
+             S: t OK [READ-ONLY] Select completed.
+             C: FETCH 2 (BODY[TEXT] FLAGS UID)
+             S: * 2 FETCH (FLAGS () UID 2 BODY[TEXT] {7}⏎hello⏎)
+             S: t OK Fetch completed.
+             C: UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE MODSEQ SAVEDATE X-GUID) (CHANGEDSINCE 3)
+             S: * 3 FETCH (UID 3 FLAGS (\\Flagged work) INTERNALDATE \"17-Jul-2019 00:44:25 +0000\" RFC822.SIZE 13 MODSEQ (4) SAVEDATE \"17-Jul-2019 00:45:00 +0000\" X-GUID 00000000000000000000000000000003)
+             S: t OK Fetch completed.
+             C: FETCH 1 (BODY.PEEK[2] BODY.PEEK[1]<1.9> BODY.PEEK[2.MIME] BODY.PEEK[HEADER.FIELDS (to)] BODY)
+             S: * 1 FETCH (BODY[2] {10}⏎<b>two</b> BODY[1]<1> {2}⏎ne BODY[2.MIME] {27}⏎Content-Type: text/html⏎⏎ BODY[HEADER.FIELDS (TO)] {23}⏎To: bob@example.net⏎⏎ BODY ((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 0)(\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 0) \"mixed\"))
+             S: t OK Fetch completed.
+             C: FETCH 4 FLAGS
+             S: t BAD Error in IMAP command FETCH: Invalid messageset
+             C: FETCH 1 (FLAGS
+             S: t BAD Error in IMAP command FETCH: Missing ')'
+             C: UNSELECT
+             S: t OK Unselect completed.
+             C: FETCH 1 FLAGS
+             S: t BAD No mailbox selected",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn searches_find_by_flag_text_date_and_number() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client.send("x EXAMINE INBOX (CONDSTORE)\r\n").await;
+    client.until("x OK").await;
+    let cases = [
+        ("SEARCH UNSEEN", "* SEARCH 2 3"),
+        ("SEARCH NOT (SEEN) KEYWORD WORK", "* SEARCH 3"),
+        ("UID SEARCH OR 1 UID 3:*", "* SEARCH 1 3"),
+        ("SEARCH SUBJECT \"GRÜN\"", "* SEARCH 1"),
+        ("SEARCH HEADER Subject \"\"", "* SEARCH 1 2"),
+        ("SEARCH BODY two", "* SEARCH 1"),
+        ("SEARCH TEXT \"no header\"", "* SEARCH 3"),
+        ("SEARCH FROM ann@ TO bob", "* SEARCH 1"),
+        ("SEARCH SENTON 1-Feb-2022", "* SEARCH 1"),
+        (
+            "SEARCH SINCE 17-Jul-2019 BEFORE 18-Jul-2019 SMALLER 100",
+            "* SEARCH 2 3",
+        ),
+        ("SEARCH MODSEQ 3", "* SEARCH 2 3 (MODSEQ 4)"),
+        (
+            "SEARCH RETURN (MIN MAX COUNT) ALL",
+            "* ESEARCH (TAG \"t\") MIN 1 MAX 3 COUNT 3",
+        ),
+        ("UID SEARCH RETURN () 2:3", "* ESEARCH (TAG \"t\") UID ALL 2:3"),
+        ("SEARCH OLD YOUNGER 5", "* SEARCH"),
+        ("SEARCH 9", "* SEARCH"),
+    ];
+    for (command, answer) in cases {
+        client.send(&format!("t {command}\r\n")).await;
+        assert_eq!(client.line().await, answer, "{command}");
+        assert_eq!(client.line().await, "t OK Search completed.");
+    }
+    client
+        .play(
+            "C: SEARCH CHARSET KOI8-R TEXT x
+             S: t NO [BADCHARSET (UTF-8 US-ASCII)] Unknown charset
+             C: SEARCH FOO
+             S: t BAD Error in IMAP command SEARCH: Unknown argument FOO",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn writes_are_refused_without_taking_the_message() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client
+        .play(
+            "C: APPEND INBOX (\\Seen) {5}
+             S: t NO [NOPERM] Read-only: this is a standby; writes go to the primary
+             C: APPEND INBOX {5+}
+             c: xxx
+             c: 
+             S: t NO [NOPERM] Read-only: this is a standby; writes go to the primary
+             C: CREATE x
+             S: t NO [NOPERM] Read-only: this is a standby; writes go to the primary
+             C: UID STORE 1 +FLAGS (\\Seen)
+             S: t NO [NOPERM] Read-only: this is a standby; writes go to the primary
+             C: NOOP
+             S: t OK NOOP completed.",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn an_idle_client_hears_of_what_is_applied() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client.send("x EXAMINE INBOX (CONDSTORE)\r\n").await;
+    client.until("x OK").await;
+    client.play("C: IDLE\nS: + idling").await;
+    house.memory.change(|account| account.mailbox(1).expunge(2));
+    client.play("S: * 2 EXPUNGE").await;
+    house.memory.change(|account| {
+        account.mailbox(1).deliver(b"\r\nnew\r\n", Flags::NONE, &["fresh"]);
+        account.mailbox(1).edit(1, |m| m.flags = Flags::NONE);
+    });
+    client
+        .play(
+            "S: * 3 EXISTS
+             S: * 0 RECENT
+             S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded work fresh)
+             S: * 1 FETCH (MODSEQ (7) FLAGS ($Forwarded))
+             c: DONE
+             S: t OK Idle completed.
+             C: UID FETCH 4 BODY.PEEK[]
+             S: * 3 FETCH (UID 4 BODY[] {7}⏎⏎new⏎)
+             S: t OK Fetch completed.",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_body_that_has_not_come_is_said_to_be_missing_and_never_invented() {
+    let house = house().await;
+    house.memory.change(|account| {
+        let (row, octets) = account.mailbox(1).messages.get_mut(&2).unwrap();
+        row.body_pending = true;
+        row.size = None;
+        *octets = None;
+    });
+    let mut client = house.ann().await;
+    client.send("x EXAMINE INBOX\r\n").await;
+    client.until("x OK").await;
+    client
+        .play(
+            "C: UID FETCH 2:3 (FLAGS RFC822.SIZE BODY.PEEK[])
+             S: * 2 FETCH (UID 2 FLAGS ())
+             S: * 3 FETCH (UID 3 FLAGS (\\Flagged work) RFC822.SIZE 13 BODY[] {13}⏎⏎no header⏎)
+             S: t NO [UNAVAILABLE] The content of some messages has not arrived on this standby
+             C: SEARCH BODY hello
+             S: * SEARCH
+             S: t OK Search completed.",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_expunged_meanwhile_is_not_taken_for_pending() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    client.send("x EXAMINE INBOX\r\n").await;
+    client.until("x OK").await;
+    house.memory.change(|account| account.mailbox(1).expunge(2));
+    client
+        .play(
+            "C: FETCH 2 (UID BODY.PEEK[])
+             S: * 2 FETCH (UID 2)
+             S: t NO [EXPUNGEISSUED] Some of the requested messages no longer exist.
+             C: NOOP
+             S: * 2 EXPUNGE
+             S: t OK NOOP completed.",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_mailbox_that_is_deleted_or_renumbered_under_a_session_ends_it() {
+    let house = house().await;
+    let (mut first, mut second) = (house.ann().await, house.ann().await);
+    for client in [&mut first, &mut second] {
+        client.send("x EXAMINE INBOX\r\n").await;
+        client.until("x OK").await;
+    }
+    house.memory.change(|account| account.mailbox(1).uidvalidity = 99);
+    first.play("C: NOOP\nS: * BYE Mailbox was deleted under us.\nS:").await;
+    house.memory.change(|account| {
+        account.boxes.remove(&1);
+    });
+    second.play("C: NOOP\nS: * BYE Mailbox was deleted under us.\nS:").await;
+}
+
+#[tokio::test]
+async fn a_node_that_may_not_serve_says_bye_at_once() {
+    let house = house().await;
+    let mut waiting = house.ann().await;
+    *house.access.lock().unwrap() = Access::Closed("This node is fenced".into());
+    waiting.play("S: * BYE This node is fenced\nS:").await;
+    let mut late = house.client().await;
+    late.play("S: * BYE This node is fenced\nS:").await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_sessions_with_bye() {
+    let house = house().await;
+    let mut client = house.ann().await;
+    house.shutdown.send(true).unwrap();
+    client.play("S: * BYE Server shutting down.\nS:").await;
+}
