@@ -57,10 +57,10 @@ impl DovecotBodies {
     }
 
     /// Takes in where a user's mailboxes lie now.
-    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, places: impl Iterator<Item = (Guid, PathBuf)>) {
+    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, directories: BTreeMap<Guid, PathBuf>) {
         let account = Account {
             root: root.clone(),
-            directories: places.collect(),
+            directories,
         };
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let before = accounts.insert(user.clone(), account.clone());
@@ -78,59 +78,69 @@ impl DovecotBodies {
         }
     }
 
-    /// Root and directory of a mailbox. A rename that capture has not seen yet is found by listing.
-    fn place(&self, id: &MailboxId) -> Option<(MailRoot, PathBuf)> {
+    /// Root and directory of a mailbox; none where the tree has no such mailbox any more. A rename that capture has not
+    /// seen yet is found by listing.
+    fn place(&self, id: &MailboxId) -> Result<Option<(MailRoot, PathBuf)>, String> {
         let (root, known) = {
             let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-            let account = accounts.get(&id.user)?;
+            let account = accounts.get(&id.user).ok_or("this user's mail was not looked at yet")?;
             (account.root.clone(), account.directories.get(&id.guid).cloned())
         };
         let right = |path: &PathBuf| matches!(self.identities.of(root.layout, path), Ok(Some(guid)) if guid == id.guid);
         if let Some(path) = known.filter(right) {
-            return Some((root, path));
+            return Ok(Some((root, path)));
         }
-        let listing = catalogue::list(&root, &self.identities).ok()?;
-        let path = listing.mailboxes.get(&id.guid)?.directory.clone();
-        Some((root, path))
+        let mut listing = catalogue::list(&root, &self.identities).map_err(|e| e.to_string())?;
+        match listing.mailboxes.remove(&id.guid) {
+            Some(found) => Ok(Some((root, found.directory))),
+            None if listing.unsettled => Err("the tree is changing just now".to_owned()),
+            None => Ok(None),
+        }
     }
 
-    fn open(&self, id: &MailboxId) -> Option<Desk> {
-        let (root, directory) = self.place(id)?;
-        let state = snapshot::read(&directory).ok()?;
+    fn open(&self, id: &MailboxId) -> Result<Option<Desk>, String> {
+        let Some((root, directory)) = self.place(id)? else {
+            return Ok(None);
+        };
+        let state = snapshot::read(&directory).map_err(|e| e.to_string())?;
         let mut folder = Folder::new(id.clone(), &root, &directory);
         let uidvalidity = match state.log_state().uidvalidity {
-            UidValidity(0) => folder.uidvalidity()?,
+            UidValidity(0) => folder.uidvalidity().unwrap_or_default(),
             given => given,
         };
-        Some(Desk {
+        Ok(Some(Desk {
             folder,
             uidvalidity,
             messages: state.messages,
-        })
+        }))
     }
 
-    /// The mailbox as it was looked at last, or now.
-    fn desk(&self, id: &MailboxId, afresh: bool) -> Option<Arc<Mutex<Desk>>> {
+    /// The mailbox as it was looked at last, or now. None: there is no such mailbox any more.
+    fn desk(&self, id: &MailboxId, afresh: bool) -> Result<Option<Arc<Mutex<Desk>>>, String> {
         if !afresh {
             let desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(desk) = desks.get(id) {
-                return Some(Arc::clone(desk));
+                return Ok(Some(Arc::clone(desk)));
             }
         }
-        let desk = Arc::new(Mutex::new(self.open(id)?));
+        let Some(desk) = self.open(id)? else {
+            return Ok(None);
+        };
+        let desk = Arc::new(Mutex::new(desk));
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         if desks.len() >= FOLDERS_MAX {
             desks.clear();
         }
         desks.insert(id.clone(), Arc::clone(&desk));
-        Some(desk)
+        Ok(Some(desk))
     }
 
     /// A second look is taken where the first knew too little: the message is younger than it, or its file was renamed.
-    fn look(&self, place: &BodyPlace) -> Look {
+    /// An error is no word about the message.
+    fn look(&self, place: &BodyPlace) -> Result<Look, String> {
         for afresh in [false, true] {
-            let Some(desk) = self.desk(&place.mailbox, afresh) else {
-                return Look::Gone(MessageGuid::default());
+            let Some(desk) = self.desk(&place.mailbox, afresh)? else {
+                break;
             };
             let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
             if desk.uidvalidity != place.uidvalidity {
@@ -140,12 +150,12 @@ impl DovecotBodies {
                 continue;
             };
             match desk.folder.look(&raw, Want::Body) {
-                Look::Found(stored) => return Look::Found(stored),
-                other if afresh => return other,
+                Look::Found(stored) => return Ok(Look::Found(stored)),
+                other if afresh => return Ok(other),
                 _ => {}
             }
         }
-        Look::Gone(MessageGuid::default())
+        Ok(Look::Gone(MessageGuid::default()))
     }
 }
 
@@ -159,16 +169,17 @@ impl Bodies for DovecotBodies {
                 return BodyAnswer::Body(octets.to_vec());
             }
             match self.look(place) {
-                Look::Found(Stored {
+                Err(why) => damage = damage.or(Some(contradiction(place, why))),
+                Ok(Look::Found(Stored {
                     guid: of,
                     body: Some(octets),
                     ..
-                }) => match fits(&of, length(&octets), guid, size) {
+                })) => match fits(&of, length(&octets), guid, size) {
                     Ok(()) => return BodyAnswer::Body(octets),
                     Err(why) => damage = damage.or(Some(contradiction(place, why))),
                 },
-                Look::Damaged(missing) => damage = Some(missing),
-                Look::Found(_) | Look::Gone(_) => {}
+                Ok(Look::Damaged(missing)) => damage = Some(missing),
+                Ok(Look::Found(_) | Look::Gone(_)) => {}
             }
         }
         BodyAnswer::Missing(damage.unwrap_or_else(|| Missing {
@@ -180,7 +191,7 @@ impl Bodies for DovecotBodies {
     }
 
     fn gone(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
-        let Some(desk) = self.desk(mailbox, true) else {
+        let Ok(Some(desk)) = self.desk(mailbox, true) else {
             return Vec::new();
         };
         let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);

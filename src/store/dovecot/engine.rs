@@ -8,7 +8,8 @@ use super::directory::UserDirectory;
 use super::doveadm::{Doveadm, Users};
 use super::identity::Identities;
 use super::job::{Job, Progress};
-use super::user::{Shared, UserCapture};
+use super::shared::Shared;
+use super::user::UserCapture;
 use super::watch::Watch;
 use crate::limits::{OPEN_LOGS_MAX, SCAN_SECONDS};
 use crate::op::{Lsn, UserName};
@@ -137,6 +138,8 @@ struct Engine {
     notices: u64,
     last: Lsn,
     users_known: bool,
+    /// What was asked about all users before it was known who they are.
+    early: Vec<Command>,
 }
 
 impl Engine {
@@ -167,6 +170,7 @@ impl Engine {
             notices: 0,
             last: Lsn::default(),
             users_known: false,
+            early: Vec::new(),
         }
     }
 
@@ -183,7 +187,7 @@ impl Engine {
                     return Ok(());
                 }
             }
-            self.take_users();
+            self.take_users()?;
             self.tick();
             self.read_dirty()?;
             self.step()?;
@@ -211,6 +215,9 @@ impl Engine {
     /// False: stop.
     fn command(&mut self, command: Command) -> Result<bool, OutletError> {
         match command {
+            Command::Sweep(_) | Command::Verify { .. } | Command::Base { .. } if !self.users_known => {
+                self.early.push(command);
+            }
             Command::Stop => return Ok(false),
             Command::Wake(Wake::Dirty(directory)) => {
                 if let Some(user) = self.watch.owner(&directory) {
@@ -278,8 +285,10 @@ impl Engine {
     }
 
     /// Takes a new list of users over, where there is one.
-    fn take_users(&mut self) {
-        let Some(users) = self.directory.take() else { return };
+    fn take_users(&mut self) -> Result<(), OutletError> {
+        let Some(users) = self.directory.take() else {
+            return Ok(());
+        };
         let mut found = Users::new();
         found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
         self.users
@@ -301,6 +310,10 @@ impl Engine {
             }
         }
         self.users_known = true;
+        for command in std::mem::take(&mut self.early) {
+            self.command(command)?;
+        }
+        Ok(())
     }
 
     fn read_dirty(&mut self) -> Result<(), OutletError> {
@@ -318,13 +331,12 @@ impl Engine {
             table: &mut self.table,
             outlet: &mut *self.outlet,
             identities: &self.identities,
-            cache: self.bodies.cache(),
+            bodies: &self.bodies,
             notices: &mut self.notices,
             last: &mut self.last,
         };
         let end = capture.turn(&mut shared)?;
         self.watch.cover(user, capture.directories());
-        self.bodies.note(user, capture.root(), capture.places());
         if let Some(again) = end.again {
             self.due.insert(user.clone(), Instant::now() + again);
         }
@@ -363,9 +375,6 @@ impl Engine {
         if let Some(user) = introducing.map(|(user, _)| user.clone()) {
             return self.introduce(&user);
         }
-        if !self.users_known {
-            return Ok(());
-        }
         let Some(mut job) = self.jobs.pop_front() else {
             return Ok(());
         };
@@ -377,7 +386,7 @@ impl Engine {
             table: &mut self.table,
             outlet: &mut *self.outlet,
             identities: &self.identities,
-            cache: self.bodies.cache(),
+            bodies: &self.bodies,
             notices: &mut self.notices,
             last: &mut self.last,
         };
@@ -396,12 +405,11 @@ impl Engine {
             table: &mut self.table,
             outlet: &mut *self.outlet,
             identities: &self.identities,
-            cache: self.bodies.cache(),
+            bodies: &self.bodies,
             notices: &mut self.notices,
             last: &mut self.last,
         };
         capture.introduce(&mut shared)?;
-        self.bodies.note(user, capture.root(), capture.places());
         if !capture.is_introducing() {
             // What waited for the new mailboxes may go now.
             self.dirty.insert(user.clone());
@@ -410,9 +418,6 @@ impl Engine {
     }
 
     fn answer_sweeps(&mut self) {
-        if !self.users_known {
-            return;
-        }
         for sweep in &mut self.sweeps {
             sweep
                 .remaining

@@ -7,9 +7,10 @@
 use super::catalogue::{self, Evidence, Listing};
 use super::folder::Folder;
 use super::mailbox::{FullList, list};
+use super::shared::Shared;
 use super::stored::{Look, Want};
 use super::transaction::RawAppend;
-use super::user::{Shared, UserCapture};
+use super::user::UserCapture;
 use crate::op::{
     Append, BaseStart, BodyHash, Lineage, Lsn, MailboxDigest, MailboxId, NodeName, Payload, SourcePosition, TreeChange,
     TreeDigest, TreeMailbox, UserName,

@@ -18,8 +18,8 @@
 //! | module | does |
 //! |---|---|
 //! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`] | the thread: users, wake-ups, commands, long work |
-//! | [`user`], [`order`], [`introduction`] | one user: turns at tree and logs, in which order what goes out |
-//! | [`catalogue`], [`identity`] | the tree and its changes |
+//! | [`user`], [`order`], [`introduction`], [`trouble`], [`shared`] | one user: turns at tree and logs, in which order what goes out |
+//! | [`tree`], [`catalogue`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
@@ -64,8 +64,11 @@ mod maildir_folder;
 mod mdbox_folder;
 pub mod order;
 mod sdbox_folder;
+pub mod shared;
 pub mod snapshot;
 mod stored;
 pub mod tail;
+pub mod tree;
+pub mod trouble;
 pub mod user;
 pub mod watch;

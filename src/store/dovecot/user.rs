@@ -4,98 +4,30 @@
 //! whatever append belongs to it was read too ([`super::order`]). New mailboxes are then introduced one step at a time,
 //! so that a large one does not hold up anybody's mail.
 
-use super::body_cache::BodyCache;
-use super::catalogue::{self, Evidence, Listing};
+use super::catalogue::{self, Listing};
 use super::doveadm::MailRoot;
 use super::identity::Identities;
 use super::introduction::Introduction;
 use super::mailbox::MailboxCapture;
 use super::order::{Item, Patience, Queues, TreeSteps, release};
+use super::shared::{Shared, notice};
 use super::snapshot::ReadError;
 use super::tail::Verdict;
-use crate::limits::{NOTICE_MESSAGES_MAX, QUEUED_ITEMS_MAX};
-use crate::op::{Guid, Lsn, MailboxId, MailboxTxn, Notice, Op, Payload, StateChunk, UidRange, UserName};
-use crate::store::source::{Captured, Finding, Outlet, OutletError};
-use crate::store::table::{CaptureTable, UserRow};
+use super::tree::Tree;
+use super::trouble::Troubles;
+use crate::limits::QUEUED_ITEMS_MAX;
+use crate::op::{Guid, MailboxId, Payload, UserName};
+use crate::store::source::{Captured, Finding, OutletError};
+use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Readings of all logs in one turn: one finds an expunge, the second covers it, the others are for what came between.
 const READINGS_MAX: usize = 5;
-/// Listings in a row while something is being renamed.
-const LISTINGS_MAX: usize = 4;
-const LISTING_PAUSE: Duration = Duration::from_millis(3);
-/// A mailbox that is missing for so long without any evidence was not renamed.
-const MISSING_GRACE: Duration = Duration::from_secs(5);
-/// Trouble of so short a life is a reading in the middle of a write or of a repair.
-const TROUBLE_GRACE: Duration = Duration::from_secs(2);
 /// When to look again at what was in the middle of something.
 const SOON: Duration = Duration::from_millis(50);
 const LATER: Duration = Duration::from_secs(1);
-
-/// What all users share.
-pub struct Shared<'a> {
-    /// What was emitted.
-    pub table: &'a mut CaptureTable,
-    /// Where it goes.
-    pub outlet: &'a mut dyn Outlet,
-    /// GUIDs of directories.
-    pub identities: &'a Identities,
-    /// Bodies on their way.
-    pub cache: &'a BodyCache,
-    /// Number of the last notice.
-    pub notices: &'a mut u64,
-    /// Last LSN that the outlet gave.
-    pub last: &'a mut Lsn,
-}
-
-impl Shared<'_> {
-    /// Emits, and remembers only what is durable then.
-    ///
-    /// # Errors
-    /// The journal takes nothing more.
-    pub fn emit(&mut self, captured: Vec<Captured>) -> Result<(), OutletError> {
-        if captured.is_empty() {
-            return Ok(());
-        }
-        let for_all = captured.iter().filter(|captured| captured.peer.is_none());
-        let steps: Vec<Payload> = for_all
-            .flat_map(|captured| &captured.payloads)
-            .map(without_messages)
-            .collect();
-        *self.last = self.outlet.emit(captured)?;
-        steps.iter().for_each(|step| self.table.apply(step));
-        Ok(())
-    }
-}
-
-/// What the table remembers of a payload.
-fn without_messages(payload: &Payload) -> Payload {
-    match payload {
-        Payload::State(chunk) => Payload::State(StateChunk {
-            messages: Vec::new(),
-            mailbox: chunk.mailbox.clone(),
-            position: chunk.position.clone(),
-            ..*chunk
-        }),
-        Payload::Mailbox(txn) => Payload::Mailbox(MailboxTxn {
-            ops: Vec::new(),
-            mailbox: txn.mailbox.clone(),
-            position: txn.position.clone(),
-            ..*txn
-        }),
-        other => other.clone(),
-    }
-}
-
-/// Something is in the way of reading a mailbox.
-#[derive(Clone, Debug)]
-struct Trouble {
-    finding: Option<Finding>,
-    since: Instant,
-    said: bool,
-}
 
 /// One user.
 pub struct UserCapture {
@@ -105,10 +37,8 @@ pub struct UserCapture {
     queues: Queues,
     introduction: Option<Introduction>,
     waiting: VecDeque<Guid>,
-    missing: BTreeMap<Guid, Instant>,
-    troubles: BTreeMap<Guid, Trouble>,
-    directories: Vec<PathBuf>,
-    complaints: Vec<String>,
+    troubles: Troubles,
+    tree: Tree,
     listed: bool,
     /// Mailboxes that could not be introduced, and when to try again.
     retries: BTreeMap<Guid, Instant>,
@@ -126,16 +56,14 @@ impl UserCapture {
     #[must_use]
     pub fn new(user: UserName, root: MailRoot) -> Self {
         Self {
+            tree: Tree::new(user.clone(), root.clone()),
             user,
             root,
             mailboxes: BTreeMap::new(),
             queues: Queues::new(),
             introduction: None,
             waiting: VecDeque::new(),
-            missing: BTreeMap::new(),
-            troubles: BTreeMap::new(),
-            directories: Vec::new(),
-            complaints: Vec::new(),
+            troubles: Troubles::default(),
             listed: false,
             retries: BTreeMap::new(),
         }
@@ -150,22 +78,12 @@ impl UserCapture {
     /// What to watch, after a turn.
     #[must_use]
     pub fn directories(&self) -> &[PathBuf] {
-        &self.directories
-    }
-
-    /// Where each mailbox lies, after a turn.
-    pub fn places(&self) -> impl Iterator<Item = (Guid, PathBuf)> {
-        self.mailboxes
-            .iter()
-            .map(|(guid, mailbox)| (*guid, mailbox.directory().to_owned()))
+        self.tree.directories()
     }
 
     /// Damage that lasts.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.troubles
-            .values()
-            .filter(|trouble| trouble.said)
-            .filter_map(|trouble| trouble.finding.clone())
+        self.troubles.findings()
     }
 
     /// True while mailboxes are to be introduced: call [`Self::introduce`].
@@ -177,7 +95,7 @@ impl UserCapture {
     /// True once the tree was read and nothing waits.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let lasting = |guid: &Guid| self.troubles.get(guid).is_some_and(|trouble| trouble.said);
+        let lasting = |guid: &Guid| self.troubles.lasts(guid);
         self.listed && !self.is_introducing() && self.queues.is_empty() && self.retries.keys().all(lasting)
     }
 
@@ -196,7 +114,7 @@ impl UserCapture {
     /// True where lasting trouble is in the way of reading a mailbox.
     #[must_use]
     pub fn is_held(&self, guid: Guid) -> bool {
-        self.troubles.get(&guid).is_some_and(|trouble| trouble.said)
+        self.troubles.lasts(&guid)
     }
 
     /// Open log files.
@@ -310,10 +228,10 @@ impl UserCapture {
     }
 
     fn end(&self) -> TurnEnd {
-        let unread = self.troubles.values().any(|trouble| !trouble.said);
+        let unread = self.troubles.any_young();
         let again = if self.queues.values().flatten().next().is_some() || unread || !self.retries.is_empty() {
             Some(SOON)
-        } else if !self.missing.is_empty() || !self.troubles.is_empty() {
+        } else if self.tree.misses_any() || !self.troubles.is_empty() {
             Some(LATER)
         } else {
             None
@@ -325,11 +243,18 @@ impl UserCapture {
     fn read_everything(&mut self, shared: &mut Shared<'_>) -> Option<TreeSteps> {
         let mut steps = TreeSteps::default();
         for _ in 0..READINGS_MAX {
-            let listing = self.list(shared)?;
+            let row = shared.table.user(&self.user);
+            let listing = self.tree.list(row, &self.deleted(), shared.identities)?;
             self.adopt(&listing, shared.table);
-            let (of_listing, unexplained) = self.compare(&listing, shared.table.user(&self.user));
-            steps = of_listing;
-            self.note_missing(&unexplained);
+            // Before anything goes out: whoever hears of an append may ask for its body at once.
+            let places = listing
+                .mailboxes
+                .iter()
+                .map(|(guid, found)| (*guid, found.directory.clone()));
+            shared.bodies.note(&self.user, &self.root, places.collect());
+            steps = self
+                .tree
+                .changes(shared.table.user(&self.user), &self.deleted(), &listing);
             let before: BTreeMap<Guid, usize> = self.queues.iter().map(|(guid, queue)| (*guid, queue.len())).collect();
             if self.read_logs(shared) {
                 self.cover(&before);
@@ -346,68 +271,9 @@ impl UserCapture {
         Some(steps)
     }
 
-    /// The tree as it is; listed again where something moved meanwhile.
-    fn list(&mut self, shared: &Shared<'_>) -> Option<Listing> {
-        let mut settled = None;
-        for attempt in 0..LISTINGS_MAX {
-            if attempt > 0 {
-                std::thread::sleep(LISTING_PAUSE);
-            }
-            match catalogue::list(&self.root, shared.identities) {
-                Ok(listing) => {
-                    let (_, unexplained) = self.compare(&listing, shared.table.user(&self.user));
-                    let again = listing.unsettled || unexplained.iter().any(|guid| !self.missing.contains_key(guid));
-                    settled = Some(listing);
-                    if !again {
-                        break;
-                    }
-                }
-                // Before a user's first login there is nothing.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.mailboxes.is_empty() => return None,
-                Err(e) => {
-                    self.complain(vec![e.to_string()]);
-                    return None;
-                }
-            }
-        }
-        let listing = settled?;
-        self.complain(listing.complaints.clone());
-        self.directories.clone_from(&listing.directories);
-        Some(listing)
-    }
-
-    /// Says what is new among the complaints.
-    fn complain(&mut self, complaints: Vec<String>) {
-        for why in complaints.iter().filter(|why| !self.complaints.contains(why)) {
-            tracing::warn!(user = %self.user, why, "a part of the tree can't be captured");
-        }
-        self.complaints = complaints;
-    }
-
-    fn compare(&self, listing: &Listing, row: Option<&UserRow>) -> (TreeSteps, BTreeSet<Guid>) {
-        let deleted = self
-            .mailboxes
-            .iter()
-            .filter(|(_, mailbox)| mailbox.is_deleted())
-            .map(|(guid, _)| *guid);
-        let overdue = self
-            .missing
-            .iter()
-            .filter(|(_, since)| since.elapsed() > MISSING_GRACE)
-            .map(|(guid, _)| *guid);
-        let evidence = Evidence {
-            deleted: deleted.collect(),
-            overdue: overdue.collect(),
-        };
-        catalogue::difference(&self.user, row, listing, &evidence)
-    }
-
-    fn note_missing(&mut self, unexplained: &BTreeSet<Guid>) {
-        self.missing
-            .retain(|guid, since| unexplained.contains(guid) || since.elapsed() > MISSING_GRACE);
-        for guid in unexplained {
-            self.missing.entry(*guid).or_insert_with(Instant::now);
-        }
+    fn deleted(&self) -> BTreeSet<Guid> {
+        let deleted = self.mailboxes.iter().filter(|(_, mailbox)| mailbox.is_deleted());
+        deleted.map(|(guid, _)| *guid).collect()
     }
 
     /// Goes on where the table says, at the place that the listing says.
@@ -423,7 +289,6 @@ impl UserCapture {
                 self.mailboxes.insert(*guid, capture);
             }
         }
-        self.missing.retain(|guid, _| !listing.mailboxes.contains_key(guid));
     }
 
     /// Reads all logs to their end. True where nothing is left unread but what lasting damage hides.
@@ -440,7 +305,7 @@ impl UserCapture {
         let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
             return true;
         };
-        let reading = mailbox.read(shared.identities, shared.cache);
+        let reading = mailbox.read(shared.identities, shared.bodies.cache());
         for txn in reading.transactions {
             *shared.notices = shared.notices.saturating_add(1);
             shared.outlet.notice(notice(*shared.notices, &txn));
@@ -514,33 +379,13 @@ impl UserCapture {
     }
 
     fn well(&mut self, guid: Guid) -> bool {
-        if self.troubles.remove(&guid).is_some_and(|trouble| trouble.said) {
-            tracing::info!(mailbox = %self.id(guid), "the mailbox can be read again");
-        }
+        self.troubles.over(&self.id(guid));
         true
     }
 
-    /// Notes trouble. True once it has lasted: the other mailboxes don't wait for it any longer.
+    /// True once the trouble has lasted: the other mailboxes don't wait for this one any longer.
     fn ill(&mut self, guid: Guid, finding: Option<Finding>) -> bool {
-        let id = self.id(guid);
-        let fresh = || Trouble {
-            finding: None,
-            since: Instant::now(),
-            said: false,
-        };
-        let trouble = self.troubles.entry(guid).or_insert_with(fresh);
-        trouble.finding = finding;
-        let lasting = trouble.since.elapsed() > TROUBLE_GRACE;
-        if lasting && !trouble.said {
-            trouble.said = true;
-            match &trouble.finding {
-                Some(Finding { file, offset, why, .. }) => {
-                    tracing::warn!(mailbox = %id, file = %file.display(), offset, why, "the mailbox is held: damage at the source");
-                }
-                None => tracing::warn!(mailbox = %id, "the mailbox's index is being replaced, and that takes long"),
-            }
-        }
-        lasting
+        self.troubles.note(&self.id(guid), finding)
     }
 
     fn cover(&mut self, before: &BTreeMap<Guid, usize>) {
@@ -558,8 +403,8 @@ impl UserCapture {
         let queues = &self.queues;
         self.mailboxes
             .retain(|guid, _| !gone(guid) || queues.contains_key(guid));
-        self.troubles.retain(|guid, _| !gone(guid));
-        self.missing.retain(|guid, _| !gone(guid));
+        self.troubles.retain(|guid| !gone(guid));
+        self.tree.retain(|guid| !gone(guid));
         self.mailboxes.values_mut().for_each(MailboxCapture::rest);
     }
 
@@ -627,31 +472,4 @@ impl UserCapture {
         });
         self.ill(guid, finding);
     }
-}
-
-fn notice(number: u64, txn: &MailboxTxn) -> Notice {
-    let mut notice = Notice {
-        number,
-        mailbox: txn.mailbox.clone(),
-        uidvalidity: txn.uidvalidity,
-        appended: Vec::new(),
-        changed: Vec::new(),
-        expunged: Vec::new(),
-        messages: Vec::new(),
-        position: txn.position.clone(),
-    };
-    for op in &txn.ops {
-        match op {
-            Op::Append(append) => {
-                notice.appended.push(UidRange::one(append.uid));
-                if notice.messages.len() < NOTICE_MESSAGES_MAX {
-                    notice.messages.push((append.uid, append.guid.clone(), append.size));
-                }
-            }
-            Op::Flags(change) => notice.changed.extend(&change.uids),
-            Op::Keywords(change) => notice.changed.extend(&change.uids),
-            Op::Expunge(expunge) => notice.expunged.extend(&expunge.uids),
-        }
-    }
-    notice
 }

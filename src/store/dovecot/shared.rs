@@ -1,0 +1,92 @@
+//! What the capture of all users shares: memory, outlet, announcements.
+
+use super::bodies::DovecotBodies;
+use super::identity::Identities;
+use crate::limits::NOTICE_MESSAGES_MAX;
+use crate::op::{Lsn, MailboxTxn, Notice, Op, Payload, StateChunk, UidRange};
+use crate::store::source::{Captured, Outlet, OutletError};
+use crate::store::table::CaptureTable;
+
+/// What all users share.
+pub struct Shared<'a> {
+    /// What was emitted.
+    pub table: &'a mut CaptureTable,
+    /// Where it goes.
+    pub outlet: &'a mut dyn Outlet,
+    /// GUIDs of directories.
+    pub identities: &'a Identities,
+    /// Where bodies are looked for.
+    pub bodies: &'a DovecotBodies,
+    /// Number of the last notice.
+    pub notices: &'a mut u64,
+    /// Last LSN that the outlet gave.
+    pub last: &'a mut Lsn,
+}
+
+impl Shared<'_> {
+    /// Emits, and remembers only what is durable then.
+    ///
+    /// # Errors
+    /// The journal takes nothing more.
+    pub fn emit(&mut self, captured: Vec<Captured>) -> Result<(), OutletError> {
+        if captured.is_empty() {
+            return Ok(());
+        }
+        let for_all = captured.iter().filter(|captured| captured.peer.is_none());
+        let steps: Vec<Payload> = for_all
+            .flat_map(|captured| &captured.payloads)
+            .map(without_messages)
+            .collect();
+        *self.last = self.outlet.emit(captured)?;
+        steps.iter().for_each(|step| self.table.apply(step));
+        Ok(())
+    }
+}
+
+/// What the table remembers of a payload.
+fn without_messages(payload: &Payload) -> Payload {
+    match payload {
+        Payload::State(chunk) => Payload::State(StateChunk {
+            messages: Vec::new(),
+            mailbox: chunk.mailbox.clone(),
+            position: chunk.position.clone(),
+            ..*chunk
+        }),
+        Payload::Mailbox(txn) => Payload::Mailbox(MailboxTxn {
+            ops: Vec::new(),
+            mailbox: txn.mailbox.clone(),
+            position: txn.position.clone(),
+            ..*txn
+        }),
+        other => other.clone(),
+    }
+}
+
+/// A transaction's announcement.
+#[must_use]
+pub fn notice(number: u64, txn: &MailboxTxn) -> Notice {
+    let mut notice = Notice {
+        number,
+        mailbox: txn.mailbox.clone(),
+        uidvalidity: txn.uidvalidity,
+        appended: Vec::new(),
+        changed: Vec::new(),
+        expunged: Vec::new(),
+        messages: Vec::new(),
+        position: txn.position.clone(),
+    };
+    for op in &txn.ops {
+        match op {
+            Op::Append(append) => {
+                notice.appended.push(UidRange::one(append.uid));
+                if notice.messages.len() < NOTICE_MESSAGES_MAX {
+                    notice.messages.push((append.uid, append.guid.clone(), append.size));
+                }
+            }
+            Op::Flags(change) => notice.changed.extend(&change.uids),
+            Op::Keywords(change) => notice.changed.extend(&change.uids),
+            Op::Expunge(expunge) => notice.expunged.extend(&expunge.uids),
+        }
+    }
+    notice
+}
