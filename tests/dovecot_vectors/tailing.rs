@@ -7,6 +7,7 @@ use mailshadow::op::{Guid, Modseq, SourcePosition};
 use mailshadow::store::dovecot::classify::{LogClass, LogOnDisk, classify, is_file_of};
 use mailshadow::store::dovecot::log::LogHeader;
 use mailshadow::store::dovecot::replay::{MailboxState, SnapshotFiles, reader_at, snapshot};
+use mailshadow::store::dovecot::transaction::RawAppend;
 use std::collections::{BTreeMap, BTreeSet};
 use testbed::rng::Rng;
 
@@ -59,18 +60,19 @@ fn restart(state: &mut MailboxState, files: &SnapshotFiles<'_>) {
     }
 }
 
-/// Messages without what depends on where reading began: MODSEQs that Dovecot itself does not keep yet.
-fn comparable(state: &MailboxState) -> Vec<(u32, BTreeSet<String>, Modseq, Option<Guid>, Option<u32>, Option<u64>)> {
-    let exact = state.modseqs_exact();
-    let message = |mail: &mailshadow::store::dovecot::transaction::RawAppend| {
-        let modseq = if exact { mail.modseq } else { Modseq(0) };
+/// Messages without what depends on where reading began: MODSEQs that Dovecot itself does not keep yet, the order of
+/// keywords.
+fn comparable(state: &MailboxState) -> Vec<(RawAppend, BTreeSet<String>)> {
+    let message = |mail: &RawAppend| {
+        let modseq = if state.modseqs_exact() { mail.modseq } else { Modseq(0) };
+        let keywords = Vec::new();
         (
-            mail.uid.0,
+            RawAppend {
+                modseq,
+                keywords,
+                ..mail.clone()
+            },
             flag_names(mail.flags, mail),
-            modseq,
-            mail.guid,
-            mail.map_uid,
-            mail.size,
         )
     };
     state.messages.values().map(message).collect()
