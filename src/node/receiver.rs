@@ -186,7 +186,6 @@ impl Drive {
             tracing::debug!(%error, "a lost session ended");
         }
         self.note(|state| state.peer = None);
-        self.journal(JournalWork::RollBack);
         incoming.connection.close().await;
     }
 
@@ -229,6 +228,7 @@ impl Drive {
     fn request(&mut self, request: ReceiveRequest) {
         match request {
             ReceiveRequest::Journal(frames) => self.journal(JournalWork::Append(frames)),
+            ReceiveRequest::RollBack => self.journal(JournalWork::RollBack),
             ReceiveRequest::RestartJournal(base) => self.journal(JournalWork::Restart(Box::new(base))),
             ReceiveRequest::ReadOwn {
                 request,

@@ -188,6 +188,10 @@ impl Drive {
             };
             self.note_shipped(&message);
             permit.send(message);
+            // What went makes room for more to be read.
+            while let Some(request) = self.machine.request() {
+                self.request(request);
+            }
         }
     }
 

@@ -44,6 +44,7 @@
 //! | the machine requests ([`ReceiveRequest`]) | the driver does |
 //! |---|---|
 //! | `Journal` | appends in order and commits when it likes → `Journaled` with the committed head |
+//! | `RollBack` | drops the parts of a run whose end did not come before the connection was lost |
 //! | `RestartJournal` | starts the journal anew at this base frame → `Journaled` |
 //! | `ReadOwn` | reads committed frames of its own journal → `Own` |
 //! | `CheckBodies` | `BodyStore::lacking` → `Checked` |

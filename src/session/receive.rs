@@ -174,6 +174,8 @@ pub enum ReceiveInput {
 pub enum ReceiveRequest {
     /// Append these frames to the journal, after those of the requests before, and commit.
     Journal(Vec<EncodedFrame>),
+    /// Forget the parts of a run whose end has not come, behind the journal requests before.
+    RollBack,
     /// Forget the journal and start it anew at this base.
     RestartJournal(EncodedFrame),
     /// Read committed frames of the own journal.

@@ -215,6 +215,11 @@ impl Standby {
                 self.append(frames);
                 self.fsync(random)
             }
+            ReceiveRequest::RollBack => {
+                let ends = self.disk.frames.iter().rposition(EncodedFrame::ends_transaction);
+                self.disk.frames.truncate(ends.map_or(0, |last| last + 1));
+                self.fsync(random)
+            }
             ReceiveRequest::RestartJournal(frame) => {
                 self.joined += 1;
                 self.disk.frames = vec![frame];
@@ -315,5 +320,8 @@ impl Standby {
 }
 
 fn is_for_journal(request: &ReceiveRequest) -> bool {
-    matches!(request, ReceiveRequest::Journal(_) | ReceiveRequest::RestartJournal(_))
+    matches!(
+        request,
+        ReceiveRequest::Journal(_) | ReceiveRequest::RollBack | ReceiveRequest::RestartJournal(_)
+    )
 }

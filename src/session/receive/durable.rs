@@ -50,6 +50,8 @@ impl Settles {
 /// A frame whose bodies are looked for.
 #[derive(Debug)]
 struct Scanned {
+    /// Tells waiting bodies where they belong: an LSN may be used again, a ticket never is.
+    ticket: u64,
     lsn: Lsn,
     ends: bool,
     /// Bodies that are not on disk.
@@ -61,9 +63,7 @@ struct Scanned {
 #[derive(Debug)]
 pub(super) struct Durable {
     queue: VecDeque<Scanned>,
-    /// Ticket of the queue's first frame. Tickets, not LSNs, tell waiting bodies where they belong: a new stream may
-    /// use an LSN again.
-    first_ticket: u64,
+    last_ticket: u64,
     scanned: Lsn,
     journaled: Lsn,
     durable: Lsn,
@@ -75,7 +75,7 @@ impl Durable {
     pub(super) fn new(durable: Lsn, journaled: Lsn) -> Self {
         Self {
             queue: VecDeque::new(),
-            first_ticket: 1,
+            last_ticket: 0,
             scanned: durable,
             journaled,
             durable,
@@ -85,12 +85,18 @@ impl Durable {
 
     /// Begins at a base: what was scanned before counts no more.
     pub(super) fn restart(&mut self, before: Lsn) {
-        let tickets = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
-        let first_ticket = self.first_ticket.saturating_add(tickets);
         *self = Self {
-            first_ticket,
+            last_ticket: self.last_ticket,
             ..Self::new(before, before)
         };
+    }
+
+    /// Frames beyond `head` are forgotten; none of them was durable.
+    pub(super) fn roll_back(&mut self, head: Lsn) {
+        while self.queue.back().is_some_and(|frame| frame.lsn > head) {
+            self.queue.pop_back();
+        }
+        self.scanned = self.scanned.min(head);
     }
 
     pub(super) fn journaled(&self) -> Lsn {
@@ -112,10 +118,10 @@ impl Durable {
 
     /// Scans the next frame; the ticket that its bodies carry.
     pub(super) fn scan(&mut self, lsn: Lsn, ends: bool, open: usize, settles: Option<Settles>) -> u64 {
-        let ticket = self
-            .first_ticket
-            .saturating_add(u64::try_from(self.queue.len()).unwrap_or(u64::MAX));
+        let ticket = self.last_ticket.saturating_add(1);
+        self.last_ticket = ticket;
         self.queue.push_back(Scanned {
+            ticket,
             lsn,
             ends,
             open,
@@ -127,10 +133,8 @@ impl Durable {
 
     /// One body of the frame with this ticket is on disk.
     pub(super) fn body_done(&mut self, ticket: u64) {
-        let index = ticket
-            .checked_sub(self.first_ticket)
-            .and_then(|n| usize::try_from(n).ok());
-        if let Some(frame) = index.and_then(|index| self.queue.get_mut(index)) {
+        let index = self.queue.binary_search_by_key(&ticket, |frame| frame.ticket);
+        if let Some(frame) = index.ok().and_then(|index| self.queue.get_mut(index)) {
             frame.open = frame.open.saturating_sub(1);
         }
     }
@@ -161,7 +165,6 @@ impl Durable {
             && frame.lsn <= self.journaled
         {
             let Some(frame) = self.queue.pop_front() else { break };
-            self.first_ticket = self.first_ticket.saturating_add(1);
             settled.extend(frame.settles);
             if frame.ends {
                 self.durable = frame.lsn;

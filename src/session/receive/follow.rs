@@ -15,6 +15,8 @@ pub(super) struct Follow {
     epoch: Epoch,
     /// Place of the frame at `head` in its run, where that run goes on.
     run: Option<Run>,
+    /// The last whole transaction: place and epoch.
+    whole: (Place, Epoch),
 }
 
 /// What a connection allows, as its hello said.
@@ -79,6 +81,7 @@ impl Follow {
             head,
             epoch: Epoch(0),
             run: None,
+            whole: (head, Epoch(0)),
         }
     }
 
@@ -97,7 +100,19 @@ impl Follow {
             chain: taken.frame.chain,
         };
         self.run = taken.frame.run.filter(|run| !run.is_last());
+        if self.run.is_none() {
+            self.whole = (self.head, self.epoch);
+        }
         Ok(taken)
+    }
+
+    /// Forgets a run without its end: whoever connects next may not have it. False: there is none.
+    pub(super) fn roll_back(&mut self) -> bool {
+        if self.run.take().is_none() {
+            return false;
+        }
+        (self.head, self.epoch) = self.whole;
+        true
     }
 
     fn joins(&self, taken: &Taken, terms: &Terms, us: &NodeName) -> Result<(), String> {

@@ -124,6 +124,8 @@ impl Receive {
                 self.phase = Phase::Listening;
             }
             ReceiveInput::Received(message) => return self.received(message),
+            // After an error the session is over already, and its last words may not have been taken yet.
+            ReceiveInput::Lost if matches!(self.phase, Phase::Apart) => {}
             ReceiveInput::Lost => self.part(None),
             ReceiveInput::Journaled {
                 stream,
@@ -193,6 +195,7 @@ impl Receive {
     /// Forgets the connection. What an error has to tell the peer is still said.
     fn part(&mut self, error: Option<&SessionError>) {
         self.phase = Phase::Apart;
+        self.roll_back();
         for id in self.link.end() {
             self.requests.push_back(ReceiveRequest::Unanswered { id });
         }
@@ -203,6 +206,16 @@ impl Receive {
         self.told = None;
         if let Some(last_words) = error.and_then(|error| self.last_words(error)) {
             self.link.say(last_words);
+        }
+    }
+
+    /// A run without its end is not claimed towards the next peer, so it is forgotten.
+    fn roll_back(&mut self) {
+        if self.follow.roll_back() {
+            let head = self.follow.head.lsn;
+            self.durable.roll_back(head);
+            self.journaling.retain(|(lsn, _)| *lsn <= head);
+            self.requests.push_back(ReceiveRequest::RollBack);
         }
     }
 

@@ -73,6 +73,8 @@ impl Ship {
     fn take(&mut self, input: ShipInput) -> Result<(), SessionError> {
         match input {
             ShipInput::Connected(standing) => self.greet(standing),
+            // After an error the session is over already, and its last words may not have been taken yet.
+            ShipInput::Lost if self.phase == Phase::Apart => {}
             ShipInput::Lost => self.part(None),
             ShipInput::Committed(head) => self.ours.head = head,
             ShipInput::Tick if self.phase != Phase::Apart => self.link.keep_alive()?,
