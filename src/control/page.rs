@@ -20,7 +20,7 @@ pub(super) fn render(status: &Status) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{node} · mailshadow</title>\
          <style>{STYLE}</style></head><body><main><header><h1>{node} <span>mailshadow {version}</span></h1>\
-         <span class=\"soft\">as of now, every 2 s</span></header>{groups}{none}</main></body></html>\n"
+         <span class=\"soft\">renewed every 2 s</span></header>{groups}{none}</main></body></html>\n"
     )
 }
 
@@ -81,7 +81,7 @@ fn figures(group: &GroupStatus) -> String {
         );
     }
     if group.role == Role::Standby {
-        all.push(("would lose, operations", number(group.promotable.would_lose.operations)));
+        all.push(("would lose", number(group.promotable.would_lose.operations)));
         all.push(("source last heard", seconds(group.promotable.silent_seconds)));
     }
     let cells: String = all

@@ -40,7 +40,7 @@ fn text(report: &CheckReport) -> String {
         }
     }
     let line = format!(
-        "{} looked at, {} warnings, {} errors\n",
+        "looked at: {}; warnings: {}; errors: {}\n",
         report.findings.len(),
         report.warnings,
         report.errors

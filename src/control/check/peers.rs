@@ -6,7 +6,7 @@ use crate::io::tls::{PeerTls, TlsError};
 use crate::op::NodeName;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A peer that refuses our certificate says so within a round trip; one that waits for our first word is content.
 const ANSWER: Duration = Duration::from_millis(700);
@@ -47,7 +47,10 @@ async fn peer(tls: &PeerTls, name: &NodeName, address: &HostPort) -> Finding {
         }
     };
     let mut byte = [0; 1];
-    match tokio::time::timeout(ANSWER, stream.read(&mut byte)).await {
+    let heard = tokio::time::timeout(ANSWER, stream.read(&mut byte)).await;
+    // a clean goodbye, so that the peer's log does not speak of a broken connection; who refused us is gone already
+    let _ = tokio::time::timeout(ANSWER, stream.shutdown()).await;
+    match heard {
         Ok(Err(error)) => {
             let what = format!("{address} is {name}, but refuses this node: {error}");
             Finding::error(
