@@ -50,7 +50,8 @@ fn tamper(state: &Path) -> Result<usize> {
     let mut changed = 0;
     for file in databases(state)? {
         let database = Connection::open(&file)?;
-        let sql = "UPDATE message SET internal_date = internal_date + 1 WHERE rowid = (SELECT min(rowid) FROM message)";
+        let sql = "UPDATE messages SET internal_date = internal_date + 1 \
+                   WHERE (mailbox, uid) = (SELECT mailbox, uid FROM messages LIMIT 1)";
         changed += database
             .execute(sql, ())
             .with_context(|| format!("change {}", file.display()))?;
