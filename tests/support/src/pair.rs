@@ -25,7 +25,8 @@ impl Standby {
     }
 }
 
-/// A source with its node and one standby or more, in a temporary folder; all of it ends when this is dropped.
+/// A source with its node and one standby or more, in a temporary folder; all of it ends when this is dropped. Where
+/// `MAILSHADOW_TEST_KEEP` is set, the folder stays for a look.
 #[derive(Debug)]
 pub struct Pair {
     // the order of the fields is the order of their end: daemons before their Dovecot, the folder last
@@ -60,7 +61,8 @@ impl Plan<'_> {
     /// Starts the Dovecot and configures the nodes; no daemon runs yet.
     pub fn build(&self) -> Result<Pair> {
         let folder = tempfile::Builder::new()
-            .prefix("mailshadow-")
+            .prefix("mailshadow-test-")
+            .disable_cleanup(std::env::var_os("MAILSHADOW_TEST_KEEP").is_some())
             .tempdir_in(test_folder())?;
         let root = folder.path();
         // Dovecot's own users walk through it
@@ -131,11 +133,6 @@ impl Pair {
     /// The folder that holds everything.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// Keeps the folder after the end, for a look.
-    pub fn keep_folder(&mut self) {
-        self.folder.disable_cleanup(true);
     }
 
     /// The certificates.

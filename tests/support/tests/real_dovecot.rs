@@ -21,7 +21,7 @@ fn load(source: &Dovecot, seed: &str, mix: Mix) -> Load {
 
 /// A loaded store reads the same twice, over a restart too, and not the same after one more flag.
 fn truth_is_stable(version: Version, format: Format) -> Result<()> {
-    let folder = tempfile::Builder::new().prefix("mailshadow-").tempdir_in("/tmp")?;
+    let folder = tempfile::Builder::new().prefix("mailshadow-test-").tempdir_in("/tmp")?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let mut source = Dovecot::prepare(&folder.path().join("source"), version, format, 2, "")?;
     source.start()?;
