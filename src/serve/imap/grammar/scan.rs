@@ -146,10 +146,9 @@ impl<'a> Scan<'a> {
         let head = end.and_then(|end| self.cut(end.saturating_add(1))).unwrap_or_default();
         let literal = Literal::at_end_of(head).filter(|_| head.starts_with(b"{"));
         let octets = literal.and_then(|l| usize::try_from(l.octets).ok());
-        if self.take(b'\r') && self.take(b'\n') {
-            if let Some(text) = octets.and_then(|n| self.cut(n)) {
-                return Ok(text.to_vec());
-            }
+        let line_end = self.take(b'\r') && self.take(b'\n');
+        if let Some(text) = octets.filter(|_| line_end).and_then(|n| self.cut(n)) {
+            return Ok(text.to_vec());
         }
         Bad::new("Invalid literal")
     }

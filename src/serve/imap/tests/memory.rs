@@ -6,21 +6,24 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
+/// A message with its octets, where they are here.
+pub(crate) type Message = (MessageRow, Option<Arc<[u8]>>);
+
 /// One mailbox.
 #[derive(Clone, Default)]
-pub(crate) struct Box_ {
+pub(crate) struct Folder {
     pub(crate) guid: Guid,
     pub(crate) uidvalidity: u32,
     pub(crate) uidnext: u32,
     pub(crate) highest_modseq: u64,
-    pub(crate) messages: BTreeMap<u32, (MessageRow, Option<Arc<[u8]>>)>,
+    pub(crate) messages: BTreeMap<u32, Message>,
 }
 
 /// A user's account.
 #[derive(Default)]
 pub(crate) struct Account {
     pub(crate) tree: Tree,
-    pub(crate) boxes: BTreeMap<i64, (MailboxName, Box_)>,
+    pub(crate) boxes: BTreeMap<i64, (MailboxName, Folder)>,
 }
 
 /// The whole store, one user.
@@ -59,23 +62,23 @@ impl Account {
             guid: Some(guid),
             special_use: None,
         });
-        let mailbox = Box_ {
+        let mailbox = Folder {
             guid,
             uidvalidity,
             uidnext: 1,
             highest_modseq: 1,
-            ..Box_::default()
+            ..Folder::default()
         };
         self.boxes.insert(key, (name, mailbox));
         key
     }
 
-    pub(crate) fn mailbox(&mut self, key: i64) -> &mut Box_ {
+    pub(crate) fn mailbox(&mut self, key: i64) -> &mut Folder {
         &mut self.boxes.get_mut(&key).unwrap().1
     }
 }
 
-impl Box_ {
+impl Folder {
     /// Adds a message with the next UID.
     pub(crate) fn deliver(&mut self, octets: &[u8], flags: Flags, keywords: &[&str]) -> u32 {
         self.highest_modseq += 1;
