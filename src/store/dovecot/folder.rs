@@ -103,11 +103,13 @@ impl Folder {
         }
     }
 
-    /// An append with all that can be found out. A message that is gone already has no date; its expunge follows. Where
-    /// there is a cache, small bodies are put into it.
-    pub fn complete(&mut self, raw: &RawAppend, uidvalidity: UidValidity, cache: Option<&BodyCache>) -> Append {
+    /// An append with all that can be found out, and whether its message was there. One that is gone already has no
+    /// date; its expunge follows. Where there is a cache, small bodies are put into it.
+    pub fn complete(&mut self, raw: &RawAppend, uidvalidity: UidValidity, cache: Option<&BodyCache>) -> (Append, bool) {
         let want = if cache.is_some() { Want::SmallBody } else { Want::Facts };
-        let mut stored = match self.look(raw, want) {
+        let looked = self.look(raw, want);
+        let was_there = !matches!(looked, Look::Gone(_));
+        let mut stored = match looked {
             Look::Found(stored) => stored,
             Look::Gone(guid) => nothing_but(guid),
             Look::Damaged(missing) => {
@@ -127,7 +129,7 @@ impl Folder {
             };
             cache.put(place, stored.guid.clone(), octets);
         }
-        Append {
+        let append = Append {
             uid: raw.uid,
             guid: stored.guid,
             size: stored.size.or(raw.size),
@@ -136,7 +138,8 @@ impl Folder {
             flags: raw.flags,
             keywords: raw.keywords.clone(),
             modseq: raw.modseq,
-        }
+        };
+        (append, was_there)
     }
 }
 

@@ -9,9 +9,18 @@ use super::replay::MailboxState;
 use super::snapshot::{self, ReadError};
 use super::tail::{Tail, Verdict};
 use super::transaction::{LogTransaction, RawAppend, RawOp};
-use crate::op::{Append, Lineage, MailboxId, MailboxTxn, Modseq, Op, SourcePosition, StateChunk, Uid, UidValidity};
-use std::collections::BTreeMap;
+use crate::op::{
+    Append, Lineage, MailboxId, MailboxTxn, Modseq, Op, SourcePosition, StateChunk, Uid, UidRange, UidValidity,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Looks for a message before it is taken for gone.
+const LOOKS_MAX: u32 = 6;
+/// Between two looks; a rename takes microseconds.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A mailbox that was listed once.
 #[derive(Debug)]
@@ -142,13 +151,14 @@ impl MailboxCapture {
             self.folder.refresh();
             self.busy = true;
         }
+        let expunges = expunged(&found);
         for (txn, position) in found {
             if let Some(why) = self.only_a_list_tells(&txn) {
                 reading.verdict = Verdict::State { broken: true, why };
                 break;
             }
             if !txn.ops.is_empty() || txn.raised {
-                let txn = self.transaction(txn, position, cache);
+                let txn = self.transaction(txn, position, &expunges, cache);
                 push_merging_floors(&mut reading.transactions, txn);
             }
         }
@@ -166,11 +176,17 @@ impl MailboxCapture {
             .then_some("more expunges were requested than can be kept")
     }
 
-    fn transaction(&mut self, txn: LogTransaction, position: SourcePosition, cache: &BodyCache) -> MailboxTxn {
+    fn transaction(
+        &mut self,
+        txn: LogTransaction,
+        position: SourcePosition,
+        expunged: &BTreeSet<Uid>,
+        cache: &BodyCache,
+    ) -> MailboxTxn {
         let mut ops = Vec::with_capacity(txn.ops.len());
         for op in txn.ops {
             ops.push(match op {
-                RawOp::Append(raw) => Op::Append(self.folder.complete(&raw, self.uidvalidity, Some(cache))),
+                RawOp::Append(raw) => Op::Append(self.completed(&raw, expunged.contains(&raw.uid), cache)),
                 RawOp::Flags(change) => Op::Flags(change),
                 RawOp::Keywords(change) => Op::Keywords(change),
                 RawOp::Expunge(expunge) => Op::Expunge(expunge),
@@ -183,6 +199,32 @@ impl MailboxCapture {
             uidnext: txn.uidnext,
             highest_modseq: txn.modseq.max(Modseq(1)),
             position,
+        }
+    }
+
+    /// A message that was appended. Where it is not found, the mailbox was renamed or the file was, just now: both
+    /// happen at any time. Only one that stays away, or whose expunge was read too, is gone.
+    fn completed(&mut self, raw: &RawAppend, expunged: bool, cache: &BodyCache) -> Append {
+        let mut looks = 0;
+        loop {
+            self.follow_log();
+            let before = self.directory.clone();
+            let (append, was_there) = self.folder.complete(raw, self.uidvalidity, Some(cache));
+            self.follow_log();
+            let settled = was_there || expunged || self.tail.directory_now().is_none();
+            looks += 1;
+            if looks >= LOOKS_MAX || (settled && self.directory == before) {
+                return append;
+            }
+            std::thread::sleep(LOOK_PAUSE);
+            self.folder.refresh();
+        }
+    }
+
+    /// A rename moves the directory, not the open log: where that lies is where the mailbox is.
+    fn follow_log(&mut self) {
+        if let Some(directory) = self.tail.directory_now() {
+            self.moved(&directory);
         }
     }
 
@@ -215,6 +257,7 @@ pub fn list(
     directory: &Path,
     known: &BTreeMap<Uid, Append>,
 ) -> Result<FullList, ReadError> {
+    let before = log_file(directory)?;
     let state = snapshot::read(directory)?;
     folder.refresh();
     let uidvalidity = match state.log_state().uidvalidity {
@@ -230,14 +273,57 @@ pub fn list(
             modseq: raw.modseq,
             ..complete.clone()
         },
-        _ => folder.complete(raw, uidvalidity, None),
+        _ => completed_in(folder, raw, uidvalidity),
     });
     let messages = messages.collect();
+    if log_file(directory)? != before {
+        return Err(ReadError::Unsettled(
+            "the mailbox was renamed or its log replaced meanwhile".to_owned(),
+        ));
+    }
     Ok(FullList {
         chunk: chunk(id, uidvalidity, &state, messages),
         reader: state.reader,
         raw: state.messages.into_values().collect(),
     })
+}
+
+/// Looks again where a file was renamed just now.
+fn completed_in(folder: &mut Folder, raw: &RawAppend, uidvalidity: UidValidity) -> Append {
+    let (append, was_there) = folder.complete(raw, uidvalidity, None);
+    if was_there {
+        return append;
+    }
+    std::thread::sleep(LOOK_PAUSE);
+    folder.refresh();
+    folder.complete(raw, uidvalidity, None).0
+}
+
+/// Which file is the log: a path alone may lead to another mailbox a moment later.
+fn log_file(directory: &Path) -> Result<(u64, u64), ReadError> {
+    match std::fs::metadata(directory.join("dovecot.index.log")) {
+        Ok(meta) => Ok((meta.dev(), meta.ino())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Absent),
+        Err(e) => Err(ReadError::Unsettled(e.to_string())),
+    }
+}
+
+/// UIDs of messages whose expunge stands in what was read.
+fn expunged(found: &[(LogTransaction, SourcePosition)]) -> BTreeSet<Uid> {
+    let ops = found.iter().flat_map(|(txn, _)| &txn.ops);
+    let appended: BTreeSet<Uid> = ops
+        .clone()
+        .filter_map(|op| match op {
+            RawOp::Append(raw) => Some(raw.uid),
+            _ => None,
+        })
+        .collect();
+    let ranges = ops.filter_map(|op| match op {
+        RawOp::Expunge(expunge) => Some(expunge.uids.iter()),
+        _ => None,
+    });
+    let of_range = |range: &UidRange| appended.range(range.first..=range.last).copied().collect::<Vec<_>>();
+    ranges.flatten().flat_map(of_range).collect()
 }
 
 fn chunk(id: &MailboxId, uidvalidity: UidValidity, state: &MailboxState, messages: Vec<Append>) -> StateChunk {

@@ -15,6 +15,7 @@ use crate::limits::LOG_BYTES_MAX;
 use crate::op::{Guid, SourcePosition};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -121,6 +122,17 @@ impl Tail {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.deleted
+    }
+
+    /// The directory that holds the open log now, whatever it was called when it was opened; none while no log is open,
+    /// or once the log is deleted.
+    #[must_use]
+    pub fn directory_now(&self) -> Option<PathBuf> {
+        let file = self.file.as_ref()?;
+        let log = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        // A deleted file's link ends in " (deleted)".
+        std::fs::symlink_metadata(&log).ok()?;
+        log.parent().map(Path::to_owned)
     }
 
     /// True while a file is open.
