@@ -66,8 +66,8 @@ fn figures(group: &GroupStatus) -> String {
         ("epoch", number(group.epoch)),
         ("mailboxes", number(group.mailboxes)),
         ("messages", number(group.messages)),
-        ("behind, operations", number(group.lag.operations)),
-        ("behind, time", seconds(group.lag.seconds)),
+        ("yet to apply", number(group.lag.operations)),
+        ("behind", seconds(group.lag.seconds)),
     ];
     for (name, count) in [
         ("held mailboxes", group.held_mailboxes),
