@@ -10,13 +10,6 @@ use crate::op::Uid;
 use crate::store::embedded::view::{MailboxKey, MessageRow};
 use std::sync::Arc;
 
-/// What of a FETCH could not be answered.
-#[derive(Default)]
-struct Missed {
-    expunged: bool,
-    pending: bool,
-}
-
 impl Session {
     pub(super) async fn fetch(&mut self, fetch: Fetch) -> Result<Reply, Stop> {
         let selected = self.selected()?;
@@ -26,7 +19,7 @@ impl Session {
         self.condstore |= fetch.items.contains(&Item::Modseq);
         let selected = self.selected()?.clone();
         let fetch = Arc::new(fetch);
-        let mut missed = Missed::default();
+        let mut missed = Vec::new();
         for place in places(&selected, &fetch) {
             let Some(message) = selected.messages.get(place) else {
                 continue;
@@ -40,11 +33,8 @@ impl Session {
         if fetch.uid {
             self.refresh().await?;
         }
-        if missed.expunged {
-            return Reply::no("[EXPUNGEISSUED] Some of the requested messages no longer exist.");
-        }
-        if missed.pending {
-            return Reply::no("[UNAVAILABLE] The content of some messages has not arrived on this standby");
+        if !missed.is_empty() {
+            return self.say_missed(selected.row.key, missed).await;
         }
         Reply::ok("Fetch completed.")
     }
@@ -55,20 +45,20 @@ impl Session {
         number: usize,
         message: &MessageRow,
         fetch: &Arc<Fetch>,
-        missed: &mut Missed,
+        missed: &mut Vec<Uid>,
     ) -> Result<(), Stop> {
         let mut words: Vec<String> = fetch.items.iter().filter_map(|item| word(item, message)).collect();
         if message.size.is_none() && fetch.items.contains(&Item::Size) {
             // the source didn't tell the size: the octets do, once they are here
             match self.size(key, message.uid).await? {
                 Some(size) => words.push(format!("RFC822.SIZE {size}")),
-                None => self.note_missing(key, message.uid, missed).await?,
+                None => missed.push(message.uid),
             }
         }
         let pieces = match self.pieces(key, message.uid, fetch).await? {
             Some(pieces) => pieces,
             None => {
-                self.note_missing(key, message.uid, missed).await?;
+                missed.push(message.uid);
                 Vec::new()
             }
         };
@@ -102,18 +92,18 @@ impl Session {
             .await
     }
 
-    /// Tells a message that was expunged meanwhile from one whose octets have not come.
-    async fn note_missing(&self, key: MailboxKey, uid: Uid, missed: &mut Missed) -> Result<(), Stop> {
-        let there = self.read(move |view| {
-            let picture = view.messages(key)?;
-            Ok(picture.is_some_and(|(_, all)| all.binary_search_by_key(&uid, |m| m.uid).is_ok()))
+    /// Tells messages that were expunged meanwhile from those whose octets have not come.
+    async fn say_missed(&self, key: MailboxKey, missed: Vec<Uid>) -> Result<Reply, Stop> {
+        let expunged = self.read(move |view| {
+            let there = view.messages(key)?.map(|(_, messages)| messages).unwrap_or_default();
+            Ok(missed
+                .iter()
+                .any(|uid| there.binary_search_by_key(uid, |m| m.uid).is_err()))
         });
-        if there.await? {
-            missed.pending = true;
-        } else {
-            missed.expunged = true;
+        if expunged.await? {
+            return Reply::no("[EXPUNGEISSUED] Some of the requested messages no longer exist.");
         }
-        Ok(())
+        Reply::no("[UNAVAILABLE] The content of some messages has not arrived on this standby")
     }
 }
 
