@@ -6,6 +6,8 @@
 
 mod bounds;
 mod bytes;
+#[cfg(test)]
+mod tests;
 
 pub use bytes::{body_length, take};
 
@@ -202,7 +204,7 @@ pub enum Message {
     Ping,
     /// Receiver, answer to [`Message::Hello`].
     Welcome(Welcome),
-    /// Receiver: a frame was broken; begin again after this place.
+    /// Receiver: a frame was broken, begin again after this place. Sender: what follows begins after it.
     Again(Place),
     /// Receiver: how far it is.
     Position(Position),
