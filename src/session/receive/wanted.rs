@@ -355,7 +355,7 @@ impl Wanted {
             done.extend(body.waiters);
         }
         let Some(key) = key(name) else { return };
-        if !self.leaders.get(&key).is_some_and(|(leader, _)| leader == name) {
+        if self.leaders.get(&key).is_none_or(|(leader, _)| leader != name) {
             return;
         }
         let (_, behind) = self.leaders.remove(&key).unwrap_or_else(|| (name.clone(), Vec::new()));
