@@ -187,6 +187,8 @@ impl Applying {
                 Err(error) => return Err(Stopped::Halted(error.to_string())),
             }
         };
+        let different = verdicts.iter().filter(|verdict| !verdict.why.is_empty()).count();
+        self.links.shared.counted.applied(batch.len(), different);
         batch.clear();
         self.tell()?;
         for verdict in verdicts {

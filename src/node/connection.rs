@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 
 /// Decoded messages that wait to be handled.
 const INCOMING_MAX: usize = 64;
+/// What a connection that simply ended is told as.
+pub(super) const LOST: &str = "the connection was lost";
 /// Messages that wait to be written; each is at most a megabyte.
 const OUTGOING_MAX: usize = 4;
 
@@ -68,11 +70,20 @@ async fn listen(mut stream: impl AsyncRead + Unpin, heard: mpsc::Sender<Result<M
 
 async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Message, String> {
     let mut prefix = [0; 4];
-    stream.read_exact(&mut prefix).await.map_err(|e| e.to_string())?;
+    stream.read_exact(&mut prefix).await.map_err(lost)?;
     let length = body_length(prefix).map_err(|e| e.to_string())?;
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.map_err(|e| e.to_string())?;
+    stream.read_exact(&mut body).await.map_err(lost)?;
     Message::decode(&body).map_err(|e| e.to_string())
+}
+
+/// A peer that was killed closes without a word; that is for acknowledgements to sort out, not for people to read.
+#[expect(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn lost(error: std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => LOST.to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 async fn speak(mut stream: impl AsyncWrite + Unpin, mut said: mpsc::Receiver<Message>) {

@@ -1,9 +1,11 @@
 //! One group on this node: the half of the path that its role asks for.
 
 use super::NodeError;
+use super::counted::Counted;
 use super::primary::{Primary, PrimaryShared};
 use super::standby::{Standby, StandbyShared};
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
+use crate::control::metrics::Metrics;
 use crate::io::tls::PeerTls;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -35,7 +37,12 @@ enum Running {
 
 impl Group {
     /// Opens what it has on disk and starts it.
-    pub(super) async fn start(config: &GroupConfig, node: &NodeConfig, tls: &Arc<PeerTls>) -> Result<Self, NodeError> {
+    pub(super) fn start(
+        config: &GroupConfig,
+        node: &NodeConfig,
+        tls: &Arc<PeerTls>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, NodeError> {
         let dir = super::files::group_dir(&node.state, &config.name);
         std::fs::create_dir_all(&dir).map_err(|e| NodeError::folder(&dir, e))?;
         let refused = |why: &str| NodeError::Group {
@@ -44,10 +51,14 @@ impl Group {
         };
         let running = match (config.start_as, &config.store) {
             (StartAs::Primary, StoreConfig::Dovecot(store)) => {
-                Running::Primary(Box::new(Primary::start(config, store, &node.name, &dir, tls)?))
+                let counted = Counted {
+                    metrics: Arc::clone(metrics),
+                    group: config.name.clone(),
+                };
+                Running::Primary(Box::new(Primary::start(config, store, &node.name, &dir, tls, counted)?))
             }
             (StartAs::Standby, StoreConfig::Embedded(_)) => {
-                Running::Standby(Box::new(Standby::start(config, &node.name, &dir)?))
+                Running::Standby(Box::new(Standby::start(config, &node.name, &dir, Arc::clone(metrics))?))
             }
             (StartAs::Primary, StoreConfig::Embedded(_)) => {
                 return Err(refused(

@@ -50,7 +50,7 @@ fn run(mut journal: Journal, asked: &Receiver<JournalWork>, fed: &mpsc::Sender<R
             let done = match work {
                 JournalWork::Stop => return,
                 JournalWork::Trim(upto) => trim(&mut journal, upto),
-                JournalWork::RollBack => patiently(|| journal.roll_back()).map(|()| {
+                JournalWork::RollBack => roll_back(&mut journal).map(|()| {
                     appended = None;
                     dirty = true;
                 }),
@@ -77,6 +77,12 @@ fn run(mut journal: Journal, asked: &Receiver<JournalWork>, fed: &mpsc::Sender<R
             }
         }
     }
+}
+
+/// What is whole is kept: it was handed over before and counts as taken.
+fn roll_back(journal: &mut Journal) -> Option<()> {
+    patiently(|| journal.commit())?;
+    patiently(|| journal.roll_back())
 }
 
 /// Keeps a stretch of applied frames for peers that may follow this node one day.

@@ -1,30 +1,39 @@
 //! Takes in callers: a certificate of ours, a name that the configuration lists, and a first message that says for
 //! which group. Anybody else is refused, warned of once in a while, and counted.
 
-use super::connection::Connection;
+use super::connection::{Connection, LOST};
 use super::group::{GroupHandle, Side};
 use super::receiver::Incoming;
 use crate::codec::wire::{Hello, Message};
 use crate::control::metrics::Metrics;
 use crate::io::tls::{Caller, PeerListener};
 use crate::op::NodeName;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Time for the first message.
 const HELLO_MAX: Duration = Duration::from_secs(10);
 
+/// Refusals that are remembered so that each is warned of once; then all are forgotten.
+const REFUSALS_MAX: usize = 1024;
+
+/// Who was refused for what, by address.
+type Refusals = Mutex<BTreeSet<(IpAddr, String)>>;
+
 /// Runs until the task is aborted.
 pub(super) async fn run(listener: PeerListener, groups: Arc<[GroupHandle]>, metrics: Arc<Metrics>) {
+    let refusals = Arc::new(Refusals::default());
     loop {
         match listener.accept().await {
             Ok(caller) => {
-                let (groups, metrics) = (Arc::clone(&groups), Arc::clone(&metrics));
+                let (groups, metrics, refusals) = (Arc::clone(&groups), Arc::clone(&metrics), Arc::clone(&refusals));
                 tokio::spawn(async move {
                     let address = caller.address();
                     if let Err(why) = take_in(caller, &groups).await {
                         metrics.handshakes_refused.inc();
-                        tracing::warn!(%address, why, "caller refused");
+                        refuse(&refusals, address.ip(), why.replace(&format!("{address}: "), ""));
                     }
                 });
             }
@@ -36,6 +45,18 @@ pub(super) async fn run(listener: PeerListener, groups: Arc<[GroupHandle]>, metr
     }
 }
 
+fn refuse(refusals: &Refusals, address: IpAddr, why: String) {
+    let mut known = refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= REFUSALS_MAX {
+        known.clear();
+    }
+    if known.insert((address, why.clone())) {
+        tracing::warn!(%address, why, "caller refused");
+    } else {
+        tracing::debug!(%address, why, "caller refused again");
+    }
+}
+
 async fn take_in(caller: Caller, groups: &[GroupHandle]) -> Result<(), String> {
     let listed = |name: &NodeName| groups.iter().any(|group| group.config.peers.contains_key(name));
     let (stream, peer) = caller.finish(listed).await.map_err(|e| e.to_string())?;
@@ -44,8 +65,10 @@ async fn take_in(caller: Caller, groups: &[GroupHandle]) -> Result<(), String> {
     let hello = match first {
         Ok(Some(Ok(Message::Hello(hello)))) => hello,
         Ok(Some(Ok(other))) => return Err(format!("{peer} began with a {} message", other.kind())),
+        // `check` on the other node shakes hands and leaves.
+        Ok(Some(Err(why))) if why == LOST => return Ok(()),
+        Ok(None) => return Ok(()),
         Ok(Some(Err(why))) => return Err(format!("{peer}: {why}")),
-        Ok(None) => return Err(format!("{peer} closed the connection")),
         Err(_) => return Err(format!("{peer} said nothing")),
     };
     match standby_of(&peer, &hello, groups) {

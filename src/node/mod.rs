@@ -6,12 +6,13 @@
 //! | `standby` `receiver` `journal_desk` `body_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
-//! | `answers` `state` `waiting` `verifying` `journal_text` | what the admin socket, HTTP and metrics are told |
+//! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 
 mod answers;
 mod applier;
 mod body_desk;
 mod connection;
+mod counted;
 mod desk;
 mod files;
 mod front;
@@ -23,6 +24,7 @@ mod outlet;
 mod peer;
 mod primary;
 mod receiver;
+mod relay;
 mod shipper;
 mod standby;
 mod state;
@@ -119,7 +121,7 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let peers = PeerListener::bind(config.node.listen, Arc::clone(&tls)).await?;
     let control = ControlServer::bind(&config.node.control)?;
     let metrics = Arc::new(Metrics::default());
-    let mut groups = start_groups(&config, &tls).await?;
+    let mut groups = start_groups(&config, &tls, &metrics)?;
     let handles: Arc<[_]> = groups.iter().map(Group::handle).collect();
     let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles)));
     let mut tasks = tokio::task::JoinSet::new();
@@ -142,10 +144,10 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     failed.map_or(Ok(()), Err)
 }
 
-async fn start_groups(config: &Arc<Config>, tls: &Arc<PeerTls>) -> Result<Vec<Group>, NodeError> {
+fn start_groups(config: &Arc<Config>, tls: &Arc<PeerTls>, metrics: &Arc<Metrics>) -> Result<Vec<Group>, NodeError> {
     let mut groups = Vec::new();
     for group in &config.groups {
-        groups.push(Group::start(group, &config.node, tls).await?);
+        groups.push(Group::start(group, &config.node, tls, metrics)?);
     }
     Ok(groups)
 }

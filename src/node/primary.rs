@@ -1,6 +1,7 @@
 //! The left half of a group: capture → journal → ship.
 
 use super::NodeError;
+use super::counted::Counted;
 use super::outlet::{JournalOutlet, Since, replay};
 use super::peer::Peer;
 use super::shipper::{self, Shipper};
@@ -39,6 +40,7 @@ pub(super) struct PrimaryShared {
     pub(super) source_status: Arc<Mutex<SourceStatus>>,
     pub(super) peers: Vec<Arc<Peer>>,
     pub(super) clock: Clock,
+    pub(super) counted: Counted,
     /// True where this stream replaces an older one.
     pub(super) rebuilt: bool,
 }
@@ -82,6 +84,7 @@ impl Primary {
         node: &NodeName,
         dir: &Path,
         tls: &Arc<PeerTls>,
+        counted: Counted,
     ) -> Result<Self, NodeError> {
         let clock = Clock::start();
         let mut opened = open_journal(dir, node, &clock)?;
@@ -113,6 +116,7 @@ impl Primary {
             source_status,
             peers: peers.clone(),
             clock,
+            counted,
             rebuilt: false,
         });
         let mut tasks = vec![tokio::spawn(beat(Arc::clone(&shared)))];

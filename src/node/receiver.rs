@@ -3,17 +3,20 @@
 use super::applier::{ApplyWork, counts_of};
 use super::body_desk::BodyWork;
 use super::connection::Connection;
+use super::counted::With;
 use super::journal_desk::JournalWork;
+use super::relay::Question;
 use super::standby::{Progress, StandbyShared};
 use crate::codec::wire::Message;
 use crate::io::clock::Clock;
 use crate::op::{Heartbeat, Lsn, NodeName};
 use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
 use crate::session::{Class, SessionError};
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender as ThreadSender;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Answers of disks that wait to be fed.
 pub(super) const INPUTS_MAX: usize = 256;
@@ -52,18 +55,25 @@ pub(super) struct Receiver {
     pub(super) fed: mpsc::Sender<ReceiveInput>,
 }
 
+/// What the task listens to.
+pub(super) struct Ears {
+    /// Answers of disks and of the target.
+    pub(super) inputs: mpsc::Receiver<ReceiveInput>,
+    /// Primaries that have connected.
+    pub(super) callers: mpsc::Receiver<Incoming>,
+    /// An operator's questions for the primary.
+    pub(super) asked: mpsc::Receiver<Question>,
+}
+
 /// Runs until the task is aborted.
-pub(super) async fn run(
-    receiver: Receiver,
-    start: ReceiveStart,
-    mut inputs: mpsc::Receiver<ReceiveInput>,
-    mut callers: mpsc::Receiver<Incoming>,
-) {
+pub(super) async fn run(receiver: Receiver, start: ReceiveStart, mut ears: Ears) {
     let counts = counts_of(&receiver.first.counts);
     let mut drive = Drive {
         machine: Receive::new(start),
         receiver,
         connection: None,
+        questions: BTreeMap::new(),
+        question: 0,
     };
     let applied = drive.receiver.first.applied;
     drive.feed(ReceiveInput::Applied {
@@ -77,9 +87,10 @@ pub(super) async fn run(
         let may_read = !drive.machine.is_full();
         let outgoing = drive.connection.as_ref().map(|c| c.connection.outgoing.clone());
         tokio::select! {
-            Some(incoming) = callers.recv() => drive.take_over(incoming).await,
+            Some(incoming) = ears.callers.recv() => drive.take_over(incoming).await,
             message = hear(&mut drive.connection), if may_read => drive.heard(message).await,
-            Some(input) = inputs.recv() => drive.feed_or_end(input).await,
+            Some(input) = ears.inputs.recv() => drive.feed_or_end(input).await,
+            Some(question) = ears.asked.recv() => drive.ask(question).await,
             _ = ticks.tick() => drive.tick().await,
             () = room(outgoing), if blocked => {}
         }
@@ -106,9 +117,31 @@ struct Drive {
     machine: Receive,
     receiver: Receiver,
     connection: Option<Incoming>,
+    questions: BTreeMap<u64, oneshot::Sender<Option<String>>>,
+    question: u64,
 }
 
 impl Drive {
+    async fn ask(&mut self, question: Question) {
+        self.question += 1;
+        self.questions.insert(self.question, question.answer);
+        let (id, json) = (self.question, question.json);
+        self.feed_or_end(ReceiveInput::Ask { id, json }).await;
+    }
+
+    fn answered(&mut self, id: u64, json: Option<String>) {
+        let waiting = self.questions.remove(&id);
+        if waiting.is_some_and(|waiting| waiting.send(json).is_err()) {
+            tracing::trace!("whoever asked the primary is gone");
+        }
+    }
+
+    fn count(&self, what: With, count: usize) {
+        if let Some(incoming) = &self.connection {
+            self.receiver.shared.counted.with(&incoming.peer, what, count);
+        }
+    }
+
     /// A new connection replaces the one before: a primary that dials again has lost it.
     async fn take_over(&mut self, incoming: Incoming) {
         self.end(None).await;
@@ -227,7 +260,10 @@ impl Drive {
 
     fn request(&mut self, request: ReceiveRequest) {
         match request {
-            ReceiveRequest::Journal(frames) => self.journal(JournalWork::Append(frames)),
+            ReceiveRequest::Journal(frames) => {
+                self.count(With::FramesReceived, frames.len());
+                self.journal(JournalWork::Append(frames));
+            }
             ReceiveRequest::RollBack => self.journal(JournalWork::RollBack),
             ReceiveRequest::RestartJournal(base) => self.journal(JournalWork::Restart(Box::new(base))),
             ReceiveRequest::ReadOwn {
@@ -236,7 +272,10 @@ impl Drive {
                 bytes_max,
             } => self.read_own(request, from, bytes_max),
             ReceiveRequest::CheckBodies { request, names } => self.bodies(BodyWork::Check { request, names }),
-            ReceiveRequest::StoreBody { name, octets } => self.bodies(BodyWork::Store { name, octets }),
+            ReceiveRequest::StoreBody { name, octets } => {
+                self.count(With::BodiesReceived, 1);
+                self.bodies(BodyWork::Store { name, octets });
+            }
             ReceiveRequest::StoreMissing { name, missing } => self.bodies(BodyWork::Missing { name, missing }),
             ReceiveRequest::CommitBodies => self.bodies(BodyWork::Commit),
             ReceiveRequest::ListPending { most } => self.bodies(BodyWork::ListPending { most }),
@@ -246,12 +285,12 @@ impl Drive {
             }
             ReceiveRequest::GoneAnswer { id, gone } => self.apply(ApplyWork::Gone { id, gone }),
             ReceiveRequest::Up(hello) => {
+                self.count(With::SessionOpened, 1);
                 tracing::info!(peer = %hello.node, stream = %hello.stream, epoch = %hello.epoch, head = %hello.head.lsn, "primary connected");
             }
             ReceiveRequest::Asked { .. } => tracing::debug!("an operator's question of the primary is not known here"),
-            ReceiveRequest::Answered { .. } | ReceiveRequest::Unanswered { .. } => {
-                tracing::debug!("an answer that nobody waits for")
-            }
+            ReceiveRequest::Answered { id, json } => self.answered(id, Some(json)),
+            ReceiveRequest::Unanswered { id } => self.answered(id, None),
         }
     }
 

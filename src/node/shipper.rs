@@ -1,6 +1,7 @@
 //! Drives one peer's [`Ship`]: dials, feeds the machine what happens, does what it asks for.
 
 use super::connection::Connection;
+use super::counted::With;
 use super::peer::{Offer, Peer};
 use super::primary::{Announcement, PrimaryShared};
 use crate::codec::wire::{Message, Place};
@@ -196,10 +197,19 @@ impl Drive {
     }
 
     fn note_shipped(&self, message: &Message) {
-        if let Message::Frames(frames) = message
-            && let Some(lsn) = frames.last().and_then(|f| crate::codec::frame::peek(f).ok())
-        {
-            self.peer.standing.send_modify(|s| s.shipped = Some(lsn.0.lsn));
+        match message {
+            Message::Frames(frames) => {
+                self.shared
+                    .counted
+                    .with(&self.peer.name, With::FramesSent, frames.len());
+                if let Some((header, _)) = frames.last().and_then(|f| crate::codec::frame::peek(f).ok()) {
+                    self.peer.standing.send_modify(|s| s.shipped = Some(header.lsn));
+                }
+            }
+            Message::BodyPart(part) if part.hash.is_some() => {
+                self.shared.counted.with(&self.peer.name, With::BodiesSent, 1);
+            }
+            _ => {}
         }
     }
 
@@ -287,6 +297,7 @@ impl Drive {
             ShipRequest::Up(welcome) => {
                 self.peer.set_problem(None);
                 self.peer.standing.send_modify(|s| s.connected = true);
+                self.shared.counted.with(&self.peer.name, With::SessionOpened, 1);
                 tracing::info!(peer = %self.peer.name, durable = %welcome.durable, applied = %welcome.applied, "standby connected");
             }
             ShipRequest::Position(position) => self.peer.standing.send_modify(|s| s.position = Some(position)),
@@ -300,7 +311,16 @@ impl Drive {
                     tracing::trace!("nobody waits for verdicts");
                 }
             }
-            ShipRequest::Asked { .. } => tracing::debug!("an operator's question of this peer is not known here"),
+            ShipRequest::Asked { request, json } => {
+                let (shared, peer) = (Arc::clone(&self.shared), self.peer.name.clone());
+                let completed = self.completed.clone();
+                tokio::spawn(async move {
+                    let json = super::relay::answer(shared, peer, json).await;
+                    if completed.send(ShipInput::Answer { request, json }).await.is_err() {
+                        tracing::trace!("the session that asked is over");
+                    }
+                });
+            }
             ShipRequest::Answered { .. } | ShipRequest::Unanswered { .. } => {
                 tracing::debug!("an answer that nobody waits for")
             }

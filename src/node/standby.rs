@@ -3,9 +3,12 @@
 use super::NodeError;
 use super::applier::{self, Applier};
 use super::body_desk::BodyDesk;
+use super::counted::Counted;
 use super::journal_desk::JournalDesk;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
+use super::relay::{self, Question};
 use crate::config::GroupConfig;
+use crate::control::metrics::Metrics;
 use crate::io::clock::{self, Clock};
 use crate::journal::{JournalOptions, JournalView, Recovered};
 use crate::op::{Lsn, NodeName, StreamId};
@@ -36,6 +39,9 @@ pub(super) struct StandbyShared {
     pub(super) state: Mutex<ReceiverState>,
     pub(super) journal: JournalView,
     pub(super) view: Arc<dyn View>,
+    /// What an operator asks of the primary.
+    pub(super) questions: mpsc::Sender<Question>,
+    pub(super) counted: Counted,
     /// Why applying has stopped, where it has.
     pub(super) halted: Mutex<Option<String>>,
 }
@@ -52,7 +58,12 @@ pub(super) struct Standby {
 
 impl Standby {
     /// Opens journal and store, and waits for the primary to connect.
-    pub(super) fn start(group: &GroupConfig, node: &NodeName, dir: &Path) -> Result<Self, NodeError> {
+    pub(super) fn start(
+        group: &GroupConfig,
+        node: &NodeName,
+        dir: &Path,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, NodeError> {
         let (journal, recovered) = super::files::open_journal(dir, JournalOptions::default())?;
         let retain = group.retain.0;
         let opened = Embedded::open(&dir.join("store"), node, retain).map_err(|e| NodeError::Group {
@@ -61,7 +72,12 @@ impl Standby {
         })?;
         let view = journal.view();
         let start = receive_start(group, node, &recovered, &view, opened.target.applied());
-        let (shared, first) = share(&opened, &view)?;
+        let (questions, asked) = mpsc::channel(relay::QUESTIONS_MAX);
+        let counted = Counted {
+            metrics,
+            group: group.name.clone(),
+        };
+        let (shared, first) = share(&opened, &view, questions, counted)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
         let journal = JournalDesk::start(journal, fed.clone())?;
         let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone())?;
@@ -84,7 +100,11 @@ impl Standby {
             fed,
         };
         let tasks = vec![
-            tokio::spawn(receiver::run(receiver, start, inputs, callers)),
+            tokio::spawn(receiver::run(
+                receiver,
+                start,
+                receiver::Ears { inputs, callers, asked },
+            )),
             tokio::spawn(upkeep(opened.upkeep)),
         ];
         Ok(Self {
@@ -106,7 +126,12 @@ impl Standby {
     }
 }
 
-fn share(opened: &Embedded, journal: &JournalView) -> Result<(Arc<StandbyShared>, Progress), NodeError> {
+fn share(
+    opened: &Embedded,
+    journal: &JournalView,
+    questions: mpsc::Sender<Question>,
+    counted: Counted,
+) -> Result<(Arc<StandbyShared>, Progress), NodeError> {
     let counts = opened.target.counts().map_err(|e| NodeError::Journal(e.to_string()))?;
     let first = Progress {
         applied: opened.target.applied(),
@@ -118,6 +143,8 @@ fn share(opened: &Embedded, journal: &JournalView) -> Result<(Arc<StandbyShared>
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
         halted: Mutex::new(None),
+        questions,
+        counted,
     };
     Ok((Arc::new(shared), first))
 }

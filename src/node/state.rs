@@ -33,7 +33,7 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         .collect();
     let last = peers.iter().min_by_key(|peer| peer.lsn.and_then(|lsn| lsn.applied));
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let mut problems: Vec<String> = source
+    let problems: Vec<String> = source
         .held
         .iter()
         .map(|finding| {
@@ -46,11 +46,6 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
             )
         })
         .collect();
-    problems.extend(
-        peers
-            .iter()
-            .filter_map(|p| p.problem.as_ref().map(|why| format!("{}: {why}", p.name))),
-    );
     GroupStatus {
         name: group.config.name.clone(),
         role: Role::Primary,

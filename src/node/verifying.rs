@@ -1,13 +1,15 @@
 //! `verify`: fresh digests of the source travel in the stream; each standby compares when it decides them.
 
-use super::group::GroupHandle;
+use super::group::{GroupHandle, Side};
 use super::peer::Peer;
 use super::primary::PrimaryShared;
+use super::relay;
+use super::standby::StandbyShared;
 use super::waiting::{await_applied, primaries};
 use crate::control::report::{Difference, VerifyReport};
 use crate::control::verbs::{Progress, ProgressSink, VerbError, VerifyRequest};
 use crate::io::clock::{self, Stopwatch};
-use crate::op::{DigestVerdict, Lsn};
+use crate::op::{DigestVerdict, Lsn, NodeName};
 use crate::store::source::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,23 +30,45 @@ pub(super) async fn verify(
         deep: asked.deep,
         ..VerifyReport::default()
     };
-    for (_, shared) in primaries(&groups)? {
-        verify_group(&shared, asked, progress, &mut report).await?;
+    if let Some(shared) = only_standby(&groups) {
+        progress.tell(Progress {
+            what: "asking the primary".to_owned(),
+            done: None,
+            total: None,
+        });
+        report = relay::verify(&shared, asked).await?;
+    } else {
+        for (_, shared) in primaries(&groups)? {
+            verify_group(&shared, asked, |_| true, progress, &mut report).await?;
+        }
     }
     report.seconds = time.elapsed().as_secs_f64();
     Ok(report)
 }
 
-async fn verify_group(
+/// The one group that is meant, where this node is its standby.
+fn only_standby(groups: &[GroupHandle]) -> Option<Arc<StandbyShared>> {
+    match groups {
+        [group] => match &group.side {
+            Side::Standby(shared, _) => Some(Arc::clone(shared)),
+            Side::Primary(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// Compares with those connected standbys that are `wanted`.
+pub(super) async fn verify_group(
     shared: &PrimaryShared,
     asked: &VerifyRequest,
+    wanted: impl Fn(&NodeName) -> bool,
     progress: &ProgressSink,
     report: &mut VerifyReport,
 ) -> Result<(), VerbError> {
     let peers: Vec<Arc<Peer>> = shared
         .peers
         .iter()
-        .filter(|peer| peer.now().connected)
+        .filter(|peer| peer.now().connected && wanted(&peer.name))
         .cloned()
         .collect();
     if peers.is_empty() {
