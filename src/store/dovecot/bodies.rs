@@ -205,7 +205,8 @@ impl Bodies for DovecotBodies {
             .cloned()
             .collect();
         if !desk.folder.is_mdbox() {
-            return desk.folder.gone(&unlisted);
+            let Desk { folder, messages, .. } = &mut *desk;
+            return folder.gone(&unlisted, messages);
         }
         drop(desk);
         self.gone_from_map(&mailbox.user, &unlisted).unwrap_or_default()

@@ -391,3 +391,6 @@ fn names_of<'a>(known: &'a UserRow, guids: &'a BTreeSet<Guid>) -> impl Iterator<
         .filter_map(|guid| known.mailboxes.get(guid))
         .map(|row| &row.name)
 }
+
+#[cfg(test)]
+mod tests;

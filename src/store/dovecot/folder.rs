@@ -9,6 +9,7 @@ use super::sdbox_folder::SdboxFolder;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
 use crate::op::{Append, BodyPlace, MailboxId, MessageGuid, Uid, UidValidity};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A mailbox's messages.
@@ -49,6 +50,18 @@ impl Folder {
         }
     }
 
+    /// Whose messages.
+    #[must_use]
+    pub fn id(&self) -> &MailboxId {
+        &self.id
+    }
+
+    /// How directories make a tree there.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
     /// The mailbox lies here now.
     pub fn moved(&mut self, directory: &Path) {
         self.format = Format::of(self.layout, &self.root, directory);
@@ -84,9 +97,10 @@ impl Folder {
     }
 
     /// Which of these have no file any more (maildir, sdbox). Where that can't be seen: none of them.
-    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
+    /// `listed` are the messages that are there.
+    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)], listed: &BTreeMap<Uid, RawAppend>) -> Vec<Uid> {
         match &mut self.format {
-            Format::Maildir(folder) => folder.gone(messages),
+            Format::Maildir(folder) => folder.gone(messages, listed),
             Format::Dbox(folder, _) => messages
                 .iter()
                 .map(|(uid, _)| *uid)

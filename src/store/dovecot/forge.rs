@@ -119,3 +119,8 @@ pub(crate) fn ext_header(data: &[u8]) -> Forged {
 pub(crate) fn header(offset: u8, value: u32) -> Forged {
     (0x20, [&[offset, 0, 4, 0][..], &value.to_le_bytes()].concat())
 }
+
+/// The mailbox is being deleted.
+pub(crate) fn index_deleted() -> Forged {
+    (0x0002_0000 | EXTERNAL, vec![0; 4])
+}

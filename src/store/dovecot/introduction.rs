@@ -3,6 +3,7 @@
 
 use super::doveadm::MailRoot;
 use super::folder::Folder;
+use super::identity::Identities;
 use super::mailbox::{FullList, list};
 use super::snapshot::ReadError;
 use crate::limits::{OFFER_BYTES, OFFER_MESSAGES};
@@ -27,9 +28,9 @@ impl Introduction {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn begin(id: MailboxId, root: &MailRoot, directory: &Path) -> Result<Self, ReadError> {
+    pub fn begin(id: MailboxId, root: &MailRoot, directory: &Path, identities: &Identities) -> Result<Self, ReadError> {
         let mut folder = Folder::new(id.clone(), root, directory);
-        let list = list(&id, &mut folder, directory, &BTreeMap::new())?;
+        let list = list(&mut folder, directory, identities, &BTreeMap::new())?;
         let messages = list
             .chunk
             .messages
@@ -51,8 +52,13 @@ impl Introduction {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn at_once(id: MailboxId, root: &MailRoot, directory: &Path) -> Result<FullList, ReadError> {
-        Self::begin(id, root, directory)?.finish()
+    pub fn at_once(
+        id: MailboxId,
+        root: &MailRoot,
+        directory: &Path,
+        identities: &Identities,
+    ) -> Result<FullList, ReadError> {
+        Self::begin(id, root, directory, identities)?.finish(identities)
     }
 
     /// Which mailbox.
@@ -91,11 +97,11 @@ impl Introduction {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn finish(&mut self) -> Result<FullList, ReadError> {
-        let mut found = list(&self.id, &mut self.folder, &self.directory, &self.messages)?;
+    pub fn finish(&mut self, identities: &Identities) -> Result<FullList, ReadError> {
+        let mut found = list(&mut self.folder, &self.directory, identities, &self.messages)?;
         if found.chunk.uidvalidity != self.uidvalidity {
             // What was looked at before is of other messages.
-            found = list(&self.id, &mut self.folder, &self.directory, &BTreeMap::new())?;
+            found = list(&mut self.folder, &self.directory, identities, &BTreeMap::new())?;
         }
         found.chunk.lineage = Lineage::Initial;
         Ok(found)

@@ -6,6 +6,7 @@
 
 use super::catalogue::{self, Evidence, Listing};
 use super::folder::Folder;
+use super::identity::Identities;
 use super::mailbox::{FullList, list};
 use super::shared::Shared;
 use super::stored::{Look, Want};
@@ -18,7 +19,6 @@ use crate::op::{
 use crate::store::source::{Captured, OutletError, Reply};
 use crate::store::table::UserRow;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::time::Duration;
 
 /// A mailbox that changes faster than it can be listed is left out after so many attempts.
@@ -183,7 +183,7 @@ impl Job {
         if !known || user.is_held(id.guid) {
             return Ok(true);
         }
-        let Some((list, mut folder)) = list_at_captured(id, user) else {
+        let Some((list, mut folder)) = list_at_captured(id, user, shared.identities) else {
             return Ok(false);
         };
         let captured = match &self.kind {
@@ -253,7 +253,7 @@ impl Job {
 }
 
 /// The list as the files have it now, where nothing of it waits to go out.
-fn list_at_captured(id: &MailboxId, user: &mut UserCapture) -> Option<(FullList, Folder)> {
+fn list_at_captured(id: &MailboxId, user: &mut UserCapture, identities: &Identities) -> Option<(FullList, Folder)> {
     if user.has_queued(id.guid) {
         return None;
     }
@@ -262,7 +262,7 @@ fn list_at_captured(id: &MailboxId, user: &mut UserCapture) -> Option<(FullList,
     let captured = mailbox.position();
     let directory = mailbox.directory().to_owned();
     let mut folder = Folder::new(id.clone(), &root, &directory);
-    let found = list(id, &mut folder, Path::new(&directory), &BTreeMap::new()).ok()?;
+    let found = list(&mut folder, &directory, identities, &BTreeMap::new()).ok()?;
     same_place(&captured, &found.chunk.position).then_some((found, folder))
 }
 

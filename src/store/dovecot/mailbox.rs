@@ -1,7 +1,7 @@
 //! Capture of one mailbox: its log's transactions and its complete list, as operations with all that they need.
 
 use super::body_cache::BodyCache;
-use super::doveadm::{Layout, MailRoot};
+use super::doveadm::MailRoot;
 use super::folder::Folder;
 use super::identity::Identities;
 use super::reader::LogReader;
@@ -13,7 +13,6 @@ use crate::op::{
     Append, Lineage, MailboxId, MailboxTxn, Modseq, Op, SourcePosition, StateChunk, Uid, UidRange, UidValidity,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct MailboxCapture {
     id: MailboxId,
-    layout: Layout,
+    root: MailRoot,
     directory: PathBuf,
     tail: Tail,
     folder: Folder,
@@ -34,6 +33,8 @@ pub struct MailboxCapture {
     uidvalidity: UidValidity,
     /// True while messages were looked at since the last [`Self::rest`].
     busy: bool,
+    /// What the log could not tell, until a list was emitted in its place.
+    unlisted: Option<Verdict>,
 }
 
 /// What a reading of the log gave.
@@ -65,12 +66,13 @@ impl MailboxCapture {
         let tail = Tail::resume(id.guid, root.layout, directory.to_owned(), position);
         Self {
             id,
-            layout: root.layout,
+            root: root.clone(),
             directory: directory.to_owned(),
             tail,
             folder,
             uidvalidity,
             busy: false,
+            unlisted: None,
         }
     }
 
@@ -84,8 +86,14 @@ impl MailboxCapture {
 
     /// Goes on after another list of the same mailbox.
     pub fn restart(&mut self, list: &FullList) {
-        self.tail = Tail::after(self.id.guid, self.layout, self.directory.clone(), list.reader.clone());
+        self.tail = Tail::after(
+            self.id.guid,
+            self.root.layout,
+            self.directory.clone(),
+            list.reader.clone(),
+        );
         self.uidvalidity = list.chunk.uidvalidity;
+        self.unlisted = None;
     }
 
     /// The mailbox lies here now.
@@ -135,6 +143,12 @@ impl MailboxCapture {
 
     /// Reads the log to its end.
     pub fn read(&mut self, identities: &Identities, cache: &BodyCache) -> Reading {
+        if let Some(verdict) = self.unlisted.clone() {
+            return Reading {
+                transactions: Vec::new(),
+                verdict,
+            };
+        }
         let mut found: Vec<(LogTransaction, SourcePosition)> = Vec::new();
         let verdict = self
             .tail
@@ -162,12 +176,15 @@ impl MailboxCapture {
                 push_merging_floors(&mut reading.transactions, txn);
             }
         }
+        if matches!(reading.verdict, Verdict::State { .. }) {
+            self.unlisted = Some(reading.verdict.clone());
+        }
         reading
     }
 
     fn only_a_list_tells(&mut self, txn: &LogTransaction) -> Option<&'static str> {
         if self.uidvalidity.0 == 0 {
-            self.uidvalidity = txn.uidvalidity;
+            self.uidvalidity = self.folder.uidvalidity().unwrap_or(txn.uidvalidity);
         }
         if txn.uidvalidity_changed || (txn.uidvalidity.0 != 0 && txn.uidvalidity != self.uidvalidity) {
             return Some("UIDVALIDITY changed");
@@ -232,10 +249,10 @@ impl MailboxCapture {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn list_again(&mut self, broken: bool) -> Result<FullList, ReadError> {
+    pub fn list_again(&mut self, broken: bool, identities: &Identities) -> Result<FullList, ReadError> {
         let before = self.tail.position();
         let uidvalidity = self.uidvalidity;
-        let mut list = list(&self.id, &mut self.folder, &self.directory, &BTreeMap::new())?;
+        let mut list = list(&mut self.folder, &self.directory, identities, &BTreeMap::new())?;
         list.chunk.lineage = lineage(&before, uidvalidity, &list, broken);
         Ok(list)
     }
@@ -252,13 +269,21 @@ fn push_merging_floors(transactions: &mut Vec<MailboxTxn>, txn: MailboxTxn) {
 /// # Errors
 /// [`ReadError`]
 pub fn list(
-    id: &MailboxId,
     folder: &mut Folder,
     directory: &Path,
+    identities: &Identities,
     known: &BTreeMap<Uid, Append>,
 ) -> Result<FullList, ReadError> {
-    let before = log_file(directory)?;
+    let id = folder.id().clone();
+    let is_here = |folder: &Folder| Ok::<bool, ReadError>(identities.of(folder.layout(), directory)? == Some(id.guid));
+    if !is_here(folder)? {
+        return Err(ReadError::Absent);
+    }
     let state = snapshot::read(directory)?;
+    // Another mailbox may have taken the path in between.
+    if !is_here(folder)? || state.guid().is_some_and(|guid| guid != id.guid) {
+        return Err(ReadError::Absent);
+    }
     folder.refresh();
     let uidvalidity = match state.log_state().uidvalidity {
         UidValidity(0) => folder
@@ -266,46 +291,54 @@ pub fn list(
             .ok_or_else(|| ReadError::Unsettled("no UIDVALIDITY yet".to_owned()))?,
         given => given,
     };
-    let messages = state.messages.values().map(|raw| match known.get(&raw.uid) {
-        Some(complete) if !complete.guid.is_unknown() => Append {
-            flags: raw.flags,
-            keywords: raw.keywords.clone(),
-            modseq: raw.modseq,
-            ..complete.clone()
-        },
-        _ => completed_in(folder, raw, uidvalidity),
-    });
-    let messages = messages.collect();
-    if log_file(directory)? != before {
-        return Err(ReadError::Unsettled(
-            "the mailbox was renamed or its log replaced meanwhile".to_owned(),
-        ));
+    let messages = complete_all(folder, &state, uidvalidity, known);
+    // The files that were looked at may have been another mailbox's.
+    if !is_here(folder)? {
+        return Err(ReadError::Absent);
     }
     Ok(FullList {
-        chunk: chunk(id, uidvalidity, &state, messages),
+        chunk: chunk(&id, uidvalidity, &state, messages),
         reader: state.reader,
         raw: state.messages.into_values().collect(),
     })
 }
 
-/// Looks again where a file was renamed just now.
-fn completed_in(folder: &mut Folder, raw: &RawAppend, uidvalidity: UidValidity) -> Append {
-    let (append, was_there) = folder.complete(raw, uidvalidity, None);
-    if was_there {
-        return append;
+/// Looks twice where files were not found: they may have been renamed just then.
+fn complete_all(
+    folder: &mut Folder,
+    state: &MailboxState,
+    uidvalidity: UidValidity,
+    known: &BTreeMap<Uid, Append>,
+) -> Vec<Append> {
+    let mut messages = Vec::with_capacity(state.messages.len());
+    let mut absent = Vec::new();
+    for raw in state.messages.values() {
+        if let Some(complete) = known.get(&raw.uid).filter(|complete| !complete.guid.is_unknown()) {
+            let (flags, keywords, modseq) = (raw.flags, raw.keywords.clone(), raw.modseq);
+            messages.push(Append {
+                flags,
+                keywords,
+                modseq,
+                ..complete.clone()
+            });
+            continue;
+        }
+        let (append, was_there) = folder.complete(raw, uidvalidity, None);
+        if !was_there {
+            absent.push((messages.len(), raw));
+        }
+        messages.push(append);
     }
-    std::thread::sleep(LOOK_PAUSE);
-    folder.refresh();
-    folder.complete(raw, uidvalidity, None).0
-}
-
-/// Which file is the log: a path alone may lead to another mailbox a moment later.
-fn log_file(directory: &Path) -> Result<(u64, u64), ReadError> {
-    match std::fs::metadata(directory.join("dovecot.index.log")) {
-        Ok(meta) => Ok((meta.dev(), meta.ino())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(ReadError::Absent),
-        Err(e) => Err(ReadError::Unsettled(e.to_string())),
+    if !absent.is_empty() {
+        std::thread::sleep(LOOK_PAUSE);
+        folder.refresh();
     }
+    for (at, raw) in absent {
+        if let Some(message) = messages.get_mut(at) {
+            *message = folder.complete(raw, uidvalidity, None).0;
+        }
+    }
+    messages
 }
 
 /// UIDs of messages whose expunge stands in what was read.

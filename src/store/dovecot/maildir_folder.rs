@@ -9,7 +9,7 @@ use super::transaction::RawAppend;
 use super::uidlist::Uidlist;
 use crate::limits::{BODY_BYTES_MAX, UIDLIST_BYTES_MAX};
 use crate::op::{Flags, MessageGuid, Uid, UidValidity};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -153,21 +153,23 @@ impl MaildirFolder {
     }
 
     /// Which of these have no file any more: by the base name that the uidlist has for the UID, else by the GUID, which
-    /// is the base name of most. Nothing is said where the directories can't be read.
-    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
-        if std::fs::read_dir(self.directory.join("cur")).is_err()
-            || std::fs::read_dir(self.directory.join("new")).is_err()
-        {
+    /// is the base name of most. A file that belongs to a listed message is nobody else's (a copy within the mailbox has
+    /// the GUID of the original, which is the original's name). Nothing is said where the directories can't be read.
+    pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)], listed: &BTreeMap<Uid, RawAppend>) -> Vec<Uid> {
+        let readable = |sub: &str| std::fs::read_dir(self.directory.join(sub)).is_ok();
+        if !readable("cur") || !readable("new") {
             return Vec::new();
         }
-        let present = names(&self.directory);
-        let Ok(list) = self.uidlist() else {
+        let mut present = names(&self.directory);
+        self.refresh();
+        let Ok(Some(list)) = self.uidlist() else {
             return Vec::new();
         };
+        for entry in list.entries.iter().filter(|entry| listed.contains_key(&entry.uid)) {
+            present.remove(&entry.base);
+        }
         let absent = |(uid, guid): &&(Uid, MessageGuid)| {
-            let base = list
-                .and_then(|list| list.get(*uid))
-                .map_or(guid.as_str(), |entry| entry.base.as_str());
+            let base = list.get(*uid).map_or(guid.as_str(), |entry| entry.base.as_str());
             !base.is_empty() && !present.contains_key(base) && !present.contains_key(guid.as_str())
         };
         messages.iter().filter(absent).map(|(uid, _)| *uid).collect()

@@ -390,3 +390,6 @@ pub(crate) fn read_range(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>>
     bytes.truncate(filled);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,7 +211,7 @@ impl UserCapture {
             let Some(place) = self.place_of(guid, shared.identities) else {
                 return Patience::Prefixes;
             };
-            let Ok(list) = Introduction::at_once(self.id(guid), &self.root, &place) else {
+            let Ok(list) = Introduction::at_once(self.id(guid), &self.root, &place, shared.identities) else {
                 return Patience::Prefixes;
             };
             self.mailboxes
@@ -256,7 +256,7 @@ impl UserCapture {
                 .tree
                 .changes(shared.table.user(&self.user), &self.deleted(), &listing);
             let before: BTreeMap<Guid, usize> = self.queues.iter().map(|(guid, queue)| (*guid, queue.len())).collect();
-            if self.read_logs(shared) {
+            if self.read_logs(&listing, shared) {
                 self.cover(&before);
             }
             if !self
@@ -292,16 +292,16 @@ impl UserCapture {
     }
 
     /// Reads all logs to their end. True where nothing is left unread but what lasting damage hides.
-    fn read_logs(&mut self, shared: &mut Shared<'_>) -> bool {
+    fn read_logs(&mut self, listing: &Listing, shared: &mut Shared<'_>) -> bool {
         let mut all_read = true;
         let guids: Vec<Guid> = self.mailboxes.keys().copied().collect();
         for guid in guids {
-            all_read &= self.read_log(guid, shared);
+            all_read &= self.read_log(guid, listing, shared);
         }
         all_read
     }
 
-    fn read_log(&mut self, guid: Guid, shared: &mut Shared<'_>) -> bool {
+    fn read_log(&mut self, guid: Guid, listing: &Listing, shared: &mut Shared<'_>) -> bool {
         let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
             return true;
         };
@@ -313,10 +313,10 @@ impl UserCapture {
         }
         match reading.verdict {
             Verdict::End => self.well(guid),
-            Verdict::State { broken, why } => self.list_again(guid, broken, why),
-            // The directory has gone since the listing, or with it: nothing more can be read.
-            Verdict::Absent => true,
-            Verdict::GivenUp | Verdict::Unsettled => self.ill(guid, None),
+            Verdict::State { broken, why } => self.list_again(guid, broken, why, shared.identities),
+            // Deleted: nothing more can be read. Else it was moved since the listing.
+            Verdict::Absent if !listing.mailboxes.contains_key(&guid) => true,
+            Verdict::Absent | Verdict::GivenUp | Verdict::Unsettled => self.ill(guid, None),
             Verdict::Damaged { file, offset, why } => {
                 let mailbox = self.id(guid);
                 self.ill(
@@ -340,20 +340,19 @@ impl UserCapture {
         queue.push_back(item);
     }
 
-    fn list_again(&mut self, guid: Guid, broken: bool, why: &'static str) -> bool {
+    fn list_again(&mut self, guid: Guid, broken: bool, why: &'static str, identities: &Identities) -> bool {
         let id = self.id(guid);
         let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
             return true;
         };
-        match mailbox.list_again(broken) {
+        match mailbox.list_again(broken, identities) {
             Ok(list) => {
                 tracing::info!(mailbox = %id, why, lineage = ?list.chunk.lineage, "read the mailbox as a state");
                 mailbox.restart(&list);
                 self.queue(guid, Item::of(vec![Payload::State(list.chunk)]));
                 self.well(guid)
             }
-            Err(ReadError::Absent) => true,
-            Err(ReadError::Unsettled(_)) => self.ill(guid, None),
+            Err(ReadError::Absent | ReadError::Unsettled(_)) => self.ill(guid, None),
             Err(ReadError::Damaged { file, offset, why }) => self.ill(
                 guid,
                 Some(Finding {
@@ -421,7 +420,7 @@ impl UserCapture {
                 self.retries.insert(guid, Instant::now() + SOON);
                 return Ok(());
             };
-            match Introduction::begin(self.id(guid), &self.root, &place) {
+            match Introduction::begin(self.id(guid), &self.root, &place, shared.identities) {
                 Ok(introduction) => self.introduction = Some(introduction),
                 Err(e) => self.not_introduced(guid, &place, &e),
             }
@@ -434,7 +433,7 @@ impl UserCapture {
             return Ok(());
         }
         let guid = introduction.guid();
-        let result = introduction.finish();
+        let result = introduction.finish(shared.identities);
         let place = introduction.directory().to_owned();
         self.introduction = None;
         match result {

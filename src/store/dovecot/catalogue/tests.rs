@@ -1,0 +1,248 @@
+use super::*;
+use crate::op::Payload;
+use crate::store::dovecot::forge::{LogForge, ext_header, intro};
+use crate::store::table::CaptureTable;
+use proptest::prelude::*;
+
+fn guid(n: u8) -> Guid {
+    Guid([n; 16])
+}
+
+fn name(text: &str) -> MailboxName {
+    MailboxName::of(text.split('/'))
+}
+
+fn names(found: &BTreeSet<MailboxName>) -> Vec<String> {
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// `name=guid` of each mailbox.
+fn mailboxes(listing: &Listing) -> Vec<String> {
+    let mut all: Vec<String> = listing
+        .mailboxes
+        .iter()
+        .map(|(guid, found)| format!("{}={}", found.name, guid.0[0]))
+        .collect();
+    all.sort();
+    all
+}
+
+fn listed(layout: Layout, root: &Path) -> Listing {
+    list(
+        &MailRoot {
+            path: root.to_owned(),
+            layout,
+        },
+        &Identities::default(),
+    )
+    .unwrap()
+}
+
+fn maildir(root: &Path, directory: &str, n: u8) {
+    let directory = root.join(directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(
+        directory.join("dovecot-uidlist"),
+        format!("3 V9 N1 G{}\n", guid(n).to_hex()),
+    )
+    .unwrap();
+}
+
+fn sdbox(root: &Path, directory: &str, n: u8) {
+    let directory = root.join("mailboxes").join(directory).join(DBOX_MAILS);
+    std::fs::create_dir_all(&directory).unwrap();
+    let identity = [&[0; 4][..], &guid(n).0, &[0; 4]].concat();
+    let log = LogForge::first().commit(&[intro("dbox-hdr", 24, 0), ext_header(&identity)]);
+    std::fs::write(directory.join("dovecot.index.log"), log.0).unwrap();
+}
+
+#[test]
+fn maildir_shows_parents_without_a_directory_as_unselectable() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    maildir(path, ".", 1);
+    maildir(path, ".A.B.C", 2);
+    maildir(path, ".INBOX.low", 3);
+    maildir(path, ".R&AOk-sum&AOk-", 4);
+    maildir(path, "..DOVECOT-TRASHED", 5);
+    maildir(path, "cur", 6);
+    std::fs::create_dir(path.join(".P")).unwrap();
+    maildir(path, ".P.Q", 7);
+    std::fs::write(path.join("subscriptions"), "V\t2\n\nINBOX\nA\tB\n").unwrap();
+    let listing = listed(Layout::MaildirPlusPlus, path);
+    assert_eq!(
+        mailboxes(&listing),
+        ["A/B/C=2", "INBOX/low=3", "INBOX=1", "P/Q=7", "Résumé=4"]
+    );
+    // `P` has a directory: it is a mailbox that has no GUID yet.
+    assert_eq!(names(&listing.noselect), ["A", "A/B"]);
+    assert_eq!(names(&listing.subscriptions), ["A/B", "INBOX"]);
+    assert!(listing.complaints.is_empty() && !listing.unsettled);
+}
+
+#[test]
+fn dbox_shows_directories_without_mail_as_unselectable() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    sdbox(path, "INBOX", 1);
+    sdbox(path, "A/B/C", 2);
+    sdbox(path, "INBOX/low", 3);
+    sdbox(path, "a.b", 4);
+    std::fs::create_dir_all(path.join("mailboxes/D/E")).unwrap();
+    std::fs::create_dir_all(path.join("mailboxes/..DOVECOT-TrasH/x")).unwrap();
+    let listing = listed(Layout::Dbox, path);
+    assert_eq!(mailboxes(&listing), ["A/B/C=2", "INBOX/low=3", "INBOX=1", "a.b=4"]);
+    assert_eq!(names(&listing.noselect), ["A", "A/B", "D", "D/E"]);
+    std::fs::remove_dir_all(path.join("mailboxes/INBOX/dbox-Mails")).unwrap();
+    // INBOX is never unselectable; without a log it is left out until it has one.
+    assert_eq!(names(&listed(Layout::Dbox, path).noselect), ["A", "A/B", "D", "D/E"]);
+}
+
+#[test]
+fn a_deletion_that_dovecot_noted_is_found_in_both_files() {
+    let root = tempfile::tempdir().unwrap();
+    maildir(root.path(), ".", 1);
+    let record = |n: u8| [&[1, 0, 0, 0][..], &guid(n).0, &[0; 4]].concat();
+    std::fs::write(root.path().join("dovecot.mailbox.log.2"), record(8)).unwrap();
+    std::fs::write(root.path().join("dovecot.mailbox.log"), record(9)).unwrap();
+    assert_eq!(
+        listed(Layout::MaildirPlusPlus, root.path()).deleted,
+        [guid(8), guid(9)].into()
+    );
+}
+
+#[test]
+fn two_directories_with_one_guid_are_not_settled() {
+    let root = tempfile::tempdir().unwrap();
+    maildir(root.path(), ".A", 2);
+    maildir(root.path(), ".B", 2);
+    let listing = listed(Layout::MaildirPlusPlus, root.path());
+    assert!(listing.unsettled && listing.complaints.len() == 1);
+}
+
+#[test]
+fn a_name_that_is_no_modified_utf_7_is_reported_and_the_others_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    maildir(root.path(), ".Bad&", 2);
+    maildir(root.path(), ".Good", 3);
+    let listing = listed(Layout::MaildirPlusPlus, root.path());
+    assert_eq!(
+        (mailboxes(&listing), listing.complaints.len()),
+        (vec!["Good=3".to_owned()], 1)
+    );
+}
+
+/// A listing without files.
+fn tree(mailboxes: &[(u8, &str)], noselect: &[&str]) -> Listing {
+    let found = |text: &str| Found {
+        name: name(text),
+        directory: PathBuf::new(),
+    };
+    Listing {
+        mailboxes: mailboxes.iter().map(|(n, text)| (guid(*n), found(text))).collect(),
+        noselect: noselect.iter().map(|text| name(text)).collect(),
+        ..Listing::default()
+    }
+}
+
+struct Remembered(CaptureTable);
+
+impl Remembered {
+    fn after(listing: &Listing) -> Self {
+        let mut memory = Self(CaptureTable::default());
+        memory.take(listing, &Evidence::default());
+        memory
+    }
+
+    fn difference(&self, listing: &Listing, evidence: &Evidence) -> (TreeSteps, BTreeSet<Guid>) {
+        difference(&"u".into(), self.0.user(&"u".into()), listing, evidence)
+    }
+
+    fn take(&mut self, listing: &Listing, evidence: &Evidence) {
+        let (steps, _) = self.difference(listing, evidence);
+        for change in steps.before.into_iter().chain(steps.after) {
+            self.0.apply(&Payload::Tree(change));
+        }
+    }
+}
+
+fn deleted(guids: &[u8]) -> Evidence {
+    Evidence {
+        deleted: guids.iter().map(|n| guid(*n)).collect(),
+        ..Evidence::default()
+    }
+}
+
+#[test]
+fn names_that_are_swapped_are_one_change() {
+    let memory = Remembered::after(&tree(&[(1, "A"), (2, "B")], &[]));
+    let (steps, missing) = memory.difference(&tree(&[(1, "B"), (2, "A")], &[]), &Evidence::default());
+    assert_eq!(steps.before.unwrap().mailboxes.len(), 2);
+    assert!(steps.after.is_none() && !steps.together && missing.is_empty());
+}
+
+#[test]
+fn only_evidence_makes_a_disappearance_genuine() {
+    let memory = Remembered::after(&tree(&[(1, "A"), (2, "B")], &[]));
+    let now = tree(&[(2, "B")], &[]);
+    let (steps, missing) = memory.difference(&now, &Evidence::default());
+    assert!(steps.after.is_none() && missing == [guid(1)].into());
+    let gone = |evidence: &Evidence| {
+        memory.difference(&now, evidence).0.after.unwrap().mailboxes[0]
+            .name
+            .clone()
+    };
+    assert_eq!(gone(&deleted(&[1])), Err(Disappearance::Genuine));
+    let overdue = Evidence {
+        overdue: [guid(1)].into(),
+        ..Evidence::default()
+    };
+    assert_eq!(gone(&overdue), Err(Disappearance::Inferred));
+}
+
+#[test]
+fn a_deleted_parent_stays_as_a_name_only_after_it_has_gone() {
+    let memory = Remembered::after(&tree(&[(1, "P"), (2, "P/Q")], &[]));
+    let (steps, _) = memory.difference(&tree(&[(2, "P/Q")], &["P"]), &deleted(&[1]));
+    let after = steps.after.unwrap();
+    assert!(steps.before.is_none() && after.noselect == [(name("P"), true)] && after.mailboxes.len() == 1);
+}
+
+#[test]
+fn a_name_of_a_mailbox_that_is_only_missing_is_not_given_away() {
+    let memory = Remembered::after(&tree(&[(1, "A")], &[]));
+    let now = tree(&[(2, "A"), (3, "C")], &[]);
+    let (steps, missing) = memory.difference(&now, &Evidence::default());
+    assert!(steps == TreeSteps::default() && missing == [guid(1)].into());
+    let (steps, _) = memory.difference(&now, &deleted(&[1]));
+    assert!(steps.together && steps.introduced == [guid(2), guid(3)].into());
+}
+
+fn trees() -> impl Strategy<Value = Vec<BTreeMap<u8, &'static str>>> {
+    let names = prop::sample::select(vec!["A", "B", "A/B", "C", "A/B/C", "D"]);
+    let tree = proptest::collection::btree_map(1..8u8, names, 0..6).prop_map(|tree| {
+        let mut taken = BTreeSet::new();
+        tree.into_iter().filter(|(_, name)| taken.insert(*name)).collect()
+    });
+    proptest::collection::vec(tree, 1..8)
+}
+
+proptest! {
+    #[test]
+    fn the_steps_lead_from_any_tree_to_any_other(trees in trees()) {
+        let mut memory = Remembered(CaptureTable::default());
+        for tree_now in trees {
+            let pairs: Vec<(u8, &str)> = tree_now.into_iter().collect();
+            let mut now = tree(&pairs, &[]);
+            let selectable: BTreeSet<MailboxName> = now.mailboxes.values().map(|found| found.name.clone()).collect();
+            let parents = selectable.iter().flat_map(|n| (1..n.0.len()).map(|depth| MailboxName::of(n.0[..depth].to_vec())));
+            now.noselect = parents.filter(|parent| !selectable.contains(parent)).collect();
+            memory.take(&now, &deleted(&[1, 2, 3, 4, 5, 6, 7]));
+            let row = memory.0.user(&"u".into()).unwrap();
+            let kept: BTreeMap<Guid, MailboxName> = row.mailboxes.iter().map(|(g, m)| (*g, m.name.clone())).collect();
+            let wanted: BTreeMap<Guid, MailboxName> = now.mailboxes.iter().map(|(g, m)| (*g, m.name.clone())).collect();
+            prop_assert_eq!(kept, wanted);
+            prop_assert_eq!(&row.noselect, &now.noselect);
+        }
+    }
+}
