@@ -28,6 +28,8 @@ pub struct Announced {
     operations: u64,
     /// Number of the last notice; a gap means that some were missed.
     last_number: Option<u64>,
+    /// True once numbers began anew: the restarted agent announces again what it had not emitted.
+    began_anew: bool,
     missed: Missed,
     /// Heartbeats whose captured LSN is not durable here; ascending.
     ahead: VecDeque<Heartbeat>,
@@ -55,14 +57,14 @@ impl Announced {
         if expected.is_some_and(|expected| expected < notice.number) {
             self.missed = Missed::Some;
         }
+        self.began_anew |= self.last_number.is_some_and(|last| notice.number <= last);
         self.last_number = Some(notice.number);
         if self.count >= NOTICES_MAX {
             self.missed = Missed::Some;
             return;
         }
         let of_mailbox = self.notices.entry(notice.mailbox.clone()).or_default();
-        // A restarted agent announces once more what it had not emitted.
-        if of_mailbox.iter().any(|known| known.position == notice.position) {
+        if self.began_anew && of_mailbox.iter().any(|known| known.position == notice.position) {
             return;
         }
         self.count = self.count.saturating_add(1);
@@ -116,28 +118,40 @@ impl Announced {
                 mailbox,
                 position,
                 is_state,
-            } => self.settle_mailbox(mailbox, |notice| reaches(position, *is_state, &notice.position)),
+            } => self.settle_mailbox(mailbox, *is_state, |notice| {
+                reaches(position, *is_state, &notice.position)
+            }),
             Settles::Vanished(mailboxes) => {
                 for mailbox in mailboxes {
-                    self.settle_mailbox(mailbox, |_| true);
+                    self.settle_mailbox(mailbox, false, |_| true);
                 }
             }
         }
     }
 
-    fn settle_mailbox(&mut self, mailbox: &MailboxId, settled: impl Fn(&Notice) -> bool) {
+    /// A mailbox's announcements are in its log's order, so looking at the first ones is enough; but where the log
+    /// began anew, a state may settle any of them.
+    fn settle_mailbox(&mut self, mailbox: &MailboxId, any: bool, settled: impl Fn(&Notice) -> bool) {
         let Some(notices) = self.notices.get_mut(mailbox) else {
             return;
         };
-        let before = notices.len();
-        notices.retain(|notice| {
-            let settled = settled(notice);
-            if settled {
-                self.operations = self.operations.saturating_sub(operations(notice));
-            }
-            !settled
-        });
-        self.count = self.count.saturating_sub(before.saturating_sub(notices.len()));
+        let mut forget = |notice: &Notice| {
+            self.operations = self.operations.saturating_sub(operations(notice));
+            self.count = self.count.saturating_sub(1);
+        };
+        while let Some(notice) = notices.front().filter(|notice| settled(notice)) {
+            forget(notice);
+            notices.pop_front();
+        }
+        if any {
+            notices.retain(|notice| {
+                let settled = settled(notice);
+                if settled {
+                    forget(notice);
+                }
+                !settled
+            });
+        }
         if notices.is_empty() {
             self.notices.remove(mailbox);
         }

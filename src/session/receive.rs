@@ -9,6 +9,7 @@ mod durable;
 mod follow;
 mod gone;
 mod machine;
+mod taking;
 mod wanted;
 
 pub(super) use self::durable::Settles;

@@ -1,7 +1,7 @@
 //! The sending machine's transitions.
 
 use super::flow::Flow;
-use super::outgoing::{NoBody, Outgoing, Wanted};
+use super::outgoing::{NoBody, Outgoing, Wanted, too_large};
 use super::{Offers, Phase, Ship, ShipInput, ShipRequest, ShipStart, Standing};
 use crate::codec::frame::{self, EncodedFrame};
 use crate::codec::wire::{Hello, Message, NumberedNeed, PROTOCOL, Place, Position, Welcome};
@@ -288,6 +288,10 @@ impl Ship {
             return Err(SessionError::Protocol("too many needs are open".to_owned()));
         }
         for NumberedNeed { id, need } in needs {
+            if let Some(missing) = too_large(need.name.size) {
+                self.link.say(Message::BodyMissing { id, missing });
+                continue;
+            }
             self.bodies.push(Wanted {
                 id,
                 ahead: false,
@@ -363,7 +367,8 @@ impl Ship {
     fn send_ahead(&mut self, header: &FrameHeader, payload: &Payload) -> BTreeSet<u64> {
         let mut ahead = BTreeSet::new();
         for name in bodies::fresh(header, payload) {
-            if self.sent.first_time(&name.place.mailbox.user, &name.guid) {
+            let carried = too_large(name.size).is_none();
+            if carried && self.sent.first_time(&name.place.mailbox.user, &name.guid) {
                 let id = self.number();
                 ahead.insert(id);
                 self.bodies.push(Wanted {

@@ -175,16 +175,16 @@ impl Sending {
 
 fn within_memory(answer: Result<Vec<u8>, Missing>) -> Result<Vec<u8>, Missing> {
     let octets = answer?;
-    if length(&octets) <= BODY_IN_MEMORY_MAX {
-        return Ok(octets);
-    }
-    Err(Missing {
+    too_large(Some(length(&octets))).map_or(Ok(octets), Err)
+}
+
+/// Why a body of this size is not carried.
+pub(super) fn too_large(size: Option<u64>) -> Option<Missing> {
+    let size = size.filter(|size| *size > BODY_IN_MEMORY_MAX)?;
+    Some(Missing {
         gone: false,
         file: String::new(),
         offset: 0,
-        why: format!(
-            "{} bytes; bodies above {BODY_IN_MEMORY_MAX} bytes are not carried",
-            octets.len()
-        ),
+        why: format!("{size} bytes; bodies above {BODY_IN_MEMORY_MAX} bytes are not carried"),
     })
 }
