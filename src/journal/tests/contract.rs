@@ -333,7 +333,7 @@ fn a_new_beginning_replaces_everything_even_under_the_same_name() {
         let restarted = journal.restart_at(&base);
         disk.fail_sync_in(None);
         if restarted.is_ok() {
-            assert_eq!(all(&journal), [base.clone()]);
+            assert_eq!(all(&journal), std::slice::from_ref(&base));
             assert!(matches!(reader.read_batch(1), Err(JournalError::Restarted)));
         }
         // Whenever the power fails: the old journal or the new one, nothing between.

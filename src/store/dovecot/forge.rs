@@ -48,7 +48,7 @@ impl LogForge {
 
 fn record((kind, payload): &Forged) -> Vec<u8> {
     let mut bytes: Vec<u8> = Vec::new();
-    let words = u32::try_from(payload.len().next_multiple_of(4) / 4 + 2).unwrap();
+    let words = u32::try_from(payload.len().div_ceil(4) + 2).unwrap();
     bytes.extend([21, 14, 7, 0].map(|shift| 0x80 | u8::try_from(words >> shift & 0x7f).unwrap()));
     bytes.extend(kind.to_le_bytes());
     bytes.extend(payload);

@@ -56,7 +56,7 @@ struct Files {
 /// # Errors
 /// [`ReadError`]
 pub fn read(directory: &Path) -> Result<MailboxState, ReadError> {
-    with_files(directory, INDEX, |files| replay::snapshot(files))
+    with_files(directory, INDEX, replay::snapshot)
 }
 
 /// A reader at a position that was kept; none where its file is not there any more.
@@ -72,7 +72,7 @@ pub fn reader_at(directory: &Path, position: &SourcePosition) -> Result<Option<L
 /// # Errors
 /// [`ReadError`]
 pub fn map(storage: &Path) -> Result<BodyMap, ReadError> {
-    with_files(storage, MAP_INDEX, |files| BodyMap::snapshot(files))
+    with_files(storage, MAP_INDEX, BodyMap::snapshot)
 }
 
 fn with_files<T>(

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(wakes(&received), [directory.path()]);
         watch.taken(&user);
         drop(std::fs::read(&log).unwrap());
-        assert_eq!(wakes(&received), [PathBuf::new(); 0]);
+        assert!(wakes(&received).is_empty());
         std::fs::write(&log, "x").unwrap();
         assert_eq!(wakes(&received).len(), 1);
     }

@@ -94,7 +94,7 @@ fn a_body_that_comes_late_heals_its_message() {
     copy.apply(&[txn(1, vec![sized(1, "a", None)])]);
     assert_eq!(copy.body(1, 1), None);
     assert_eq!(copy.store().target.counts().unwrap().bodies_pending, 1);
-    assert_eq!(copy.store().bodies.pending(10).unwrap(), [name.clone()]);
+    assert_eq!(copy.store().bodies.pending(10).unwrap(), std::slice::from_ref(&name));
     let mut changes = copy.store().view.changes();
     changes.mark_unchanged();
     copy.put(&name, b"hello");
