@@ -104,7 +104,7 @@ fn top_level(group: &str) -> Vec<&str> {
             b'{' => depth += 1,
             b'}' if depth > 0 => depth -= 1,
             b',' | b'}' if depth == 0 => {
-                members.push(&group[start..place]);
+                members.extend(group.get(start..place));
                 start = place + 1;
             }
             _ => {}
