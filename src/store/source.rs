@@ -17,7 +17,7 @@ pub trait Outlet: Send {
     fn notice(&mut self, notice: Notice);
 
     /// Seals the transactions into frames and makes them durable in the journal, in order, before it returns. Blocks
-    /// while the journal has no room. Returns the last LSN.
+    /// while the journal has no room. Returns the last LSN, also where there is nothing to emit.
     ///
     /// # Errors
     /// The journal can't take them any more: the source must stop.
