@@ -73,7 +73,8 @@ async fn wait_for(shared: &PrimaryShared, progress: &ProgressSink) -> Result<Lsn
 /// Until `peer` has decided `target`, however long it takes.
 pub(super) async fn await_applied(peer: &Peer, target: Lsn, progress: &ProgressSink) -> Result<(), VerbError> {
     let mut standing = peer.standing.subscribe();
-    let done = standing.wait_for(|s| s.connected && s.position.is_some_and(|p| p.applied >= target));
+    let done =
+        standing.wait_for(|s| s.connected && s.position.is_some_and(|p| p.applied >= target && !p.counts.building));
     tokio::pin!(done);
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     loop {
