@@ -238,7 +238,7 @@ fn list(model: &Model, clock: u64, step: &Step) -> Payload {
         ..
     } = step
     else {
-        panic!("not reached")
+        panic!("a list was asked for")
     };
     let empty = Default::default();
     let ours = model.mailbox(&id(*mailbox)).unwrap_or(&empty);
@@ -481,7 +481,7 @@ fn list_all(copy: &mut Copy, model: &Model) -> Vec<MailboxDigest> {
         });
         let mut payload = state(mailbox, uidvalidity, Lineage::Whole, messages.to_vec());
         let Payload::State(list) = &mut payload else {
-            panic!("not reached")
+            panic!("a list was asked for")
         };
         list.highest_modseq = modseq;
         let mut digest = MailboxDigest::empty(id(mailbox), list.uidvalidity, list.uidnext, modseq);
