@@ -1,6 +1,8 @@
 //! Bodies: found again after a crash, reused only where that is right, healed when they come late.
 
 use super::*;
+use crate::store::embedded::packs::{Content, Record};
+use crate::store::embedded::store::Store;
 use crate::store::embedded::view::MailboxKey;
 
 fn body_name(mailbox: u8, uid: u32, guid: &str, size: Option<u64>) -> BodyName {
@@ -189,4 +191,28 @@ fn a_deep_digest_finds_a_body_that_rotted() {
     assert_eq!(copy.apply(&[Payload::Digest(digest.clone())])[0].why, "bodies");
     digest.bodies = None;
     assert_eq!(copy.apply(&[Payload::Digest(digest)])[0].why, "");
+}
+
+#[test]
+fn records_that_are_indexed_leave_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &"mail-b".into(), Duration::from_secs(1)).unwrap();
+    let record = |uid| {
+        let (hash, length) = (BodyHash(*blake3::hash(b"hello").as_bytes()), 5);
+        let name = body_name(1, uid, "a", Some(5));
+        Record {
+            name,
+            content: Content::Octets { hash, length },
+        }
+    };
+    store.packs.append(record(1), b"hello").unwrap();
+    store.packs.commit().unwrap();
+    // Not flushed: it must not be indexed yet.
+    store.packs.append(record(2), b"hello").unwrap();
+    store.write(|_| Ok(())).unwrap();
+    assert_eq!(store.packs.unindexed(), []);
+    store.packs.commit().unwrap();
+    assert_eq!(store.packs.unindexed().len(), 1);
+    store.write(|_| Ok(())).unwrap();
+    assert_eq!(store.packs.unindexed(), []);
 }

@@ -59,7 +59,7 @@ fn state_step() -> impl Strategy<Value = Step> {
     let lineage = prop_oneof![1 => Just(Lineage::Initial), 3 => Just(Lineage::Whole), 1 => Just(Lineage::Broken)];
     let few = prop_oneof![3 => Just(0u16), 1 => any::<u16>()];
     let add = proptest::collection::vec(0u8..8, 0..3);
-    let odd = prop_oneof![8 => Just(0u8), 1 => 1u8..4];
+    let odd = prop_oneof![8 => Just(0u8), 1 => 1u8..5];
     (
         0..MAILBOXES,
         lineage,
@@ -265,6 +265,8 @@ fn list(model: &Model, clock: u64, step: &Step) -> Payload {
         (1, Some(first)) => first.guid = "another".into(),
         (2, Some(first)) => uidnext = first.uid.0,
         (3, Some(first)) => first.guid = MessageGuid::default(),
+        // An older counter: a message's MODSEQ must not fall.
+        (4, Some(first)) => first.modseq = Modseq(1),
         _ => {}
     }
     let mut uidvalidity = UidValidity(ours.uidvalidity.0.max(1));
