@@ -1,6 +1,7 @@
 //! The store against the model, and against crashes.
 
 mod bodies;
+mod compare;
 mod model;
 mod stream;
 

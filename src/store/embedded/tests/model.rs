@@ -1,7 +1,7 @@
 //! Random histories, valid and contradictory, give in SQLite what they give in the model.
 
+use super::compare::compare;
 use super::*;
-use crate::op::model::Mailbox;
 use proptest::prelude::*;
 
 const MAILBOXES: u8 = 3;
@@ -309,110 +309,6 @@ fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Pa
         noselect,
         subscriptions,
     })
-}
-
-/// Everything that a client, `status` and `verify` can see.
-fn compare(copy: &mut Copy, model: &Model) {
-    compare_tree(copy, model);
-    let Some(account) = model.accounts.get(&UserName::from(USER)) else {
-        return;
-    };
-    for (guid, mailbox) in &account.mailboxes {
-        if let Some(name) = &mailbox.name {
-            compare_mailbox(copy, name, mailbox);
-        }
-        // Hidden ones too.
-        let digest = model
-            .digest(&MailboxId {
-                user: USER.into(),
-                guid: *guid,
-            })
-            .unwrap();
-        let verdict = copy.apply(&[Payload::Digest(digest)]);
-        assert_eq!(verdict[0].why, "");
-    }
-    let verdict = copy.apply(&[Payload::TreeDigest(model.tree_digest(&USER.into()))]);
-    assert_eq!(verdict[0].why, "");
-    let counts = copy.store().target.counts().unwrap();
-    let count = |what: &dyn Fn(&Mailbox) -> bool| account.mailboxes.values().filter(|m| what(m)).count() as u64;
-    assert_eq!(counts.mailboxes, count(&|m| m.name.is_some()));
-    assert_eq!(counts.held_mailboxes, count(&|m| m.quarantine.held.is_some()));
-    assert_eq!(counts.quarantined, count(&|m| m.quarantine.is_open()));
-    let mut retained: Vec<String> = account
-        .retained
-        .iter()
-        .map(|(guid, uid, message)| format!("{guid} {uid} {message}"))
-        .collect();
-    retained.sort();
-    let sql = "SELECT lower(hex(mailbox_guid)) || ' ' || uid || ' ' || guid AS r FROM retained ORDER BY r";
-    assert_eq!(copy.query(sql), retained);
-    let held: Vec<String> = account
-        .mailboxes
-        .values()
-        .filter_map(|m| m.quarantine.held.clone())
-        .collect();
-    assert_eq!(
-        copy.query("SELECT held FROM mailboxes WHERE held IS NOT NULL ORDER BY guid"),
-        held
-    );
-}
-
-fn compare_tree(copy: &mut Copy, model: &Model) {
-    let tree = copy.store().view.tree(&USER.into()).unwrap();
-    let empty = Default::default();
-    let account = model.accounts.get(&UserName::from(USER)).unwrap_or(&empty);
-    let named = account
-        .mailboxes
-        .iter()
-        .filter_map(|(guid, m)| Some((m.name.clone()?, Some(*guid))));
-    let named: BTreeSet<_> = named.collect();
-    let taken = |name: &MailboxName| named.iter().any(|(known, _)| known == name);
-    let noselect = account
-        .noselect
-        .iter()
-        .filter(|name| !taken(name))
-        .map(|name| (name.clone(), None));
-    let expected: BTreeSet<_> = named.iter().cloned().chain(noselect).collect();
-    assert_eq!(tree.rows.len(), expected.len());
-    assert_eq!(
-        tree.rows
-            .iter()
-            .map(|row| (row.name.clone(), row.guid))
-            .collect::<BTreeSet<_>>(),
-        expected
-    );
-    assert_eq!(tree.subscribed, account.subscribed);
-}
-
-fn compare_mailbox(copy: &mut Copy, name: &MailboxName, expected: &Mailbox) {
-    let view = &copy.store().view;
-    let row = view.mailbox(&USER.into(), name).unwrap().unwrap();
-    let (again, messages) = view.messages(row.key).unwrap().unwrap();
-    assert_eq!(row, again);
-    assert_eq!(
-        (row.uidvalidity, row.uidnext, row.highest_modseq),
-        (expected.uidvalidity, expected.uidnext, expected.highest_modseq)
-    );
-    let listed: Vec<Append> = messages
-        .iter()
-        .map(|m| Append {
-            uid: m.uid,
-            guid: m.guid.clone(),
-            size: m.size,
-            internal_date: m.internal_date,
-            save_date: m.save_date,
-            flags: m.flags,
-            keywords: m.keywords.to_vec(),
-            modseq: m.modseq,
-        })
-        .collect();
-    assert_eq!(listed, expected.messages.values().cloned().collect::<Vec<_>>());
-    assert_eq!(row.messages as usize, messages.len());
-    assert_eq!(
-        row.unseen as usize,
-        messages.iter().filter(|m| !m.flags.contains(Flags::SEEN)).count()
-    );
-    assert_eq!(row.size, messages.iter().filter_map(|m| m.size).sum::<u64>());
 }
 
 /// The source answers by lot.
