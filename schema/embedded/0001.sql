@@ -94,9 +94,10 @@ CREATE TABLE retained (
 ) STRICT;
 CREATE INDEX retained_since ON retained (since_ms);
 
-CREATE TABLE noselect (
+CREATE TABLE unselectable (                 -- names that are listed without being mailboxes
     user INTEGER NOT NULL REFERENCES users (id),
     name TEXT    NOT NULL,
+    mark BLOB    NOT NULL,                  -- how they are listed: ../operations.md
     PRIMARY KEY (user, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -6,7 +6,7 @@ use super::{CodecError, check};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::op::{
     BaseStart, Disappearance, EpochStart, Guid, MailboxId, MailboxName, MailboxTxn, Modseq, Op, Payload,
-    SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidValidity,
+    SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidValidity, Unselectable,
 };
 
 const EPOCH: u8 = 1;
@@ -25,6 +25,9 @@ const OP_EXPUNGE: u8 = 4;
 
 /// Stands where a tree's mailbox has a name; else the number of its [`Disappearance`].
 const NAMED: u8 = 0;
+
+/// Stands behind a name that was unselectable and is no longer listed; else its [`Unselectable`] mark.
+const LISTED_NO_MORE: u8 = 0;
 
 /// A payload's bytes and the tag that says what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +199,40 @@ fn put_tree(change: &TreeChange, out: &mut Vec<u8>) -> Result<(), CodecError> {
     for mailbox in &change.mailboxes {
         put_tree_mailbox(mailbox, out)?;
     }
-    encode_into(&(&change.noselect, &change.subscriptions), out).map(drop)
+    encode_into(&change.unselectable.len(), out)?;
+    for (name, how) in &change.unselectable {
+        put_unselectable(name, *how, out)?;
+    }
+    encode_into(&change.subscriptions, out).map(drop)
+}
+
+/// The name, then [`LISTED_NO_MORE`] or the mark.
+pub(super) fn put_unselectable(
+    name: &MailboxName,
+    how: Option<Unselectable>,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    encode_into(name, out)?;
+    out.extend(how.map_or_else(|| vec![LISTED_NO_MORE], Unselectable::to_mark));
+    Ok(())
+}
+
+fn take_unselectable(from: &mut Cursor<'_>) -> Result<(MailboxName, Option<Unselectable>), CodecError> {
+    let name = from.packed()?;
+    let number = from.u8()?;
+    if number == LISTED_NO_MORE {
+        return Ok((name, None));
+    }
+    let mut mark = vec![number];
+    if let Some(how) = Unselectable::from_mark(&mark) {
+        return Ok((name, Some(how)));
+    }
+    mark.extend(from.array::<16>()?);
+    let how = Unselectable::from_mark(&mark).ok_or(CodecError::Tag {
+        what: "unselectable name",
+        found: number,
+    })?;
+    Ok((name, Some(how)))
 }
 
 pub(super) fn put_tree_mailbox(mailbox: &TreeMailbox, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -210,12 +246,13 @@ pub(super) fn put_tree_mailbox(mailbox: &TreeMailbox, out: &mut Vec<u8>) -> Resu
 fn take_tree(from: &mut Cursor<'_>) -> Result<TreeChange, CodecError> {
     let (user, complete) = from.packed()?;
     let mailboxes = take_list(from, take_tree_mailbox)?;
-    let (noselect, subscriptions) = from.packed()?;
+    let unselectable = take_list(from, take_unselectable)?;
+    let subscriptions = from.packed()?;
     Ok(TreeChange {
         user,
         complete,
         mailboxes,
-        noselect,
+        unselectable,
         subscriptions,
     })
 }

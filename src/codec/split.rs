@@ -151,9 +151,13 @@ fn tree_parts(change: &TreeChange) -> Result<Vec<Payload>, CodecError> {
             ..around.clone()
         });
     }
-    for noselect in grouped(&change.noselect, room, packed_size)? {
+    let size = |(name, how): &_| {
+        let mut bytes = Vec::new();
+        payload::put_unselectable(name, *how, &mut bytes).map(|()| bytes.len())
+    };
+    for unselectable in grouped(&change.unselectable, room, size)? {
         parts.push(TreeChange {
-            noselect,
+            unselectable,
             ..around.clone()
         });
     }

@@ -6,7 +6,8 @@ use crate::control::report::{JournalFrame, JournalOfGroup, JournalSegment};
 use crate::control::verbs::{JournalRequest, VerbError};
 use crate::limits::JOURNAL_CAT_FRAMES_MAX;
 use crate::op::{
-    Append, Flags, KeywordVerb, MailboxId, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange, UserName,
+    Append, Flags, KeywordVerb, MailboxId, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange, Unselectable,
+    UserName,
 };
 use crate::store::target::Frame;
 
@@ -187,11 +188,16 @@ fn tree(change: &TreeChange) -> String {
             .map(move |(name, is)| format!("{} \"{name}\"", if *is { what } else { not }));
         told.collect::<Vec<_>>()
     };
+    let unselectable = change.unselectable.iter().map(|(name, how)| match how {
+        Some(Unselectable::Noselect) => format!("not selectable \"{name}\""),
+        Some(Unselectable::Stale(stale)) => format!("stale \"{name}\" (was {})", stale.guid),
+        None => format!("no longer listed alone \"{name}\""),
+    });
     let complete = change.complete.then(|| "complete".to_owned());
     complete
         .into_iter()
         .chain(mailboxes)
-        .chain(named("not selectable", "no longer listed alone", &change.noselect))
+        .chain(unselectable)
         .chain(named("subscribed", "unsubscribed", &change.subscriptions))
         .collect::<Vec<_>>()
         .join("; ")

@@ -157,6 +157,14 @@ pub(crate) fn state_chunk() -> impl Strategy<Value = StateChunk> {
     )
 }
 
+pub(crate) fn unselectable() -> impl Strategy<Value = Unselectable> {
+    let stale = (any::<[u8; 16]>(), any::<bool>()).prop_map(|(guid, nonexistent_code)| Stale {
+        guid: Guid(guid),
+        nonexistent_code,
+    });
+    prop_oneof![Just(Unselectable::Noselect), stale.prop_map(Unselectable::Stale)]
+}
+
 pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
     let gone = (1..=3u8).prop_map(|number| Err(Disappearance::try_from(number).unwrap()));
     let name = prop_oneof![mailbox_name().prop_map(Ok), gone];
@@ -166,13 +174,14 @@ pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
             name,
             special_use,
         });
-    let names = || vec((mailbox_name(), any::<bool>()), 0..4);
-    (text(1..20), any::<bool>(), vec(mailbox, 0..5), names(), names()).prop_map(
-        |(user, complete, mailboxes, noselect, subscriptions)| TreeChange {
+    let unselectable = vec((mailbox_name(), option::of(unselectable())), 0..4);
+    let subscriptions = vec((mailbox_name(), any::<bool>()), 0..4);
+    (text(1..20), any::<bool>(), vec(mailbox, 0..5), unselectable, subscriptions).prop_map(
+        |(user, complete, mailboxes, unselectable, subscriptions)| TreeChange {
             user: UserName(user),
             complete,
             mailboxes,
-            noselect,
+            unselectable,
             subscriptions,
         },
     )

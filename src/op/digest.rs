@@ -121,7 +121,7 @@ pub struct TreeDigest {
     pub user: UserName,
     /// Number of selectable mailboxes.
     pub mailboxes: u32,
-    /// GUID and name of each mailbox, each unselectable name, each subscribed name.
+    /// GUID and name of each mailbox, mark and name of each unselectable one, each subscribed name.
     pub content: Sum,
     /// Number of the request that asked for it (0: nobody).
     pub request: u64,
@@ -139,7 +139,8 @@ impl TreeDigest {
         }
     }
 
-    /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `n` (unselectable) or `s` (subscribed).
+    /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `n` (unselectable, with its mark)
+    /// or `s` (subscribed).
     pub fn add(&mut self, kind: u8, guid: &[u8], name: &MailboxName) {
         let levels: Vec<&[u8]> = name.0.iter().map(String::as_bytes).collect();
         let mut parts: Vec<&[u8]> = vec![std::slice::from_ref(&kind), guid];

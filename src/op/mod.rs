@@ -28,5 +28,5 @@ pub use mailbox::{
 };
 pub use notice::{Heartbeat, Notice};
 pub use position::SourcePosition;
-pub use tree::{Disappearance, TreeChange, TreeMailbox};
+pub use tree::{Disappearance, Stale, TreeChange, TreeMailbox, Unselectable};
 pub use whole::whole;

@@ -11,7 +11,8 @@ mod tree;
 pub use mailbox::{Mailbox, Quarantine};
 
 use super::{
-    GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid, Payload, TreeDigest, Uid, UserName, whole,
+    GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid, Payload, TreeDigest, Uid, Unselectable,
+    UserName, whole,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +30,8 @@ pub struct Model {
 pub struct Account {
     /// By GUID. One without a name is hidden: no client sees it.
     pub mailboxes: BTreeMap<Guid, Mailbox>,
-    /// Names that are listed without being selectable.
-    pub noselect: BTreeSet<MailboxName>,
+    /// Names that are listed without being selectable, and how.
+    pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names in the order of subscribing.
     pub subscribed: Vec<MailboxName>,
     /// Messages that left, kept undoable: where they were, and their GUID.
@@ -97,7 +98,9 @@ impl Model {
         for (guid, mailbox) in &account.mailboxes {
             mailbox.name.iter().for_each(|name| digest.add(b'm', &guid.0, name));
         }
-        account.noselect.iter().for_each(|name| digest.add(b'n', &[], name));
+        for (name, how) in &account.unselectable {
+            digest.add(b'n', &how.to_mark(), name);
+        }
         account.subscribed.iter().for_each(|name| digest.add(b's', &[], name));
         digest
     }

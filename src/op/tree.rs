@@ -29,6 +29,72 @@ pub struct TreeMailbox {
     pub special_use: Option<String>,
 }
 
+/// How a name that has no mailbox is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unselectable {
+    /// With `\Noselect`.
+    Noselect,
+    /// As if it could be selected.
+    Stale(Stale),
+}
+
+/// What a server still says of a mailbox that was deleted and had children: with Maildir++, Dovecot's list index keeps
+/// its entry, so LIST shows no `\Noselect`, and STATUS (X-GUID) answers the old GUID; everything else is answered NO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stale {
+    /// GUID of the mailbox that was. Zeros: the server never learned it, and answers NO to STATUS (X-GUID) too.
+    pub guid: Guid,
+    /// True where that NO carries `[NONEXISTENT]`: since Dovecot 2.4.
+    pub nonexistent_code: bool,
+}
+
+impl Unselectable {
+    const NOSELECT: u8 = 1;
+    const STALE: u8 = 2;
+    const STALE_WITH_CODE: u8 = 3;
+
+    /// The same as octets: 1, or 2 or 3 (with response code) and the GUID. Part of the format (`schema/operations.md`).
+    #[must_use]
+    pub fn to_mark(self) -> Vec<u8> {
+        let Self::Stale(stale) = self else {
+            return vec![Self::NOSELECT];
+        };
+        let number = if stale.nonexistent_code {
+            Self::STALE_WITH_CODE
+        } else {
+            Self::STALE
+        };
+        let mut mark = vec![number];
+        mark.extend(stale.guid.0);
+        mark
+    }
+
+    /// Reads what [`Self::to_mark`] wrote; none where it is no such mark.
+    #[must_use]
+    pub fn from_mark(mark: &[u8]) -> Option<Self> {
+        let (number, guid) = mark.split_first()?;
+        if (*number, guid.len()) == (Self::NOSELECT, 0) {
+            return Some(Self::Noselect);
+        }
+        let nonexistent_code = match *number {
+            Self::STALE => false,
+            Self::STALE_WITH_CODE => true,
+            _ => return None,
+        };
+        let guid = Guid(guid.try_into().ok()?);
+        Some(Self::Stale(Stale { guid, nonexistent_code }))
+    }
+
+    /// What is still said of it, where the name is stale.
+    #[must_use]
+    pub fn stale(self) -> Option<Stale> {
+        match self {
+            Self::Noselect => None,
+            Self::Stale(stale) => Some(stale),
+        }
+    }
+}
+
 /// The changed part of a user's tree, applied at once, so that swaps and chains of renames are legal.
 ///
 /// In a run, changes of one user that follow each other directly are parts of one: see [`super::whole`].
@@ -40,8 +106,29 @@ pub struct TreeChange {
     pub complete: bool,
     /// Mailboxes that are new, have another name or are gone.
     pub mailboxes: Vec<TreeMailbox>,
-    /// Names that are (`true`) or no longer are (`false`) listed without being selectable.
-    pub noselect: Vec<(MailboxName, bool)>,
+    /// Names that are listed without being selectable, and how; none: that one no longer is.
+    pub unselectable: Vec<(MailboxName, Option<Unselectable>)>,
     /// Names that are (`true`) or no longer are (`false`) subscribed. They need not exist.
     pub subscriptions: Vec<(MailboxName, bool)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_was_cut_is_none() {
+        let stale = |nonexistent_code| {
+            Unselectable::Stale(Stale {
+                guid: Guid([7; 16]),
+                nonexistent_code,
+            })
+        };
+        for unselectable in [Unselectable::Noselect, stale(false), stale(true)] {
+            let mark = unselectable.to_mark();
+            assert_eq!(Unselectable::from_mark(&mark), Some(unselectable));
+            assert_eq!(Unselectable::from_mark(&mark[1..]), None);
+            assert_eq!(Unselectable::from_mark(&[mark.as_slice(), &[1]].concat()), None);
+        }
+    }
 }

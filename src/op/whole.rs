@@ -34,7 +34,7 @@ fn join(last: &mut Payload, part: Payload) -> Option<Payload> {
         (Payload::Tree(a), Payload::Tree(b)) if a.user == b.user => {
             a.complete |= b.complete;
             a.mailboxes.extend(b.mailboxes);
-            a.noselect.extend(b.noselect);
+            a.unselectable.extend(b.unselectable);
             a.subscriptions.extend(b.subscriptions);
         }
         (_, part) => return Some(part),

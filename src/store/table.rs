@@ -4,7 +4,7 @@
 use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
-use crate::op::{Guid, MailboxId, MailboxName, Payload, SourcePosition, TreeChange, UserName};
+use crate::op::{Guid, MailboxId, MailboxName, Payload, SourcePosition, Stale, TreeChange, Unselectable, UserName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,8 @@ const USER: u8 = 0;
 const MAILBOX: u8 = 1;
 const NOSELECT: u8 = 2;
 const SUBSCRIBED: u8 = 3;
+const STALE: u8 = 4;
+const STALE_WITH_CODE: u8 = 5;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +57,8 @@ pub struct MailboxRow {
 pub struct UserRow {
     /// Selectable mailboxes.
     pub mailboxes: BTreeMap<Guid, MailboxRow>,
-    /// Names that are listed and can't be selected.
-    pub noselect: BTreeSet<MailboxName>,
+    /// Names that are listed and can't be selected, and how they are listed.
+    pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names.
     pub subscriptions: BTreeSet<MailboxName>,
 }
@@ -157,11 +159,12 @@ impl CaptureTable {
             let mut facts = vec![fact(USER, Guid::default(), &MailboxName::default(), None)];
             let mailboxes = row.mailboxes.iter();
             facts.extend(mailboxes.map(|(guid, m)| fact(MAILBOX, *guid, &m.name, m.position.clone())));
-            facts.extend(
-                row.noselect
-                    .iter()
-                    .map(|name| fact(NOSELECT, Guid::default(), name, None)),
-            );
+            let unselectable = row.unselectable.iter();
+            facts.extend(unselectable.map(|(name, how)| match how.stale() {
+                None => fact(NOSELECT, Guid::default(), name, None),
+                Some(stale) if stale.nonexistent_code => fact(STALE_WITH_CODE, stale.guid, name, None),
+                Some(stale) => fact(STALE, stale.guid, name, None),
+            }));
             facts.extend(
                 row.subscriptions
                     .iter()
@@ -173,11 +176,14 @@ impl CaptureTable {
 
     fn take(&mut self, fact: Fact) -> Result<(), TableError> {
         let row = self.users.entry(fact.user).or_default();
-        let (name, position) = (fact.name, fact.position);
+        let (name, position, guid) = (fact.name, fact.position, fact.guid);
+        let stale = |nonexistent_code| Unselectable::Stale(Stale { guid, nonexistent_code });
         match fact.kind {
             USER => {}
-            MAILBOX => drop(row.mailboxes.insert(fact.guid, MailboxRow { name, position })),
-            NOSELECT => drop(row.noselect.insert(name)),
+            MAILBOX => drop(row.mailboxes.insert(guid, MailboxRow { name, position })),
+            NOSELECT => drop(row.unselectable.insert(name, Unselectable::Noselect)),
+            STALE => drop(row.unselectable.insert(name, stale(false))),
+            STALE_WITH_CODE => drop(row.unselectable.insert(name, stale(true))),
             SUBSCRIBED => drop(row.subscriptions.insert(name)),
             other => return Err(TableError::Fact(other)),
         }
@@ -211,17 +217,18 @@ impl CaptureTable {
                     position: None,
                 });
         }
-        set_names(&mut row.noselect, &change.noselect);
-        set_names(&mut row.subscriptions, &change.subscriptions);
-    }
-}
-
-fn set_names(names: &mut BTreeSet<MailboxName>, changes: &[(MailboxName, bool)]) {
-    for (name, present) in changes {
-        if *present {
-            names.insert(name.clone());
-        } else {
-            names.remove(name);
+        for (name, how) in &change.unselectable {
+            match how {
+                Some(how) => row.unselectable.insert(name.clone(), *how),
+                None => row.unselectable.remove(name),
+            };
+        }
+        for (name, present) in &change.subscriptions {
+            if *present {
+                row.subscriptions.insert(name.clone());
+            } else {
+                row.subscriptions.remove(name);
+            }
         }
     }
 }
@@ -240,9 +247,21 @@ mod tests {
         Payload::Tree(TreeChange {
             user: UserName(format!("user{user}")),
             mailboxes: vec![mailbox],
-            noselect: vec![(MailboxName::of([name, "n"]), true)],
+            unselectable: vec![
+                (MailboxName::of([name, "n"]), Some(Unselectable::Noselect)),
+                (MailboxName::of([name, "o"]), Some(stale(guid, false))),
+                (MailboxName::of([name, "p"]), Some(stale(guid, true))),
+                (MailboxName::of([name, "q"]), (guid % 2 == 0).then(|| stale(guid, true))),
+            ],
             subscriptions: vec![(MailboxName::of(["s", name]), true)],
             ..TreeChange::default()
+        })
+    }
+
+    fn stale(guid: u8, nonexistent_code: bool) -> Unselectable {
+        Unselectable::Stale(Stale {
+            guid: Guid([guid; 16]),
+            nonexistent_code,
         })
     }
 

@@ -5,20 +5,21 @@ use mailshadow::store::dovecot::log::{LogError, LogHeader};
 use mailshadow::store::dovecot::reader;
 use mailshadow::store::dovecot::reader::LogReader;
 use mailshadow::store::dovecot::transaction::LogTransaction;
-use mailshadow::store::dovecot::{dbox, index, log, mailbox_log, map, mutf7, record, replay, subscriptions, uidlist};
+use mailshadow::store::dovecot::{dbox, index, list_index, log, mailbox_log, map, mutf7, record, replay, subscriptions, uidlist};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 use testbed::rng::Rng;
 
 type EntryPoint = fn(&[u8]);
 
-const ENTRY_POINTS: [(&str, EntryPoint); 11] = [
+const ENTRY_POINTS: [(&str, EntryPoint); 12] = [
     ("log header", log::fuzz_log_header),
     ("records", record::fuzz_records),
     ("log", reader::fuzz_log),
     ("index", index::fuzz_index),
     ("snapshot", replay::fuzz_snapshot),
     ("map", map::fuzz_map),
+    ("list index", list_index::fuzz_list_index),
     ("dbox", dbox::fuzz_dbox),
     ("uidlist", uidlist::fuzz_uidlist),
     ("mailbox log", mailbox_log::fuzz_mailbox_log),
@@ -76,6 +77,7 @@ fn damaged_stores_never_panic() {
                 let (first, second) = (damaged(first, &mut rng), damaged(second, &mut rng));
                 replay::fuzz_snapshot(&pair(&first, &second));
                 map::fuzz_map(&pair(&first, &second));
+                list_index::fuzz_list_index(&pair(&first, &second));
             }
         }
     }
@@ -145,5 +147,6 @@ proptest! {
         reader::fuzz_log(&octets);
         replay::fuzz_snapshot(&pair(&[], &octets));
         map::fuzz_map(&pair(&[], &octets));
+        list_index::fuzz_list_index(&pair(&[], &octets));
     }
 }

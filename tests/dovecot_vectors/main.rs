@@ -10,6 +10,7 @@
 mod bodies;
 mod damage;
 mod final_state;
+mod list_index;
 mod resets;
 mod tailing;
 mod vector;

@@ -309,7 +309,7 @@ fn names_beyond_their_bounds_are_refused() {
     let tree = |user: &str, name| {
         Payload::Tree(TreeChange {
             user: user.into(),
-            noselect: vec![(name, true)],
+            unselectable: vec![(name, Some(Unselectable::Noselect))],
             ..TreeChange::default()
         })
     };

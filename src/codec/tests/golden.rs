@@ -99,9 +99,21 @@ fn tree() -> TreeChange {
             mailbox(4, Err(Disappearance::Attested), None),
             mailbox(5, Err(Disappearance::Inferred), None),
         ],
-        noselect: vec![(MailboxName::of(["Gesendet"]), true), (MailboxName::of(["old"]), false)],
+        unselectable: vec![
+            (MailboxName::of(["Gesendet"]), Some(Unselectable::Noselect)),
+            (MailboxName::of(["old"]), None),
+            (MailboxName::of(["stale"]), Some(stale(6, false))),
+            (MailboxName::of(["stale", "too"]), Some(stale(7, true))),
+        ],
         subscriptions: vec![(MailboxName::inbox(), true), (MailboxName::of(["gone", "long"]), false)],
     }
+}
+
+fn stale(guid: u8, nonexistent_code: bool) -> Unselectable {
+    Unselectable::Stale(Stale {
+        guid: Guid([guid; 16]),
+        nonexistent_code,
+    })
 }
 
 fn state(lineage: Lineage) -> Payload {

@@ -127,7 +127,7 @@ fn only_the_last_part_of_a_complete_tree_is_complete() {
                 special_use: None,
             })
             .collect(),
-        noselect: vec![(name(1), true)],
+        unselectable: vec![(name(1), Some(Unselectable::Noselect))],
         subscriptions: (0..6000).map(|n| (name(n), true)).collect(),
     };
     let parts = through(&[Payload::Tree(tree.clone())]);

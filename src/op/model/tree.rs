@@ -22,21 +22,20 @@ impl Account {
                 self.name(mailbox.guid, name, mailbox.special_use.clone());
             }
         }
-        toggle(&change.noselect, |name, on| {
-            if on {
-                self.noselect.insert(name.clone())
-            } else {
-                self.noselect.remove(name)
+        for (name, how) in &change.unselectable {
+            match how {
+                Some(how) => self.unselectable.insert(name.clone(), *how),
+                None => self.unselectable.remove(name),
             };
-        });
-        toggle(&change.subscriptions, |name, on| {
+        }
+        for (name, on) in &change.subscriptions {
             let known = self.subscribed.contains(name);
-            if on && !known {
+            if *on && !known {
                 self.subscribed.push(name.clone());
             } else if !on {
                 self.subscribed.retain(|subscribed| subscribed != name);
             }
-        });
+        }
     }
 
     /// A complete tree replaces everything. A mailbox that is not in it is only inferred gone.
@@ -46,7 +45,7 @@ impl Account {
         absent
             .into_iter()
             .for_each(|guid| self.vanish(guid, "the complete tree lacks it"));
-        self.noselect.clear();
+        self.unselectable.clear();
         self.subscribed.clear();
     }
 
@@ -81,8 +80,4 @@ impl Account {
         mailbox.quarantine.vanished = None;
         mailbox.quarantine.doomed = false;
     }
-}
-
-fn toggle(names: &[(MailboxName, bool)], mut apply: impl FnMut(&MailboxName, bool)) {
-    names.iter().for_each(|(name, on)| apply(name, *on));
 }

@@ -1,5 +1,5 @@
 //! LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9), as Dovecot answers them: parents that are no mailboxes are
-//! `\Noselect`, each name says whether it has children, special use is told.
+//! `\Noselect` (but stale names are not: [`crate::op::Stale`]), each name says whether it has children, special use is told.
 
 use super::answer;
 use super::mutf7::{self, SEPARATOR};
@@ -81,7 +81,7 @@ fn attributes(tree: &Tree) -> BTreeMap<&[String], Attributes> {
     for row in &tree.rows {
         let levels = row.name.0.as_slice();
         let own = names.entry(levels).or_default();
-        own.selectable = row.guid.is_some();
+        own.selectable = row.guid.is_some() || row.stale.is_some();
         own.special_use.clone_from(&row.special_use);
         for parent in parents(levels) {
             names.entry(parent).or_default().children = true;

@@ -4,14 +4,21 @@ use super::answer;
 use super::grammar::StatusItem;
 use super::mutf7;
 use super::session::{Reply, Session, Stop};
-use crate::op::MailboxName;
+use crate::op::{Guid, MailboxName, Stale};
 use crate::store::embedded::view::MailboxRow;
+use std::time::Duration;
 
 impl Session {
     pub(super) async fn status(&mut self, mailbox: &[u8], items: &[StatusItem]) -> Result<Reply, Stop> {
         let name = named(mailbox)?;
-        let row = self.find(&name).await?;
-        let words: Vec<String> = items.iter().map(|item| word(*item, &row)).collect();
+        let words: Vec<String> = match self.look(&name).await? {
+            Looked::Mailbox(row) => items.iter().map(|item| word(*item, &row)).collect(),
+            Looked::Stale(stale) if items == [StatusItem::Guid] && stale.guid != Guid::default() => {
+                vec![guid(stale.guid)]
+            }
+            Looked::Stale(stale) => return Err(self.gone(&name, stale)),
+            Looked::Nothing => return Err(nonexistent(&name)),
+        };
         self.condstore |= items.contains(&StatusItem::HighestModseq);
         self.wire.put("* STATUS ");
         self.wire.put(answer::name(&name));
@@ -21,19 +28,68 @@ impl Session {
 
     /// The mailbox of that name, or the reply that there is none.
     pub(super) async fn find(&self, name: &MailboxName) -> Result<MailboxRow, Stop> {
-        let (user, wanted) = (self.user()?, name.clone());
-        let row = self.read(move |view| view.mailbox(&user, &wanted)).await?;
-        row.ok_or_else(|| {
-            let shown = mutf7::encode(&name.join(mutf7::SEPARATOR));
-            Stop::Reply(Reply::No(format!("[NONEXISTENT] Mailbox doesn't exist: {shown}")))
-        })
+        match self.look(name).await? {
+            Looked::Mailbox(row) => Ok(row),
+            Looked::Stale(stale) => Err(self.gone(name, stale)),
+            Looked::Nothing => Err(nonexistent(name)),
+        }
     }
+
+    async fn look(&self, name: &MailboxName) -> Result<Looked, Stop> {
+        let (user, wanted) = (self.user()?, name.clone());
+        self.read(move |view| {
+            if let Some(row) = view.mailbox(&user, &wanted)? {
+                return Ok(Looked::Mailbox(row));
+            }
+            let stale = view.stale(&user, &wanted)?;
+            Ok(stale.map_or(Looked::Nothing, Looked::Stale))
+        })
+        .await
+    }
+
+    /// What the source's Dovecot says of a stale name, to the letter. The name is decoded there, and at the end stands
+    /// how long the command took: running, and waiting for others, which nothing here does.
+    fn gone(&self, name: &MailboxName, stale: Stale) -> Stop {
+        let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
+        let shown: String = name
+            .join(mutf7::SEPARATOR)
+            .chars()
+            // A name may hold anything; a line of IMAP may not.
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect();
+        let took = seconds(self.command_since.elapsed());
+        Stop::Reply(Reply::No(format!(
+            "{code}Mailbox doesn't exist: {shown} ({took} + 0.000 secs)."
+        )))
+    }
+}
+
+/// What a name stands for.
+enum Looked {
+    Mailbox(MailboxRow),
+    Stale(Stale),
+    Nothing,
+}
+
+fn nonexistent(name: &MailboxName) -> Stop {
+    let shown = mutf7::encode(&name.join(mutf7::SEPARATOR));
+    Stop::Reply(Reply::No(format!("[NONEXISTENT] Mailbox doesn't exist: {shown}")))
+}
+
+/// Seconds with three decimals, rounded up as Dovecot does.
+fn seconds(elapsed: Duration) -> String {
+    let ms = elapsed.as_micros().div_ceil(1000);
+    format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
 /// A mailbox name as the client wrote it, or the reply that it is none.
 pub(super) fn named(mailbox: &[u8]) -> Result<MailboxName, Stop> {
     let invalid = || Stop::Reply(Reply::No("Mailbox name is not valid mUTF-7".to_owned()));
     mutf7::mailbox(mailbox).ok_or_else(invalid)
+}
+
+fn guid(guid: Guid) -> String {
+    format!("X-GUID {}", guid.to_hex())
 }
 
 fn word(item: StatusItem, row: &MailboxRow) -> String {
@@ -45,11 +101,25 @@ fn word(item: StatusItem, row: &MailboxRow) -> String {
         StatusItem::Unseen => row.unseen.to_string(),
         StatusItem::HighestModseq => row.highest_modseq.to_string(),
         StatusItem::Size => row.size.to_string(),
-        StatusItem::Guid => row.guid.to_hex(),
+        StatusItem::Guid => return guid(row.guid),
     };
     let name = StatusItem::NAMED
         .iter()
         .find(|(i, _)| *i == item)
         .map_or("", |(_, name)| name);
     format!("{name} {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_started_millisecond_counts_as_one() {
+        let shown = |us| seconds(Duration::from_micros(us));
+        assert_eq!(
+            [shown(0), shown(1), shown(1000), shown(1001), shown(61_234_567)],
+            ["0.000", "0.001", "0.001", "0.002", "61.235"]
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! A user's tree, read from the directories, and how it differs from what was emitted last.
 //!
-//! The directories are the truth for Maildir++ and for dbox's default layout; `dovecot.list.index` is a lazy cache and
-//! not looked at. A mailbox is what its GUID says, wherever it lies; a mailbox that has none yet is left out until it
+//! The directories are the truth for Maildir++ and for dbox's default layout; `dovecot.list.index` is a lazy cache,
+//! asked only how a name without a mailbox is listed ([`stale_names`]). A mailbox is what its GUID says, wherever it lies; a mailbox that has none yet is left out until it
 //! has. Listing doesn't lock, so a rename in progress may hide a mailbox or show it twice: such a listing says that it
 //! is not settled, and a disappearance without evidence is believed only after a while.
 
@@ -10,9 +10,10 @@ use super::identity::Identities;
 use super::mailbox_log::{self, MailboxEvent};
 use super::mutf7;
 use super::order::TreeSteps;
+use super::snapshot::{self, ReadError};
 use super::subscriptions;
 use crate::limits::{LISTING_MAILBOXES_MAX, NAME_LEVELS_MAX, SMALL_FILE_BYTES_MAX};
-use crate::op::{Disappearance, Guid, MailboxName, TreeChange, TreeMailbox, UserName};
+use crate::op::{Disappearance, Guid, MailboxName, Stale, TreeChange, TreeMailbox, Unselectable, UserName};
 use crate::store::table::UserRow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,8 +37,8 @@ pub struct Found {
 pub struct Listing {
     /// Selectable mailboxes.
     pub mailboxes: BTreeMap<Guid, Found>,
-    /// Names that `LIST "" "*"` shows as `\Noselect`.
-    pub noselect: BTreeSet<MailboxName>,
+    /// Names that `LIST "" "*"` shows although they are no mailboxes, and how.
+    pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names.
     pub subscriptions: BTreeSet<MailboxName>,
     /// Mailboxes whose deletion stands in `dovecot.mailbox.log`.
@@ -63,7 +64,10 @@ pub fn list(root: &MailRoot, identities: &Identities) -> io::Result<Listing> {
         unready: BTreeSet::new(),
     };
     match root.layout {
-        Layout::MaildirPlusPlus => walk.maildir(&root.path)?,
+        Layout::MaildirPlusPlus => {
+            walk.maildir(&root.path)?;
+            stale_names(root, &mut listing);
+        }
         Layout::Dbox => walk.dbox(&root.path)?,
     }
     listing.directories.push(root.path.clone());
@@ -81,6 +85,33 @@ pub fn list(root: &MailRoot, identities: &Identities) -> io::Result<Listing> {
         }
     }
     Ok(listing)
+}
+
+/// Finds the names that Dovecot lists as if their mailbox were there. Under Maildir++ the list index keeps the entry of
+/// a deleted mailbox as long as its name has children; a dbox mailbox without its directory is marked `\Noselect` by
+/// the next LIST, whatever the list index says before.
+fn stale_names(root: &MailRoot, listing: &mut Listing) {
+    if listing.unselectable.is_empty() {
+        return;
+    }
+    let index = match snapshot::list_index(&root.path) {
+        Ok(index) => index,
+        // Switched off, or nothing was listed yet.
+        Err(ReadError::Absent) => return,
+        Err(e) => {
+            listing.unsettled |= matches!(e, ReadError::Unsettled(_));
+            listing.complaints.push(format!("dovecot.list.index: {e}"));
+            return;
+        }
+    };
+    for (name, how) in &mut listing.unselectable {
+        if let Some(node) = index.find(name).filter(|node| node.is_selectable()) {
+            *how = Unselectable::Stale(Stale {
+                guid: node.guid,
+                nonexistent_code: root.nonexistent_code,
+            });
+        }
+    }
 }
 
 fn read_subscriptions(root: &MailRoot, listing: &mut Listing) -> io::Result<()> {
@@ -142,7 +173,7 @@ impl Walk<'_> {
                 let parent = MailboxName::of(name.0.iter().take(depth).cloned());
                 let is_mailbox = selectable.contains(&parent) || self.unready.contains(&parent);
                 if !is_mailbox && parent != MailboxName::inbox() {
-                    self.listing.noselect.insert(parent);
+                    self.listing.unselectable.insert(parent, Unselectable::Noselect);
                 }
             }
         }
@@ -187,7 +218,7 @@ impl Walk<'_> {
                 if children.contains(&mails) {
                     self.add(name, mails);
                 } else if name != MailboxName::inbox() {
-                    self.listing.noselect.insert(name);
+                    self.listing.unselectable.insert(name, Unselectable::Noselect);
                 }
             }
             Err(why) => self.complain(why),
@@ -348,7 +379,7 @@ fn named(guid: Guid, name: Result<MailboxName, Disappearance>) -> TreeMailbox {
 }
 
 fn is_empty(change: &TreeChange) -> bool {
-    change.mailboxes.is_empty() && change.noselect.is_empty() && change.subscriptions.is_empty()
+    change.mailboxes.is_empty() && change.unselectable.is_empty() && change.subscriptions.is_empty()
 }
 
 /// A name that becomes unselectable because its mailbox goes can't become so before it has gone.
@@ -360,16 +391,19 @@ fn names_changed(
     after: &mut TreeChange,
 ) {
     let going: BTreeSet<&MailboxName> = names_of(known, gone).collect();
-    for name in listing.noselect.difference(&known.noselect) {
+    for (name, how) in &listing.unselectable {
+        if known.unselectable.get(name) == Some(how) {
+            continue;
+        }
         let change = if going.contains(name) {
             &mut *after
         } else {
             &mut *before
         };
-        change.noselect.push((name.clone(), true));
+        change.unselectable.push((name.clone(), Some(*how)));
     }
-    for name in known.noselect.difference(&listing.noselect) {
-        before.noselect.push((name.clone(), false));
+    for name in known.unselectable.keys().filter(|name| !listing.unselectable.contains_key(name)) {
+        before.unselectable.push((name.clone(), None));
     }
     for name in listing.subscriptions.difference(&known.subscriptions) {
         before.subscriptions.push((name.clone(), true));

@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::log::{LogError, LogHeader};
+use super::record::{Record, commit_at};
 
 /// The octets of one mailbox's index files, read at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +103,26 @@ impl<'a> Chain<'a> {
 
     pub(crate) fn oldest(&self) -> Result<&ChainFile<'a>, SnapshotError> {
         self.0.first().ok_or_else(|| retry("no log"))
+    }
+
+    /// Hands on every record from a place on ([`Self::place_of`]; `(0, 0)`: all of them).
+    pub(crate) fn each_record(
+        &self,
+        (first, mut from): (usize, u64),
+        mut step: impl FnMut(&Record<'_>) -> Result<(), String>,
+    ) -> Result<(), SnapshotError> {
+        for file in self.0.iter().skip(first) {
+            let start = from.max(u64::from(file.header.header_bytes));
+            let mut at = usize::try_from(start).unwrap_or(usize::MAX);
+            while let Some((commit, next)) = commit_at(file.bytes, 0, at).map_err(|error| in_file(file.file, error))? {
+                for record in &commit.records {
+                    step(record).map_err(|why| in_file(file.file, LogError::corrupt(record.offset, why)))?;
+                }
+                at = next;
+            }
+            from = 0;
+        }
+        Ok(())
     }
 
     /// Where the commits after an index begin: number of the file in the chain, and offset.

@@ -39,6 +39,8 @@ pub struct MailRoot {
     pub path: PathBuf,
     /// How its directories make a tree.
     pub layout: Layout,
+    /// True where the server says `[NONEXISTENT]` of a mailbox that is not there: since version 2.4.
+    pub nonexistent_code: bool,
 }
 
 /// `doveadm` can't be asked.
@@ -64,25 +66,33 @@ impl Doveadm {
         Ok(text.lines().filter(|l| !l.is_empty()).map(UserName::from).collect())
     }
 
-    /// All users with their mail roots. Four calls, whatever the number of users.
+    /// All users with their mail roots. Six calls, whatever the number of users.
     ///
     /// # Errors
     /// `doveadm` fails, hangs or says too much. What is wrong with one user is that user's result.
     pub fn users(&self) -> Result<Users, DoveadmError> {
         let names = self.user_names()?;
-        if names.is_empty() {
+        let Some(anybody) = names.first() else {
             return Ok(Users::new());
-        }
+        };
+        let nonexistent_code = self.is_2_4(anybody)?;
         let inbox = self.paths(&["mailbox", "path", "-A", "INBOX"])?;
         let index = self.paths(&["mailbox", "path", "-A", "-t", "index", "INBOX"])?;
         let control = self.paths(&["mailbox", "path", "-A", "-t", "control", "INBOX"])?;
         let probe = self.paths(&["mailbox", "path", "-A", PROBE])?;
         let found = names.into_iter().map(|user| {
             let of = |paths: &BTreeMap<UserName, PathBuf>| paths.get(&user).cloned();
-            let root = mail_root(of(&inbox), of(&index), of(&control), of(&probe));
+            let root = mail_root(of(&inbox), of(&index), of(&control), of(&probe), nonexistent_code);
             (user, root)
         });
         Ok(found.collect())
+    }
+
+    /// True from version 2.4 on, which is the first one that has its version among the variables of a template. An older
+    /// one complains that there is no such variable, and prints nothing.
+    fn is_2_4(&self, anybody: &UserName) -> Result<bool, DoveadmError> {
+        let (text, _, _) = self.call(&["user", "-e", "%{dovecot:version}", &anybody.0])?;
+        Ok(text.starts_with(|c: char| c.is_ascii_digit()))
     }
 
     /// `USER PATH` lines. A user whose storage can't be opened has no line; the exit status then says failure, which is
@@ -181,6 +191,7 @@ fn mail_root(
     index: Option<PathBuf>,
     control: Option<PathBuf>,
     probe: Option<PathBuf>,
+    nonexistent_code: bool,
 ) -> Result<MailRoot, String> {
     let inbox =
         inbox.ok_or("doveadm names no path of INBOX: see its log; only maildir, sdbox and mdbox are supported")?;
@@ -199,6 +210,7 @@ fn mail_root(
             Ok(MailRoot {
                 path: path.to_owned(),
                 layout: Layout::Dbox,
+                nonexistent_code,
             })
         } else {
             Err("this dbox layout is not supported: only the default (LAYOUT=fs) is".to_owned())
@@ -208,6 +220,7 @@ fn mail_root(
         return Ok(MailRoot {
             path: inbox,
             layout: Layout::MaildirPlusPlus,
+            nonexistent_code,
         });
     }
     Err(format!(
@@ -225,7 +238,7 @@ mod tests {
     }
 
     fn root(inbox: &str, index: &str, probe: &str) -> Result<MailRoot, String> {
-        mail_root(at(inbox), at(index), at(inbox), at(probe))
+        mail_root(at(inbox), at(index), at(inbox), at(probe), true)
     }
 
     #[test]
@@ -245,9 +258,9 @@ mod tests {
         let why = |r: Result<MailRoot, String>| r.unwrap_err();
         assert!(why(root("/m/M", "/i/M", "/m/M/.mailshadow-probe")).contains("INDEX="));
         assert!(why(root("/m/M", "/m/M", "/m/M/mailshadow-probe")).contains("layout"));
-        assert!(why(mail_root(at("/m"), at("/m"), at("/c"), None)).contains("CONTROL="));
-        assert!(why(mail_root(at("/m"), at("/m"), at("/m"), None)).contains("prefix"));
-        assert!(why(mail_root(None, None, None, None)).contains("INBOX"));
+        assert!(why(mail_root(at("/m"), at("/m"), at("/c"), None, true)).contains("CONTROL="));
+        assert!(why(mail_root(at("/m"), at("/m"), at("/m"), None, true)).contains("prefix"));
+        assert!(why(mail_root(None, None, None, None, true)).contains("INBOX"));
     }
 
     #[test]

@@ -305,7 +305,9 @@ fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
         .mailboxes
         .iter()
         .for_each(|(guid, found)| digest.add(b'm', &guid.0, &found.name));
-    listing.noselect.iter().for_each(|name| digest.add(b'n', &[], name));
+    for (name, how) in &listing.unselectable {
+        digest.add(b'n', &how.to_mark(), name);
+    }
     listing
         .subscriptions
         .iter()
@@ -323,7 +325,11 @@ fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
         user: user.clone(),
         complete: true,
         mailboxes: row.mailboxes.iter().map(mailbox).collect(),
-        noselect: row.noselect.iter().map(|name| (name.clone(), true)).collect(),
+        unselectable: row
+            .unselectable
+            .iter()
+            .map(|(name, how)| (name.clone(), Some(*how)))
+            .collect(),
         subscriptions: row.subscriptions.iter().map(|name| (name.clone(), true)).collect(),
     }
 }

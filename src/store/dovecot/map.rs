@@ -4,14 +4,13 @@
 //! Extension `map`: `{u32 file id, u32 offset of the message header, u32 octets up to the end of the metadata}`;
 //! extension `ref`: `u16` references.
 
-use super::chain::{Chain, ChainFile, SnapshotError, SnapshotFiles, in_file, parse_index, retry};
+use super::chain::{Chain, SnapshotError, SnapshotFiles, parse_index, retry};
 use super::exts::ExtTable;
 use super::index::RawIndex;
 use super::le::{u16_at, u32_at};
-use super::log::LogError;
 use super::payload::{Change, ext_records, parse};
 use super::ranges::UidSet;
-use super::record::{Record, commit_at};
+use super::record::Record;
 use crate::op::{Uid, UidValidity};
 use std::collections::BTreeMap;
 
@@ -62,22 +61,19 @@ impl BodyMap {
         let chain = Chain::of(files)?;
         let index = parse_index(files, &chain)?;
         let place = index.as_ref().and_then(|index| chain.place_of(index));
-        let (mut fold, first, mut at) = match (index, place) {
-            (Some(index), Some((first, at))) => {
+        let (mut fold, place) = match (index, place) {
+            (Some(index), Some(place)) => {
                 let map = Self::of_index(files.index.unwrap_or_default(), index.uidvalidity);
-                (MapFold { map, exts: index.exts }, first, at)
+                (MapFold { map, exts: index.exts }, place)
             }
-            _ if chain.oldest()?.header.starts_empty() => (MapFold::default(), 0, 0),
+            _ if chain.oldest()?.header.starts_empty() => (MapFold::default(), (0, 0)),
             _ => {
                 return Err(retry(
                     "no main index fits, and the logs don't reach back to the beginning",
                 ));
             }
         };
-        for file in chain.0.iter().skip(first) {
-            fold.file(file, at.max(u64::from(file.header.header_bytes)))?;
-            at = 0;
-        }
+        chain.each_record(place, |record| fold.record(record))?;
         Ok(fold.map)
     }
 
@@ -121,18 +117,6 @@ struct MapFold {
 }
 
 impl MapFold {
-    fn file(&mut self, file: &ChainFile<'_>, from: u64) -> Result<(), SnapshotError> {
-        let mut at = usize::try_from(from).unwrap_or(usize::MAX);
-        while let Some((commit, next)) = commit_at(file.bytes, 0, at).map_err(|error| in_file(file.file, error))? {
-            for record in &commit.records {
-                let step = self.record(record).map_err(|why| LogError::corrupt(record.offset, why));
-                step.map_err(|error| in_file(file.file, error))?;
-            }
-            at = next;
-        }
-        Ok(())
-    }
-
     fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
         match parse(record)? {
             Change::Append(bodies) => {

@@ -11,7 +11,7 @@
 //! | [`classify`] | where a log stands against a position |
 //! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
 //! | [`map`], [`dbox`], [`transform`], [`crlf`] | bodies |
-//! | [`mutf7`], [`subscriptions`], [`mailbox_log`] | a user's tree |
+//! | [`mutf7`], [`subscriptions`], [`mailbox_log`], [`list_index`] | a user's tree |
 //!
 //! The capture reads files and emits operations; from the thread's loop down to the files:
 //!
@@ -33,6 +33,7 @@ pub mod exts;
 pub(crate) mod forge;
 pub mod index;
 pub(crate) mod le;
+pub mod list_index;
 pub mod log;
 pub mod mailbox_log;
 pub mod maildir_name;

@@ -176,7 +176,7 @@ fn joined(mut rests: BTreeMap<Guid, VecDeque<Item>>, tree: &mut TreeSteps) -> Ve
     if let Some(after) = tree.after.take() {
         change.user = after.user;
         change.mailboxes.extend(after.mailboxes);
-        change.noselect.extend(after.noselect);
+        change.unselectable.extend(after.unselectable);
         change.subscriptions.extend(after.subscriptions);
     }
     payloads.push(Payload::Tree(change));

@@ -1,6 +1,7 @@
 //! Reads a mailbox's index files so that they belong together, for [`super::replay`].
 
 use super::chain::{SnapshotError, SnapshotFiles};
+use super::list_index::ListIndex;
 use super::map::BodyMap;
 use super::reader::LogReader;
 use super::replay::{self, MailboxState};
@@ -13,9 +14,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A mailbox's main index, and the one of an mdbox user's map of bodies. The logs' names begin with it.
+/// A mailbox's main index, the one of an mdbox user's map of bodies, and that of a user's tree. The logs' names begin with it.
 const INDEX: &str = "dovecot.index";
 const MAP_INDEX: &str = "dovecot.map.index";
+/// A user's list of mailboxes, as Dovecot remembers it.
+const LIST_INDEX: &str = "dovecot.list.index";
 /// A rotation takes Dovecot some milliseconds, a rebuild some tens.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -73,6 +76,14 @@ pub fn reader_at(directory: &Path, position: &SourcePosition) -> Result<Option<L
 /// [`ReadError`]
 pub fn map(storage: &Path) -> Result<BodyMap, ReadError> {
     with_files(storage, MAP_INDEX, BodyMap::snapshot)
+}
+
+/// What Dovecot remembers of a user's tree.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn list_index(root: &Path) -> Result<ListIndex, ReadError> {
+    with_files(root, LIST_INDEX, |files| ListIndex::snapshot(files))
 }
 
 fn with_files<T>(

@@ -91,7 +91,7 @@ fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> 
             b'm',
             "SELECT guid, name FROM mailboxes WHERE user = ?1 AND name IS NOT NULL",
         ),
-        (b'n', "SELECT x'', name FROM noselect WHERE user = ?1"),
+        (b'n', "SELECT mark, name FROM unselectable WHERE user = ?1"),
         (b's', "SELECT x'', name FROM subscriptions WHERE user = ?1"),
     ] {
         let mut statement = tx.prepare_cached(select)?;

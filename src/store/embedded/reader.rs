@@ -4,7 +4,7 @@ use super::bodies;
 use super::mailbox::{keywords, read_name, spelled, stored_name};
 use super::store::Store;
 use super::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Uid, UidValidity, UserName};
+use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +41,18 @@ impl View for Reader {
                 .query_row(params![user, stored_name(name)], |row| row.get(0).map(MailboxKey))
                 .optional()?;
             found.map_or(Ok(None), |key| numbers(tx, key))
+        })
+    }
+
+    fn stale(&self, user: &UserName, name: &MailboxName) -> Result<Option<Stale>, ViewError> {
+        self.0.readers.read(|tx| {
+            let mark: Option<Vec<u8>> = tx
+                .prepare_cached(
+                    "SELECT mark FROM unselectable n JOIN users u ON u.id = n.user WHERE u.name = ?1 AND n.name = ?2",
+                )?
+                .query_row(params![user.0, stored_name(name)], |row| row.get(0))
+                .optional()?;
+            mark.map_or(Ok(None), |mark| stale(&mark))
         })
     }
 
@@ -82,10 +94,17 @@ fn name(row: &Row<'_>, column: usize) -> Result<MailboxName, ViewError> {
     read_name(&text).map_err(|e| ViewError(format!("a stored mailbox name: {e}")))
 }
 
+/// What a stored mark of an unselectable name says.
+fn stale(mark: &[u8]) -> Result<Option<Stale>, ViewError> {
+    Unselectable::from_mark(mark)
+        .map(Unselectable::stale)
+        .ok_or_else(|| ViewError("a stored name's mark is none".to_owned()))
+}
+
 fn rows(tx: &Connection, user: i64) -> Result<Vec<TreeRow>, ViewError> {
     let mut statement = tx.prepare_cached(
-        "SELECT name, guid, special_use FROM mailboxes WHERE user = ?1 AND name IS NOT NULL
-         UNION ALL SELECT name, NULL, NULL FROM noselect n WHERE user = ?1
+        "SELECT name, guid, special_use, NULL FROM mailboxes WHERE user = ?1 AND name IS NOT NULL
+         UNION ALL SELECT name, NULL, NULL, mark FROM unselectable n WHERE user = ?1
          AND NOT EXISTS (SELECT 1 FROM mailboxes m WHERE m.user = n.user AND m.name = n.name)",
     )?;
     let mut rows = statement.query([user])?;
@@ -95,6 +114,7 @@ fn rows(tx: &Connection, user: i64) -> Result<Vec<TreeRow>, ViewError> {
         tree.push(TreeRow {
             name: name(row, 0)?,
             guid: guid.map(Guid),
+            stale: row.get::<_, Option<Vec<u8>>>(3)?.map_or(Ok(None), |mark| stale(&mark))?,
             special_use: row.get(2)?,
         });
     }

@@ -26,13 +26,15 @@ pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetEr
             give_name(tx, user, mailbox.guid, name, mailbox.special_use.as_deref())?;
         }
     }
-    for (name, on) in &change.noselect {
-        let statement = match on {
-            true => "INSERT OR IGNORE INTO noselect (user, name) VALUES (?1, ?2)",
-            false => "DELETE FROM noselect WHERE user = ?1 AND name = ?2",
+    for (name, how) in &change.unselectable {
+        match how {
+            Some(how) => tx
+                .prepare_cached("INSERT OR REPLACE INTO unselectable (user, name, mark) VALUES (?1, ?2, ?3)")?
+                .execute(params![user, stored_name(name), how.to_mark()])?,
+            None => tx
+                .prepare_cached("DELETE FROM unselectable WHERE user = ?1 AND name = ?2")?
+                .execute(params![user, stored_name(name)])?,
         };
-        tx.prepare_cached(statement)?
-            .execute(params![user, stored_name(name)])?;
     }
     for (name, on) in &change.subscriptions {
         let statement = match on {
@@ -55,7 +57,7 @@ fn leave_out(tx: &Connection, user: i64, change: &TreeChange) -> Result<(), Targ
             vanish(tx, user, guid, "the complete tree lacks it")?;
         }
     }
-    tx.prepare_cached("DELETE FROM noselect WHERE user = ?1")?
+    tx.prepare_cached("DELETE FROM unselectable WHERE user = ?1")?
         .execute([user])?;
     tx.prepare_cached("DELETE FROM subscriptions WHERE user = ?1")?
         .execute([user])?;

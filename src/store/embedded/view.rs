@@ -1,6 +1,6 @@
 //! What a reader sees of the embedded store: consistent, read-only, never in the way of the writer.
 
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Uid, UidValidity, UserName};
+use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
 use std::sync::Arc;
 
 /// One name of a user's tree.
@@ -8,8 +8,10 @@ use std::sync::Arc;
 pub struct TreeRow {
     /// The name.
     pub name: MailboxName,
-    /// The mailbox of that name; none where the name can't be selected (`\Noselect`).
+    /// The mailbox of that name; none where the name can't be selected.
     pub guid: Option<Guid>,
+    /// What is still said of the mailbox that was, where the name is listed without `\Noselect` all the same.
+    pub stale: Option<Stale>,
     /// Special use without the backslash.
     pub special_use: Option<String>,
 }
@@ -90,6 +92,12 @@ pub trait View: Send + Sync {
     /// # Errors
     /// The store can't be read.
     fn mailbox(&self, user: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError>;
+
+    /// What is still said of the mailbox that had this name; none where it is no stale name.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn stale(&self, user: &UserName, name: &MailboxName) -> Result<Option<Stale>, ViewError>;
 
     /// The mailbox again, none once it is gone.
     ///

@@ -1,6 +1,6 @@
 //! A store in memory: what the front end's tests read from, and change under a session's feet.
 
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Uid, UidValidity, UserName};
+use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
 use crate::store::embedded::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -60,6 +60,7 @@ impl Account {
         self.tree.rows.push(TreeRow {
             name: name.clone(),
             guid: Some(guid),
+            stale: None,
             special_use: None,
         });
         let mailbox = Folder {
@@ -136,6 +137,11 @@ impl View for Memory {
         let account = self.lock();
         let found = account.boxes.iter().find(|(_, (n, _))| n == name);
         Ok(found.map(|(key, (_, mailbox))| mailbox.row(*key)))
+    }
+
+    fn stale(&self, _: &UserName, name: &MailboxName) -> Result<Option<Stale>, ViewError> {
+        let account = self.lock();
+        Ok(account.tree.rows.iter().find(|row| row.name == *name).and_then(|row| row.stale))
     }
 
     fn mailbox_again(&self, key: MailboxKey) -> Result<Option<MailboxRow>, ViewError> {

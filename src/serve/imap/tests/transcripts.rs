@@ -37,6 +37,7 @@ async fn house() -> House {
         account.tree.rows.push(TreeRow {
             name: MailboxName::of(["empty"]),
             guid: None,
+            stale: None,
             special_use: None,
         });
         account.create(&["Sent"], 79);

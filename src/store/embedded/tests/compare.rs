@@ -56,23 +56,26 @@ fn compare_tree(copy: &mut Copy, model: &Model) {
     let named = account
         .mailboxes
         .iter()
-        .filter_map(|(guid, m)| Some((m.name.clone()?, Some(*guid))));
+        .filter_map(|(guid, m)| Some((m.name.clone()?, Some(*guid), None)));
     let named: BTreeSet<_> = named.collect();
-    let taken = |name: &MailboxName| named.iter().any(|(known, _)| known == name);
-    let noselect = account
-        .noselect
+    let taken = |name: &MailboxName| named.iter().any(|(known, ..)| known == name);
+    let unselectable = account
+        .unselectable
         .iter()
-        .filter(|name| !taken(name))
-        .map(|name| (name.clone(), None));
-    let expected: BTreeSet<_> = named.iter().cloned().chain(noselect).collect();
+        .filter(|(name, _)| !taken(name))
+        .map(|(name, how)| (name.clone(), None, how.stale()));
+    let expected: BTreeSet<_> = named.iter().cloned().chain(unselectable).collect();
     assert_eq!(tree.rows.len(), expected.len());
     assert_eq!(
         tree.rows
             .iter()
-            .map(|row| (row.name.clone(), row.guid))
+            .map(|row| (row.name.clone(), row.guid, row.stale))
             .collect::<BTreeSet<_>>(),
         expected
     );
+    for (name, how) in &account.unselectable {
+        assert_eq!(copy.store().view.stale(&USER.into(), name).unwrap(), how.stale());
+    }
     assert_eq!(tree.subscribed, account.subscribed);
 }
 

@@ -301,12 +301,22 @@ fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Pa
         mailboxes.push(entry);
     }
     let names: Vec<(MailboxName, bool)> = names.iter().map(|(n, on)| (name(*n), *on)).collect();
-    let (noselect, subscriptions) = (names.clone(), names);
+    let how = |(at, on): (usize, bool)| {
+        on.then_some(match at % 3 {
+            0 => Unselectable::Noselect,
+            odd => Unselectable::Stale(Stale {
+                guid: Guid([9; 16]),
+                nonexistent_code: odd == 1,
+            }),
+        })
+    };
+    let unselectable = names.iter().enumerate().map(|(at, (n, on))| (n.clone(), how((at, *on)))).collect();
+    let subscriptions = names;
     Payload::Tree(TreeChange {
         user: USER.into(),
         complete,
         mailboxes,
-        noselect,
+        unselectable,
         subscriptions,
     })
 }
