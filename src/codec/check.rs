@@ -136,7 +136,10 @@ fn append(message: &Append) -> Checked {
 fn tree_change(change: &TreeChange) -> Checked {
     user(&change.user)?;
     change.mailboxes.iter().try_for_each(tree_mailbox)?;
-    change.unselectable.iter().try_for_each(|(name, _)| mailbox_name(name))?;
+    change
+        .unselectable
+        .iter()
+        .try_for_each(|(name, _)| mailbox_name(name))?;
     change.subscriptions.iter().try_for_each(|(name, _)| mailbox_name(name))
 }
 

@@ -176,15 +176,20 @@ pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
         });
     let unselectable = vec((mailbox_name(), option::of(unselectable())), 0..4);
     let subscriptions = vec((mailbox_name(), any::<bool>()), 0..4);
-    (text(1..20), any::<bool>(), vec(mailbox, 0..5), unselectable, subscriptions).prop_map(
-        |(user, complete, mailboxes, unselectable, subscriptions)| TreeChange {
+    (
+        text(1..20),
+        any::<bool>(),
+        vec(mailbox, 0..5),
+        unselectable,
+        subscriptions,
+    )
+        .prop_map(|(user, complete, mailboxes, unselectable, subscriptions)| TreeChange {
             user: UserName(user),
             complete,
             mailboxes,
             unselectable,
             subscriptions,
-        },
-    )
+        })
 }
 
 fn mailbox_digest() -> impl Strategy<Value = MailboxDigest> {

@@ -5,7 +5,9 @@ use mailshadow::store::dovecot::log::{LogError, LogHeader};
 use mailshadow::store::dovecot::reader;
 use mailshadow::store::dovecot::reader::LogReader;
 use mailshadow::store::dovecot::transaction::LogTransaction;
-use mailshadow::store::dovecot::{dbox, index, list_index, log, mailbox_log, map, mutf7, record, replay, subscriptions, uidlist};
+use mailshadow::store::dovecot::{
+    dbox, index, list_index, log, mailbox_log, map, mutf7, record, replay, subscriptions, uidlist,
+};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 use testbed::rng::Rng;

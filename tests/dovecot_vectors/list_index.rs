@@ -6,7 +6,10 @@ use mailshadow::store::dovecot::list_index::ListIndex;
 
 #[test]
 fn the_list_index_knows_what_imap_lists() {
-    for name in FORMATS.iter().flat_map(|format| VERSIONS.map(|version| format!("{format}-{version}"))) {
+    for name in FORMATS
+        .iter()
+        .flat_map(|format| VERSIONS.map(|version| format!("{format}-{version}")))
+    {
         let session = Session::load(&name);
         let suffix = "dovecot.list.index.log";
         let log = session.store.keys().find(|path| path.ends_with(suffix)).unwrap();
@@ -20,7 +23,11 @@ fn the_list_index_knows_what_imap_lists() {
             assert!(node.is_selectable(), "{name}: {mailbox}");
             // Of INBOX it may keep none.
             if mailbox != "INBOX" || node.guid != Guid::default() {
-                assert_eq!(node.guid.to_hex(), expected["guid"].as_str().unwrap(), "{name}: {mailbox}");
+                assert_eq!(
+                    node.guid.to_hex(),
+                    expected["guid"].as_str().unwrap(),
+                    "{name}: {mailbox}"
+                );
                 listed += 1;
             }
         }

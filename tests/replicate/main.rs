@@ -4,6 +4,7 @@
 
 mod attributes;
 mod faults;
+mod folders;
 mod live;
 mod peers;
 mod rotation;

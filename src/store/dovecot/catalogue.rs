@@ -402,7 +402,11 @@ fn names_changed(
         };
         change.unselectable.push((name.clone(), Some(*how)));
     }
-    for name in known.unselectable.keys().filter(|name| !listing.unselectable.contains_key(name)) {
+    for name in known
+        .unselectable
+        .keys()
+        .filter(|name| !listing.unselectable.contains_key(name))
+    {
         before.unselectable.push((name.clone(), None));
     }
     for name in listing.subscriptions.difference(&known.subscriptions) {

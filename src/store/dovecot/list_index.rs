@@ -315,7 +315,13 @@ mod tests {
     #[test]
     fn a_name_under_a_second_id_is_found_and_an_old_one_is_not() {
         let [intro, names] = named(&[(1, "old"), (2, "kept")]);
-        let log = LogForge::first().commit(&[append(&[(1, 0), (2, 0)]), intro, names, node(1, 1, 0, 11), node(2, 2, 0, 12)]);
+        let log = LogForge::first().commit(&[
+            append(&[(1, 0), (2, 0)]),
+            intro,
+            names,
+            node(1, 1, 0, 11),
+            node(2, 2, 0, 12),
+        ]);
         // Shorter than the one before, whose end must not be read on.
         let [intro, names] = named(&[(2, "kept"), (3, "k")]);
         let log = log.commit(&[intro, names, node(1, 3, 0, 11)]);
@@ -333,7 +339,13 @@ mod tests {
     #[test]
     fn nodes_in_a_circle_and_names_without_an_end_are_no_names() {
         let [intro, names] = named(&[(1, "A"), (2, "B")]);
-        let log = LogForge::first().commit(&[append(&[(1, 0), (2, 0)]), intro, names, node(1, 1, 2, 1), node(2, 2, 1, 2)]);
+        let log = LogForge::first().commit(&[
+            append(&[(1, 0), (2, 0)]),
+            intro,
+            names,
+            node(1, 1, 2, 1),
+            node(2, 2, 1, 2),
+        ]);
         assert_eq!(find(&read(&log), &["A"]), None);
         assert_eq!(find(&read(&log), &["A", "B", "A", "B"]), None);
         assert_eq!(names_of(&[0, 1, 0, 0, 0, b'A']), []);

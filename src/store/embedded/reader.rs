@@ -4,7 +4,9 @@ use super::bodies;
 use super::mailbox::{keywords, read_name, spelled, stored_name};
 use super::store::Store;
 use super::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName};
+use crate::op::{
+    Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -114,7 +116,9 @@ fn rows(tx: &Connection, user: i64) -> Result<Vec<TreeRow>, ViewError> {
         tree.push(TreeRow {
             name: name(row, 0)?,
             guid: guid.map(Guid),
-            stale: row.get::<_, Option<Vec<u8>>>(3)?.map_or(Ok(None), |mark| stale(&mark))?,
+            stale: row
+                .get::<_, Option<Vec<u8>>>(3)?
+                .map_or(Ok(None), |mark| stale(&mark))?,
             special_use: row.get(2)?,
         });
     }

@@ -106,6 +106,12 @@ fn each<K: Ord + std::fmt::Display, V>(
     }
 }
 
+/// The GUID in an answer to STATUS.
+fn guid(status: &Reply) -> Option<(&'static str, String)> {
+    let answer = |s: &[Value]| item(s.get(2)?.list(), "X-GUID").map(|guid| guid.text().to_ascii_lowercase());
+    Some(("guid", status.all(0, "STATUS").find_map(answer)?))
+}
+
 fn compare(name: &str, first: &Fields, second: &Fields, ignore: &[&str], found: &mut Vec<String>) {
     for field in first.keys().chain(second.keys()).collect::<BTreeSet<_>>() {
         let (a, b) = (first.get(field), second.get(field));
@@ -167,12 +173,24 @@ impl Mailbox {
         }
     }
 
-    /// A name that is listed but can't be opened counts as `\\Noselect`: so it is with a Maildir++ parent after its
-    /// DELETE, which Dovecot's list index goes on showing as a mailbox for the sake of its children.
+    /// A name that is listed as a mailbox but can't be opened: so it is with a Maildir++ parent after its DELETE, which
+    /// Dovecot's list index goes on showing for the sake of its children. `refusal` is what SELECT says, without the time
+    /// it took; STATUS may still tell the `guid`.
+    fn stale(imap: &mut Imap, name: &str, refusal: &str) -> Result<Mailbox> {
+        let words = refusal.rsplit_once(" (").map_or(refusal, |(words, _)| words);
+        let mut mailbox = Mailbox {
+            fields: Fields::from([("selectable", "stale".to_owned()), ("refusal", words.to_owned())]),
+            messages: BTreeMap::new(),
+        };
+        let status = imap.run(&format!("STATUS {} (X-GUID)", quote(name)))?;
+        mailbox.fields.extend(guid(&status));
+        Ok(mailbox)
+    }
+
     fn read(imap: &mut Imap, name: &str) -> Result<Mailbox> {
         let opened = imap.run(&format!("EXAMINE {}", quote(name)))?;
         if !opened.is_ok() && opened.text.contains("Mailbox doesn't exist") {
-            return Ok(Mailbox::unselectable());
+            return Mailbox::stale(imap, name, &opened.text);
         }
         let opened = opened.must().with_context(|| format!("EXAMINE {name}"))?;
         let mut mailbox = Mailbox {
@@ -191,13 +209,7 @@ impl Mailbox {
         mailbox.read_messages(imap)?;
         imap.run("UNSELECT")?.must()?;
         let status = imap.run(&format!("STATUS {} (X-GUID)", quote(name)))?.must()?;
-        let guid = status
-            .all(0, "STATUS")
-            .filter_map(|s| item(s.get(2)?.list(), "X-GUID"))
-            .next();
-        mailbox
-            .fields
-            .extend(guid.map(|g| ("guid", g.text().to_ascii_lowercase())));
+        mailbox.fields.extend(guid(&status));
         Ok(mailbox)
     }
 

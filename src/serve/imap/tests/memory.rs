@@ -141,7 +141,12 @@ impl View for Memory {
 
     fn stale(&self, _: &UserName, name: &MailboxName) -> Result<Option<Stale>, ViewError> {
         let account = self.lock();
-        Ok(account.tree.rows.iter().find(|row| row.name == *name).and_then(|row| row.stale))
+        Ok(account
+            .tree
+            .rows
+            .iter()
+            .find(|row| row.name == *name)
+            .and_then(|row| row.stale))
     }
 
     fn mailbox_again(&self, key: MailboxKey) -> Result<Option<MailboxRow>, ViewError> {

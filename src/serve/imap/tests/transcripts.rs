@@ -1,7 +1,7 @@
 //! Transcripts. `C:` lines are sent with a tag, `c:` lines as they stand; `S:` lines must come exactly so.
 
 use super::memory::Memory;
-use crate::op::{Flags, MailboxName};
+use crate::op::{Flags, Guid, MailboxName, Stale};
 use crate::serve::auth::PasswdFile;
 use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
 use crate::store::embedded::view::TreeRow;
@@ -223,6 +223,55 @@ async fn folders_are_listed_as_dovecot_lists_them() {
              S: t NO Mailbox name is not valid mUTF-7",
         )
         .await;
+}
+
+/// The line without its last `(0.001 + 0.000 secs).`, which must be of that form.
+fn without_time(line: &str) -> &str {
+    let (text, time) = line.rsplit_once(" (").unwrap();
+    let ran = time.strip_suffix(" + 0.000 secs).").unwrap();
+    assert!(
+        ran.parse::<f64>().unwrap() > 0.0 && ran.split_once('.').unwrap().1.len() == 3,
+        "{line}"
+    );
+    text
+}
+
+#[tokio::test]
+async fn a_deleted_parent_that_dovecot_still_lists_looks_the_same_here() {
+    let house = house().await;
+    house.memory.change(|account| {
+        for (name, guid, nonexistent_code) in [("é", [5; 16], false), ("f", [6; 16], true), ("g", [0; 16], true)] {
+            account.create(&[name, "child"], 90);
+            let guid = Guid(guid);
+            account.tree.rows.push(TreeRow {
+                name: MailboxName::of([name]),
+                guid: None,
+                stale: Some(Stale { guid, nonexistent_code }),
+                special_use: None,
+            });
+        }
+    });
+    let mut client = house.ann().await;
+    client
+        .play(
+            "C: LIST \"\" &AOk-
+             S: * LIST (\\HasChildren) \"/\" &AOk-
+             S: t OK List completed.
+             C: STATUS &AOk- (X-GUID)
+             S: * STATUS &AOk- (X-GUID 05050505050505050505050505050505)
+             S: t OK Status completed.",
+        )
+        .await;
+    for (command, answer) in [
+        ("STATUS &AOk- (X-GUID MESSAGES)", "t NO Mailbox doesn't exist: é"),
+        ("SELECT &AOk-", "t NO Mailbox doesn't exist: é"),
+        ("EXAMINE f", "t NO [NONEXISTENT] Mailbox doesn't exist: f"),
+        ("STATUS f (UIDNEXT)", "t NO [NONEXISTENT] Mailbox doesn't exist: f"),
+        ("STATUS g (X-GUID)", "t NO [NONEXISTENT] Mailbox doesn't exist: g"),
+    ] {
+        client.send(&format!("t {command}\r\n")).await;
+        assert_eq!(without_time(&client.line().await), answer, "{command}");
+    }
 }
 
 #[tokio::test]

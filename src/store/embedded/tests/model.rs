@@ -310,7 +310,11 @@ fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Pa
             }),
         })
     };
-    let unselectable = names.iter().enumerate().map(|(at, (n, on))| (n.clone(), how((at, *on)))).collect();
+    let unselectable = names
+        .iter()
+        .enumerate()
+        .map(|(at, (n, on))| (n.clone(), how((at, *on))))
+        .collect();
     let subscriptions = names;
     Payload::Tree(TreeChange {
         user: USER.into(),
