@@ -124,3 +124,25 @@ pub(crate) fn header(offset: u8, value: u32) -> Forged {
 pub(crate) fn index_deleted() -> Forged {
     (0x0002_0000 | EXTERNAL, vec![0; 4])
 }
+
+/// The names of a list index, by id.
+pub(crate) fn list_names(names: &[(u32, &str)]) -> [Forged; 2] {
+    let mut header = vec![0];
+    for (id, name) in names {
+        header.extend(id.to_le_bytes());
+        header.extend(name.as_bytes());
+        header.push(0);
+    }
+    [
+        intro("list", u32::try_from(header.len()).unwrap(), 28),
+        ext_header(&header),
+    ]
+}
+
+/// A node of a list index: its name, the node above it (0: none) and its GUID.
+pub(crate) fn list_node(uid: u32, name_id: u32, parent: u32, guid: u8) -> Forged {
+    let mut data = words(&[name_id, parent]);
+    data.extend([guid; 16]);
+    data.extend([0; 4]);
+    ext_record(uid, &data)
+}

@@ -248,34 +248,8 @@ pub fn fuzz_list_index(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::forge::{Forged, LogForge, append, expunge, ext_header, ext_record, flags, intro};
+    use super::super::forge::{LogForge, append, expunge, flags, list_names, list_node};
     use super::*;
-
-    fn header(names: &[(u32, &str)]) -> Vec<u8> {
-        let mut header = vec![0];
-        for (id, name) in names {
-            header.extend(id.to_le_bytes());
-            header.extend(name.as_bytes());
-            header.push(0);
-        }
-        header
-    }
-
-    /// Names, from the beginning of the header.
-    fn named(names: &[(u32, &str)]) -> [Forged; 2] {
-        let header = header(names);
-        [
-            intro("list", u32::try_from(header.len()).unwrap(), 28),
-            ext_header(&header),
-        ]
-    }
-
-    fn node(uid: u32, name_id: u32, parent: u32, guid: u8) -> Forged {
-        let mut data = [name_id.to_le_bytes(), parent.to_le_bytes()].concat();
-        data.extend([guid; 16]);
-        data.extend([0; 4]);
-        ext_record(uid, &data)
-    }
 
     fn read(log: &LogForge) -> ListIndex {
         ListIndex::snapshot(&SnapshotFiles {
@@ -293,15 +267,15 @@ mod tests {
 
     #[test]
     fn a_level_counts_only_below_its_own_parent() {
-        let [intro, names] = named(&[(1, "A"), (2, "&AOk-"), (5, "B")]);
+        let [intro, names] = list_names(&[(1, "A"), (2, "&AOk-"), (5, "B")]);
         let log = LogForge::first().commit(&[
             append(&[(1, 0), (2, 4), (3, 0x10), (4, 0)]),
             intro,
             names,
-            node(1, 1, 0, 11),
-            node(2, 2, 1, 12),
-            node(3, 5, 0, 13),
-            node(4, 2, 3, 14),
+            list_node(1, 1, 0, 11),
+            list_node(2, 2, 1, 12),
+            list_node(3, 5, 0, 13),
+            list_node(4, 2, 3, 14),
         ]);
         let list = read(&log);
         assert_eq!(find(&list, &["A"]), Some((true, 11)));
@@ -314,17 +288,17 @@ mod tests {
 
     #[test]
     fn a_name_under_a_second_id_is_found_and_an_old_one_is_not() {
-        let [intro, names] = named(&[(1, "old"), (2, "kept")]);
+        let [intro, names] = list_names(&[(1, "old"), (2, "kept")]);
         let log = LogForge::first().commit(&[
             append(&[(1, 0), (2, 0)]),
             intro,
             names,
-            node(1, 1, 0, 11),
-            node(2, 2, 0, 12),
+            list_node(1, 1, 0, 11),
+            list_node(2, 2, 0, 12),
         ]);
         // Shorter than the one before, whose end must not be read on.
-        let [intro, names] = named(&[(2, "kept"), (3, "k")]);
-        let log = log.commit(&[intro, names, node(1, 3, 0, 11)]);
+        let [intro, names] = list_names(&[(2, "kept"), (3, "k")]);
+        let log = log.commit(&[intro, names, list_node(1, 3, 0, 11)]);
         let list = read(&log);
         assert_eq!(find(&list, &["k"]), Some((true, 11)));
         assert_eq!(find(&list, &["old"]), None);
@@ -338,20 +312,20 @@ mod tests {
 
     #[test]
     fn nodes_in_a_circle_and_names_without_an_end_are_no_names() {
-        let [intro, names] = named(&[(1, "A"), (2, "B")]);
+        let [intro, names] = list_names(&[(1, "A"), (2, "B")]);
         let log = LogForge::first().commit(&[
             append(&[(1, 0), (2, 0)]),
             intro,
             names,
-            node(1, 1, 2, 1),
-            node(2, 2, 1, 2),
+            list_node(1, 1, 2, 1),
+            list_node(2, 2, 1, 2),
         ]);
         assert_eq!(find(&read(&log), &["A"]), None);
         assert_eq!(find(&read(&log), &["A", "B", "A", "B"]), None);
         assert_eq!(names_of(&[0, 1, 0, 0, 0, b'A']), []);
         assert_eq!(names_of(&[]), []);
-        let descending = header(&[(2, "B"), (1, "A")]);
-        assert_eq!(names_of(&descending), [(2, "B".to_owned())]);
+        let descending = b"\0\x02\0\0\0B\0\x01\0\0\0A\0";
+        assert_eq!(names_of(descending), [(2, "B".to_owned())]);
     }
 
     fn names_of(header: &[u8]) -> Vec<(u32, String)> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::op::Payload;
-use crate::store::dovecot::forge::{LogForge, ext_header, intro};
+use crate::store::dovecot::forge::{LogForge, append, ext_header, flags, intro, list_names, list_node};
 use crate::store::table::CaptureTable;
 use proptest::prelude::*;
 
@@ -12,8 +12,8 @@ fn name(text: &str) -> MailboxName {
     MailboxName::of(text.split('/'))
 }
 
-fn names(found: &BTreeSet<MailboxName>) -> Vec<String> {
-    found.iter().map(ToString::to_string).collect()
+fn names<'a>(found: impl IntoIterator<Item = &'a MailboxName>) -> Vec<String> {
+    found.into_iter().map(ToString::to_string).collect()
 }
 
 /// `name=guid` of each mailbox.
@@ -32,6 +32,7 @@ fn listed(layout: Layout, root: &Path) -> Listing {
         &MailRoot {
             path: root.to_owned(),
             layout,
+            nonexistent_code: true,
         },
         &Identities::default(),
     )
@@ -75,9 +76,99 @@ fn maildir_shows_parents_without_a_directory_as_unselectable() {
         ["A/B/C=2", "INBOX/low=3", "INBOX=1", "P/Q=7", "Résumé=4"]
     );
     // `P` has a directory: it is a mailbox that has no GUID yet.
-    assert_eq!(names(&listing.noselect), ["A", "A/B"]);
+    assert_eq!(names(listing.unselectable.keys()), ["A", "A/B"]);
     assert_eq!(names(&listing.subscriptions), ["A/B", "INBOX"]);
     assert!(listing.complaints.is_empty() && !listing.unsettled);
+}
+
+fn stale(n: u8) -> Unselectable {
+    Unselectable::Stale(Stale {
+        guid: guid(n),
+        nonexistent_code: true,
+    })
+}
+
+/// A list index that knows `A` (GUID 21), `A/B` (as a name for its children only) and `A/B/C` (GUID 23).
+fn list_index() -> LogForge {
+    let [intro, names] = list_names(&[(1, "A"), (2, "B"), (3, "C")]);
+    LogForge::first().commit(&[
+        append(&[(1, 0), (2, 4), (3, 0)]),
+        intro,
+        names,
+        list_node(1, 1, 0, 21),
+        list_node(2, 2, 1, 0),
+        list_node(3, 3, 2, 23),
+    ])
+}
+
+#[test]
+fn a_parent_that_the_list_index_takes_for_a_mailbox_is_stale() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    maildir(path, ".A.B.C", 2);
+    maildir(path, ".X.Y", 3);
+    let index = path.join("dovecot.list.index.log");
+    let marks = || listed(Layout::MaildirPlusPlus, path).unselectable;
+    let expected = |a| {
+        BTreeMap::from([
+            (name("A"), a),
+            (name("A/B"), Unselectable::Noselect),
+            (name("X"), Unselectable::Noselect),
+        ])
+    };
+    assert_eq!(marks(), expected(Unselectable::Noselect));
+    std::fs::write(&index, list_index().0).unwrap();
+    assert_eq!(marks(), expected(stale(21)));
+    std::fs::write(&index, list_index().commit(&[flags(1, 1, 0x10, 0)]).0).unwrap();
+    assert_eq!(marks(), expected(Unselectable::Noselect));
+    maildir(path, ".A", 4);
+    std::fs::write(&index, list_index().0).unwrap();
+    assert!(!marks().contains_key(&name("A")));
+}
+
+#[test]
+fn a_list_index_that_can_not_be_read_is_reported_and_the_tree_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    maildir(path, ".A.B.C", 2);
+    let mut damaged = list_index().0;
+    damaged.truncate(40);
+    damaged.extend([1; 40]);
+    std::fs::write(path.join("dovecot.list.index.log"), damaged).unwrap();
+    let listing = listed(Layout::MaildirPlusPlus, path);
+    assert_eq!(listing.unselectable.get(&name("A")), Some(&Unselectable::Noselect));
+    assert!(
+        listing.complaints[0].contains("dovecot.list.index"),
+        "{:?}",
+        listing.complaints
+    );
+}
+
+#[test]
+fn a_dbox_directory_without_mail_is_never_stale() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path();
+    sdbox(path, "A/B/C", 2);
+    std::fs::write(path.join("dovecot.list.index.log"), list_index().0).unwrap();
+    assert!(
+        listed(Layout::Dbox, path)
+            .unselectable
+            .values()
+            .all(|how| *how == Unselectable::Noselect)
+    );
+}
+
+#[test]
+fn a_stale_name_whose_guid_changes_is_emitted_again() {
+    let with = |n| {
+        let mut listing = tree(&[(2, "P/Q")], &[]);
+        listing.unselectable.insert(name("P"), stale(n));
+        listing
+    };
+    let memory = Remembered::after(&with(1));
+    assert!(memory.difference(&with(1), &Evidence::default()).0.before.is_none());
+    let (steps, _) = memory.difference(&with(3), &Evidence::default());
+    assert_eq!(steps.before.unwrap().unselectable, [(name("P"), Some(stale(3)))]);
 }
 
 #[test]
@@ -92,10 +183,13 @@ fn dbox_shows_directories_without_mail_as_unselectable() {
     std::fs::create_dir_all(path.join("mailboxes/..DOVECOT-TrasH/x")).unwrap();
     let listing = listed(Layout::Dbox, path);
     assert_eq!(mailboxes(&listing), ["A/B/C=2", "INBOX/low=3", "INBOX=1", "a.b=4"]);
-    assert_eq!(names(&listing.noselect), ["A", "A/B", "D", "D/E"]);
+    assert_eq!(names(listing.unselectable.keys()), ["A", "A/B", "D", "D/E"]);
     std::fs::remove_dir_all(path.join("mailboxes/INBOX/dbox-Mails")).unwrap();
     // INBOX is never unselectable; without a log it is left out until it has one.
-    assert_eq!(names(&listed(Layout::Dbox, path).noselect), ["A", "A/B", "D", "D/E"]);
+    assert_eq!(
+        names(listed(Layout::Dbox, path).unselectable.keys()),
+        ["A", "A/B", "D", "D/E"]
+    );
 }
 
 #[test]
@@ -140,7 +234,10 @@ fn tree(mailboxes: &[(u8, &str)], noselect: &[&str]) -> Listing {
     };
     Listing {
         mailboxes: mailboxes.iter().map(|(n, text)| (guid(*n), found(text))).collect(),
-        noselect: noselect.iter().map(|text| name(text)).collect(),
+        unselectable: noselect
+            .iter()
+            .map(|text| (name(text), Unselectable::Noselect))
+            .collect(),
         ..Listing::default()
     }
 }
@@ -205,7 +302,11 @@ fn a_deleted_parent_stays_as_a_name_only_after_it_has_gone() {
     let memory = Remembered::after(&tree(&[(1, "P"), (2, "P/Q")], &[]));
     let (steps, _) = memory.difference(&tree(&[(2, "P/Q")], &["P"]), &deleted(&[1]));
     let after = steps.after.unwrap();
-    assert!(steps.before.is_none() && after.noselect == [(name("P"), true)] && after.mailboxes.len() == 1);
+    assert!(
+        steps.before.is_none()
+            && after.unselectable == [(name("P"), Some(Unselectable::Noselect))]
+            && after.mailboxes.len() == 1
+    );
 }
 
 #[test]
@@ -236,13 +337,16 @@ proptest! {
             let mut now = tree(&pairs, &[]);
             let selectable: BTreeSet<MailboxName> = now.mailboxes.values().map(|found| found.name.clone()).collect();
             let parents = selectable.iter().flat_map(|n| (1..n.0.len()).map(|depth| MailboxName::of(n.0[..depth].to_vec())));
-            now.noselect = parents.filter(|parent| !selectable.contains(parent)).collect();
+            let parents = parents.filter(|parent| !selectable.contains(parent));
+            // One that had children before its GUID changed may be stale with another GUID now.
+            let how = |parent: &MailboxName| if parent.0.len() == 1 { stale(u8::try_from(pairs.len()).unwrap()) } else { Unselectable::Noselect };
+            now.unselectable = parents.map(|parent| { let how = how(&parent); (parent, how) }).collect();
             memory.take(&now, &deleted(&[1, 2, 3, 4, 5, 6, 7]));
             let row = memory.0.user(&"u".into()).unwrap();
             let kept: BTreeMap<Guid, MailboxName> = row.mailboxes.iter().map(|(g, m)| (*g, m.name.clone())).collect();
             let wanted: BTreeMap<Guid, MailboxName> = now.mailboxes.iter().map(|(g, m)| (*g, m.name.clone())).collect();
             prop_assert_eq!(kept, wanted);
-            prop_assert_eq!(&row.noselect, &now.noselect);
+            prop_assert_eq!(&row.unselectable, &now.unselectable);
         }
     }
 }
