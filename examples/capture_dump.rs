@@ -304,8 +304,16 @@ fn dump(copy: &Copy, directory: &Path) -> std::io::Result<String> {
     let mut bodies = 0_u32;
     for (user, account) in &copy.model.accounts {
         let mut boxes = Map::new();
-        for name in &account.noselect {
-            boxes.insert(encoded(name), json!({"noselect": true}));
+        for (name, how) in &account.unselectable {
+            let shown = match how.stale() {
+                None => json!({"noselect": true}),
+                Some(stale) => {
+                    let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
+                    let error = format!("{code}Mailbox doesn't exist: {name} (0.001 + 0.000 secs).");
+                    json!({"error": error, "guid": stale.guid.to_hex()})
+                }
+            };
+            boxes.insert(encoded(name), shown);
         }
         for (guid, mailbox) in &account.mailboxes {
             let id = MailboxId {
