@@ -142,11 +142,13 @@ fn a_crash(pair: &mut Pair) -> Result<()> {
 fn proof(pair: &mut Pair) -> Result<()> {
     say("7. `shadowctl verify` compares digests of every mailbox, made from a fresh reading of Dovecot's index.");
     let verified = pair.primary.ask(&["verify"])?;
-    println!("   {} mailboxes, {} equal.", verified["mailboxes"], verified["equal"]);
-    ensure!(
-        verified["mailboxes"] == verified["equal"],
-        "verify found differences: {verified}"
-    );
+    let figure = |name| {
+        let figure = verified.get(name).and_then(serde_json::Value::as_u64);
+        figure.with_context(|| format!("no {name} in {verified}"))
+    };
+    let (mailboxes, equal) = (figure("mailboxes")?, figure("equal")?);
+    println!("   {mailboxes} mailboxes, {equal} equal.");
+    ensure!(mailboxes == equal, "verify found differences: {verified}");
 
     say("8. And as clients see it: every mailbox of both sides is read over IMAP and compared.");
     let users = pair.source.users().to_vec();

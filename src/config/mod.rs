@@ -1,6 +1,6 @@
 //! The one TOML file of a node, read once, checked wholly, and handed on as types that can't be wrong.
 //!
-//! [`file`] is the file as it is written, [`build`] turns it into [`Config`]. Every mistake ends in one [`ConfigError`]:
+//! [`mod@file`] is the file as it is written, [`build`] turns it into [`Config`]. Every mistake ends in one [`ConfigError`]:
 //! file, line, key, what was expected. All keys, defaults and bounds: `schema/config.md`.
 
 mod build;

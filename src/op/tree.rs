@@ -97,7 +97,7 @@ impl Unselectable {
 
 /// The changed part of a user's tree, applied at once, so that swaps and chains of renames are legal.
 ///
-/// In a run, changes of one user that follow each other directly are parts of one: see [`super::whole`].
+/// In a run, changes of one user that follow each other directly are parts of one: see [`fn@super::whole`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TreeChange {
     /// Whose tree.

@@ -1,6 +1,6 @@
 //! IMAP4rev1 for readers (RFC 3501, answers as Dovecot gives them), with CONDSTORE, ESEARCH, SAVEDATE, IDLE and X-GUID.
 //!
-//! Bytes become commands in [`line`] and [`grammar`], commands are answered by [`session`] with one file per command,
+//! Bytes become commands in [`mod@line`] and [`grammar`], commands are answered by [`session`] with one file per command,
 //! and everything that a message's octets tell (parts, ENVELOPE, BODYSTRUCTURE, searchable text) comes from [`mail`].
 //! Only [`wire`] and [`session`] do I/O.
 
