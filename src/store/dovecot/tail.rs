@@ -161,16 +161,13 @@ impl Tail {
             {
                 return Ok(verdict);
             }
-            if let Some(verdict) = self.drain(found)? {
-                return Ok(verdict);
-            }
+            let verdict = self.drain(found)?;
             let Some((next, header)) = self.successor(identities)? else {
-                return Ok(Verdict::End);
+                return Ok(verdict.unwrap_or(Verdict::End));
             };
-            // Nothing is written to the old file once the new one is visible: this reading is the last.
-            if let Some(verdict) = self.drain(found)? {
-                return Ok(verdict);
-            }
+            // Nothing is written to the old file once the new one is visible: this reading is the last. If the old one
+            // ends in damage, the new one is how Dovecot healed it.
+            self.drain(found)?;
             if let Some(verdict) = self.step_over(next, header)? {
                 return Ok(verdict);
             }
