@@ -9,6 +9,7 @@ use crate::io::lifecycle::Lifecycle;
 use crate::serve::auth::PasswdFile;
 use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -20,13 +21,14 @@ pub(super) async fn serve(group: &Group, config: &Config, lifecycle: &Lifecycle)
         return Ok(Vec::new());
     };
     let mut tasks: Vec<Task> = Vec::new();
+    let front = front_end(embedded, &shared, config, lifecycle)?;
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
         let Some(address) = address else { continue };
         let listener = bind(address).await?;
-        let front = front_end(embedded, &shared, config)?;
+
         let stop = lifecycle.stop.clone();
-        tasks.push(Box::pin(serve_imap(listener, front, implicit_tls, stop)));
+        tasks.push(Box::pin(serve_imap(listener, front.clone(), implicit_tls, stop)));
     }
     Ok(tasks)
 }
@@ -39,7 +41,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
     })
 }
 
-fn front_end(embedded: &EmbeddedConfig, shared: &StandbyShared, config: &Config) -> Result<FrontEnd, NodeError> {
+fn front_end(
+    embedded: &EmbeddedConfig,
+    shared: &StandbyShared,
+    config: &Config,
+    lifecycle: &Lifecycle,
+) -> Result<FrontEnd, NodeError> {
     let auth = PasswdFile::open(&embedded.users).map_err(|e| NodeError::folder(&embedded.users, e))?;
     let access = match embedded.while_standby {
         WhileStandby::ReadOnly => Access::ReadOnly,
@@ -49,12 +56,22 @@ fn front_end(embedded: &EmbeddedConfig, shared: &StandbyShared, config: &Config)
         Some((cert, key)) => (cert, key),
         None => (&config.tls.cert, &config.tls.key),
     };
-    let tls = FrontTls::load(cert, key)?;
+    let tls = Arc::new(FrontTls::load(cert, key)?);
+    tokio::spawn(reload(Arc::clone(&tls), (cert.clone(), key.clone()), lifecycle.clone()));
     Ok(FrontEnd {
         view: Arc::clone(&shared.view),
         auth: Arc::new(auth),
         access: Arc::new(move || access.clone()),
         limits: ServeLimits::default(),
-        tls: Some(Arc::clone(tls.acceptor().config())),
+        tls: Some(Arc::new(move || tls.acceptor())),
     })
+}
+
+/// Reads the certificate again when asked; a mistake leaves the old one in use.
+async fn reload(tls: Arc<FrontTls>, files: (PathBuf, PathBuf), mut lifecycle: Lifecycle) {
+    while lifecycle.reload.changed().await.is_ok() {
+        if let Err(error) = tls.reload(&files.0, &files.1) {
+            tracing::error!(%error, "the front end's certificate was not reloaded; the old one stays in use");
+        }
+    }
 }

@@ -54,6 +54,9 @@ impl Default for ServeLimits {
     }
 }
 
+/// The certificate in use, asked for at each handshake, so that a new one counts at once.
+pub type TlsNow = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+
 /// Everything that the sessions of one front end share.
 #[derive(Clone)]
 pub struct FrontEnd {
@@ -66,7 +69,7 @@ pub struct FrontEnd {
     /// Bounds.
     pub limits: ServeLimits,
     /// Certificate for STARTTLS and implicit TLS; without it logins are for loopback only.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<TlsNow>,
 }
 
 /// One client's connection, as its session sees it.
@@ -141,7 +144,7 @@ async fn connection(
             tracing::error!("implicit TLS without a certificate: connection refused");
             return;
         };
-        match tokio::time::timeout(front.limits.login, TlsAcceptor::from(tls).accept(stream)).await {
+        match tokio::time::timeout(front.limits.login, tls().accept(stream)).await {
             Ok(Ok(stream)) => Wire::new(Box::new(stream), write),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake of an IMAP client"),
             Err(_) => return,

@@ -15,7 +15,7 @@ impl Session {
         self.wire.put(format!("{tag} OK Begin TLS negotiation now.\r\n"));
         self.wire.flush().await?;
         let patience = self.front.limits.login;
-        self.wire.encrypt(tls, patience).await.map_err(|_| Ended::Gone)?;
+        self.wire.encrypt(&tls(), patience).await.map_err(|_| Ended::Gone)?;
         self.client.encrypted = true;
         Err(Stop::Answered)
     }

@@ -2,7 +2,6 @@
 
 use super::line::{CommandBuffer, Event, Flood};
 use crate::limits::IMAP_ANSWER_CHUNK_BYTES;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
@@ -125,12 +124,12 @@ impl Wire {
     }
 
     /// Begins TLS. What the client sent behind STARTTLS in the clear is not obeyed: the connection ends.
-    pub(super) async fn encrypt(&mut self, tls: Arc<rustls::ServerConfig>, patience: Duration) -> Result<(), Ended> {
+    pub(super) async fn encrypt(&mut self, tls: &TlsAcceptor, patience: Duration) -> Result<(), Ended> {
         if !self.commands.is_empty() {
             return Err(Ended::Gone);
         }
         let stream = self.stream.take().ok_or(Ended::Gone)?;
-        let accepted = tokio::time::timeout(patience, TlsAcceptor::from(tls).accept(stream)).await;
+        let accepted = tokio::time::timeout(patience, tls.accept(stream)).await;
         let stream = accepted.map_err(|_| Ended::Gone)?.map_err(Ended::from)?;
         self.stream = Some(Box::new(stream));
         Ok(())
