@@ -251,7 +251,10 @@ mod tests {
                 (MailboxName::of([name, "n"]), Some(Unselectable::Noselect)),
                 (MailboxName::of([name, "o"]), Some(stale(guid, false))),
                 (MailboxName::of([name, "p"]), Some(stale(guid, true))),
-                (MailboxName::of([name, "q"]), (guid % 2 == 0).then(|| stale(guid, true))),
+                (
+                    MailboxName::of([name, "q"]),
+                    guid.is_multiple_of(2).then(|| stale(guid, true)),
+                ),
             ],
             subscriptions: vec![(MailboxName::of(["s", name]), true)],
             ..TreeChange::default()

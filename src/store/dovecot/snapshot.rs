@@ -83,7 +83,7 @@ pub fn map(storage: &Path) -> Result<BodyMap, ReadError> {
 /// # Errors
 /// [`ReadError`]
 pub fn list_index(root: &Path) -> Result<ListIndex, ReadError> {
-    with_files(root, LIST_INDEX, |files| ListIndex::snapshot(files))
+    with_files(root, LIST_INDEX, ListIndex::snapshot)
 }
 
 fn with_files<T>(
