@@ -31,6 +31,9 @@ pub struct MailboxCapture {
     folder: Folder,
     /// As last emitted. maildir gives it out before the index knows it.
     uidvalidity: UidValidity,
+    /// Above every UID that was emitted. A log that was taken back may give them out again: to the same messages
+    /// (maildir) or to others, which only a list tells.
+    uidnext: Uid,
     /// True while messages were looked at since the last [`Self::rest`].
     busy: bool,
     /// What the log could not tell, until a list was emitted in its place.
@@ -62,7 +65,7 @@ impl MailboxCapture {
     #[must_use]
     pub fn resume(id: MailboxId, root: &MailRoot, directory: &Path, position: SourcePosition) -> Self {
         let folder = Folder::new(id.clone(), root, directory);
-        let uidvalidity = position.uidvalidity;
+        let (uidvalidity, uidnext) = (position.uidvalidity, position.uidnext);
         let tail = Tail::resume(id.guid, root.layout, directory.to_owned(), position);
         Self {
             id,
@@ -71,6 +74,7 @@ impl MailboxCapture {
             tail,
             folder,
             uidvalidity,
+            uidnext,
             busy: false,
             unlisted: None,
         }
@@ -92,6 +96,8 @@ impl MailboxCapture {
             self.directory.clone(),
             list.reader.clone(),
         );
+        let same = self.uidvalidity == list.chunk.uidvalidity;
+        self.uidnext = list.chunk.uidnext.max(if same { self.uidnext } else { Uid(0) });
         self.uidvalidity = list.chunk.uidvalidity;
         self.unlisted = None;
     }
@@ -189,6 +195,11 @@ impl MailboxCapture {
         if txn.uidvalidity_changed || (txn.uidvalidity.0 != 0 && txn.uidvalidity != self.uidvalidity) {
             return Some("UIDVALIDITY changed");
         }
+        let again = |op: &RawOp| matches!(op, RawOp::Append(raw) if raw.uid < self.uidnext);
+        if txn.ops.iter().any(again) {
+            return Some("UIDs are given out again");
+        }
+        self.uidnext = self.uidnext.max(txn.uidnext);
         txn.requests_forgotten
             .then_some("more expunges were requested than can be kept")
     }

@@ -59,6 +59,33 @@ impl Item {
     }
 }
 
+impl Item {
+    /// True for a list.
+    #[must_use]
+    pub fn is_state(&self) -> bool {
+        matches!(self.payloads.as_slice(), [Payload::State(_)])
+    }
+
+    /// This list goes out in place of the one before it: what is broken stays so.
+    pub fn follow(&mut self, before: &Self) {
+        let lineage_of = |item: &Self| match item.payloads.as_slice() {
+            [Payload::State(chunk)] => Some(chunk.lineage),
+            _ => None,
+        };
+        if let ([Payload::State(chunk)], Some(before)) = (self.payloads.as_mut_slice(), lineage_of(before)) {
+            let worse = before == Lineage::Broken || chunk.lineage == Lineage::Broken;
+            // The list before was the first of its mailbox: then this one is.
+            let first = before == Lineage::Initial;
+            chunk.lineage = match (first, worse) {
+                (true, _) => Lineage::Initial,
+                (false, true) => Lineage::Broken,
+                (false, false) => Lineage::Whole,
+            };
+            self.expunges = !first;
+        }
+    }
+}
+
 /// What was read of each mailbox and has not gone out, oldest first.
 pub type Queues = BTreeMap<Guid, VecDeque<Item>>;
 

@@ -332,9 +332,15 @@ impl UserCapture {
         }
     }
 
-    /// Puts an item behind the others; a floor says nothing that what follows it does not say too.
-    fn queue(&mut self, guid: Guid, item: Item) {
+    /// Puts an item behind the others. A floor says nothing that what follows it does not say too, and of two lists in a
+    /// row the first says nothing.
+    fn queue(&mut self, guid: Guid, mut item: Item) {
         let queue = self.queues.entry(guid).or_default();
+        if item.is_state()
+            && let Some(before) = queue.pop_back_if(|last| last.is_state())
+        {
+            item.follow(&before);
+        }
         let is_floor = |item: &Item| matches!(item.payloads.as_slice(), [Payload::Mailbox(txn)] if txn.ops.is_empty());
         queue.pop_back_if(|last| is_floor(last));
         queue.push_back(item);

@@ -277,3 +277,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_two_lists_in_a_row_the_second_goes_out_and_what_was_broken_stays_so() {
+    let list = |lineage: Lineage| {
+        let mailbox = MailboxId {
+            user: UserName::from("u"),
+            guid: guid(1),
+        };
+        Item::of(vec![Payload::State(crate::op::StateChunk {
+            mailbox,
+            uidvalidity: UidValidity(1),
+            lineage,
+            messages: Vec::new(),
+            uidnext: Uid(1),
+            highest_modseq: Modseq(1),
+            position: SourcePosition::default(),
+        })])
+    };
+    let after = |first: Lineage, second: Lineage| {
+        let mut item = list(second);
+        item.follow(&list(first));
+        let Payload::State(chunk) = &item.payloads[0] else {
+            panic!()
+        };
+        (chunk.lineage, item.expunges)
+    };
+    assert_eq!(after(Lineage::Broken, Lineage::Whole), (Lineage::Broken, true));
+    assert_eq!(after(Lineage::Whole, Lineage::Broken), (Lineage::Broken, true));
+    assert_eq!(after(Lineage::Whole, Lineage::Whole), (Lineage::Whole, true));
+    assert_eq!(after(Lineage::Initial, Lineage::Broken), (Lineage::Initial, false));
+}
