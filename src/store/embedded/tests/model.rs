@@ -153,13 +153,7 @@ fn transaction(model: &Model, clock: u64, mailbox: u8, foreign: bool, deeds: &[D
             verb,
             keyword: k,
         } => {
-            let verb = KeywordVerb::try_from(verb % 4 + 1).unwrap();
-            let reset = verb == KeywordVerb::Reset;
-            let keyword = if reset {
-                Keyword::default()
-            } else {
-                keyword(k.max(1)).remove(0)
-            };
+            let (verb, keyword) = keyword_change(verb, k);
             Op::Keywords(KeywordChange {
                 uids: ranges(range),
                 verb,
@@ -189,6 +183,13 @@ fn transaction(model: &Model, clock: u64, mailbox: u8, foreign: bool, deeds: &[D
         highest_modseq,
         position,
     })
+}
+
+/// A reset names no keyword, the other verbs do.
+fn keyword_change(verb: u8, number: u8) -> (KeywordVerb, Keyword) {
+    let verb = KeywordVerb::try_from(verb % 4 + 1).unwrap();
+    let named = (verb != KeywordVerb::Reset).then(|| keyword(number.max(1)).remove(0));
+    (verb, named.unwrap_or_default())
 }
 
 /// A message is appended to one mailbox and expunged from the other.
