@@ -40,6 +40,8 @@ pub struct UserCapture {
     troubles: Troubles,
     tree: Tree,
     listed: bool,
+    /// True where the last turn left something for the next, or a mailbox was introduced since.
+    unfinished: bool,
     /// Mailboxes that could not be introduced, and when to try again.
     retries: BTreeMap<Guid, Instant>,
 }
@@ -65,6 +67,7 @@ impl UserCapture {
             waiting: VecDeque::new(),
             troubles: Troubles::default(),
             listed: false,
+            unfinished: false,
             retries: BTreeMap::new(),
         }
     }
@@ -96,7 +99,8 @@ impl UserCapture {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let lasting = |guid: &Guid| self.troubles.lasts(guid);
-        self.listed && !self.is_introducing() && self.queues.is_empty() && self.retries.keys().all(lasting)
+        let waits = self.unfinished || self.is_introducing() || self.tree.misses_any();
+        self.listed && !waits && self.queues.is_empty() && self.retries.keys().all(lasting)
     }
 
     /// True once the tree was looked for, with or without success.
@@ -161,6 +165,7 @@ impl UserCapture {
         };
         let out = release(&mut self.queues, &mut steps, patience);
         shared.emit(out)?;
+        self.unfinished = steps.before.is_some() || steps.after.is_some();
         self.after_emission(shared.table);
         Ok(self.end())
     }
@@ -229,7 +234,8 @@ impl UserCapture {
 
     fn end(&self) -> TurnEnd {
         let unread = self.troubles.any_young();
-        let again = if self.queues.values().flatten().next().is_some() || unread || !self.retries.is_empty() {
+        let queued = self.unfinished || self.queues.values().flatten().next().is_some();
+        let again = if queued || unread || !self.retries.is_empty() {
             Some(SOON)
         } else if self.tree.misses_any() || !self.troubles.is_empty() {
             Some(LATER)
@@ -438,6 +444,7 @@ impl UserCapture {
         if introduction.offer(shared.outlet) {
             return Ok(());
         }
+        self.unfinished = true;
         let guid = introduction.guid();
         let result = introduction.finish(shared.identities);
         let place = introduction.directory().to_owned();
