@@ -84,8 +84,6 @@ pub struct Session {
     pub(super) failed_logins: u32,
     pub(super) changes: watch::Receiver<u64>,
     pub(super) shutdown: watch::Receiver<bool>,
-    /// When the command that is being answered had been read.
-    pub(super) command_since: Instant,
     bad_commands: u32,
     since: Instant,
 }
@@ -104,7 +102,6 @@ impl Session {
             failed_logins: 0,
             changes,
             shutdown,
-            command_since: Instant::now(),
             bad_commands: 0,
             since: Instant::now(),
         }
@@ -162,7 +159,6 @@ impl Session {
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), Ended> {
-        self.command_since = Instant::now();
         let (bytes, whole) = match event {
             Event::WantsLiteral => {
                 self.wire.put("+ OK\r\n");

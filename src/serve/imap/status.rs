@@ -13,10 +13,10 @@ impl Session {
         let name = named(mailbox)?;
         let words: Vec<String> = match self.look(&name).await? {
             Looked::Mailbox(row) => items.iter().map(|item| word(*item, &row)).collect(),
-            Looked::Stale(stale) if items == [StatusItem::Guid] && stale.guid != Guid::default() => {
+            Looked::Stale(stale, _) if items == [StatusItem::Guid] && stale.guid != Guid::default() => {
                 vec![guid(stale.guid)]
             }
-            Looked::Stale(stale) => return Err(self.gone(&name, stale)),
+            Looked::Stale(stale, took) => return Err(gone(&name, stale, took)),
             Looked::Nothing => return Err(nonexistent(&name)),
         };
         self.condstore |= items.contains(&StatusItem::HighestModseq);
@@ -30,7 +30,7 @@ impl Session {
     pub(super) async fn find(&self, name: &MailboxName) -> Result<MailboxRow, Stop> {
         match self.look(name).await? {
             Looked::Mailbox(row) => Ok(row),
-            Looked::Stale(stale) => Err(self.gone(name, stale)),
+            Looked::Stale(stale, took) => Err(gone(name, stale, took)),
             Looked::Nothing => Err(nonexistent(name)),
         }
     }
@@ -38,36 +38,46 @@ impl Session {
     async fn look(&self, name: &MailboxName) -> Result<Looked, Stop> {
         let (user, wanted) = (self.user()?, name.clone());
         self.read(move |view| {
+            let began = processor_time();
             if let Some(row) = view.mailbox(&user, &wanted)? {
                 return Ok(Looked::Mailbox(row));
             }
             let stale = view.stale(&user, &wanted)?;
-            Ok(stale.map_or(Looked::Nothing, Looked::Stale))
+            Ok(stale.map_or(Looked::Nothing, |stale| {
+                Looked::Stale(stale, processor_time().saturating_sub(began))
+            }))
         })
         .await
     }
+}
 
-    /// What the source's Dovecot says of a stale name, to the letter. The name is decoded there, and at the end stands
-    /// how long the command took: running, and waiting for others, which nothing here does.
-    fn gone(&self, name: &MailboxName, stale: Stale) -> Stop {
-        let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
-        let shown: String = name
-            .join(mutf7::SEPARATOR)
-            .chars()
-            // A name may hold anything; a line of IMAP may not.
-            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-            .collect();
-        let took = seconds(self.command_since.elapsed());
-        Stop::Reply(Reply::No(format!(
-            "{code}Mailbox doesn't exist: {shown} ({took} + 0.000 secs)."
-        )))
-    }
+/// What the source's Dovecot says of a stale name, to the letter. The name is decoded there, and at the end stands how
+/// long the command took: working, and waiting for other sessions, which nothing here does.
+fn gone(name: &MailboxName, stale: Stale, took: Duration) -> Stop {
+    let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
+    let shown: String = name
+        .join(mutf7::SEPARATOR)
+        .chars()
+        // A name may hold anything; a line of IMAP may not.
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    let took = seconds(took);
+    Stop::Reply(Reply::No(format!(
+        "{code}Mailbox doesn't exist: {shown} ({took} + 0.000 secs)."
+    )))
+}
+
+/// Work of this thread so far. A machine that is busy with something else doesn't make a command longer.
+fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
 }
 
 /// What a name stands for.
 enum Looked {
     Mailbox(MailboxRow),
-    Stale(Stale),
+    /// With the time that finding it took.
+    Stale(Stale, Duration),
     Nothing,
 }
 
