@@ -221,15 +221,17 @@ impl Session {
     }
 
     fn verify(&self, deep: bool) -> Answer {
-        let (mailboxes, _) = self.ask(|reply| Command::Verify {
+        let verified = self.ask(|reply| Command::Verify {
             user: None,
             deep,
             request: 1,
             reply,
         })?;
-        let unequal = std::mem::take(&mut self.copy().unequal);
+        let mut unequal = std::mem::take(&mut self.copy().unequal);
+        let left_out = verified.left_out.iter();
+        unequal.extend(left_out.map(|left| format!("{} {}: {}", left.user, left.mailbox, left.why)));
         if unequal.is_empty() {
-            return Ok(format!("{mailboxes} mailboxes are equal"));
+            return Ok(format!("{} mailboxes are equal", verified.mailboxes));
         }
         Err(unequal.join("; "))
     }

@@ -9,15 +9,11 @@ use super::waiting::{await_applied, primaries};
 use crate::control::report::{Difference, VerifyReport};
 use crate::control::verbs::{Progress, ProgressSink, VerbError, VerifyRequest};
 use crate::io::clock::{self, Stopwatch};
-use crate::op::{DigestVerdict, Lsn, NodeName};
-use crate::store::source::Command;
+use crate::op::{DigestVerdict, NodeName};
+use crate::store::source::{Command, Verified};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-
-/// Between two verdicts of one standby; a mailbox of a million bodies may take a while.
-const VERDICT_WAIT: Duration = Duration::from_secs(600);
 
 /// See the module.
 pub(super) async fn verify(
@@ -84,7 +80,7 @@ pub(super) async fn verify_group(
         total: None,
     });
     let (user, deep) = (asked.user.clone(), asked.deep);
-    let (mailboxes, last) = shared
+    let verified = shared
         .ask(|reply| Command::Verify {
             user,
             deep,
@@ -93,86 +89,64 @@ pub(super) async fn verify_group(
         })
         .await
         .map_err(VerbError::failed)?;
+    let left_out = verified.left_out.iter().map(|left| Difference {
+        user: left.user.clone(),
+        mailbox: left.mailbox.clone(),
+        why: format!("not compared: {}", left.why),
+        peer: None,
+    });
+    report.different.extend(left_out);
     for (peer, verdicts) in peers.iter().zip(heard) {
-        collect(
-            peer,
-            verdicts,
-            Asked {
-                request,
-                mailboxes,
-                last,
-            },
-            progress,
-            report,
-        )
-        .await?;
+        await_applied(peer, verified.last, progress).await?;
+        collect(peer, verdicts, (request, &verified), progress, report).await?;
     }
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-struct Asked {
-    request: u64,
-    mailboxes: u64,
-    last: Lsn,
-}
-
+/// Hears one verdict for each digest.
 async fn collect(
     peer: &Peer,
     mut verdicts: broadcast::Receiver<DigestVerdict>,
-    asked: Asked,
+    (request, verified): (u64, &Verified),
     progress: &ProgressSink,
     report: &mut VerifyReport,
 ) -> Result<(), VerbError> {
-    await_applied(peer, asked.last, progress).await?;
-    let (mut seen, mut unequal) = (0, 0);
-    while seen < asked.mailboxes {
+    let (mut mailboxes, mut trees, mut unequal) = (0, 0, 0);
+    while mailboxes < verified.mailboxes || trees < verified.trees {
         let verdict = next(peer, &mut verdicts).await?;
-        if verdict.request != asked.request {
+        if verdict.request != request {
             continue;
         }
         let of_mailbox = !verdict.mailbox.is_empty();
-        seen += u64::from(of_mailbox);
+        mailboxes += u64::from(of_mailbox);
+        trees += u64::from(!of_mailbox);
         if !verdict.why.is_empty() {
             unequal += u64::from(of_mailbox);
             report.different.push(difference(peer, verdict));
         }
-        if verdict_is_last(seen, asked) {
-            break;
-        }
-        progress.tell(Progress::of(
-            format!("{} compares", peer.name),
-            seen,
-            Some(asked.mailboxes),
-        ));
+        let what = format!("{} compares", peer.name);
+        progress.tell(Progress::of(what, mailboxes, Some(verified.mailboxes)));
     }
-    while let Ok(verdict) = verdicts.try_recv() {
-        if verdict.request == asked.request && !verdict.why.is_empty() {
-            report.different.push(difference(peer, verdict));
-        }
-    }
-    report.mailboxes += asked.mailboxes;
-    report.equal += asked.mailboxes - unequal;
+    report.mailboxes += mailboxes;
+    report.equal += mailboxes - unequal;
     report.peers.push(peer.name.clone());
     Ok(())
 }
 
-fn verdict_is_last(seen: u64, asked: Asked) -> bool {
-    seen >= asked.mailboxes
-}
-
+/// The next verdict; a standby that loses its connection drops them.
 async fn next(peer: &Peer, verdicts: &mut broadcast::Receiver<DigestVerdict>) -> Result<DigestVerdict, VerbError> {
-    match tokio::time::timeout(VERDICT_WAIT, verdicts.recv()).await {
-        Ok(Ok(verdict)) => Ok(verdict),
-        Ok(Err(RecvError::Lagged(missed))) => Err(VerbError::failed(format!(
-            "{missed} verdicts came too fast; verify by user"
-        ))),
-        Ok(Err(RecvError::Closed)) => Err(VerbError::failed("this node is stopping")),
-        Err(_) => Err(VerbError::timed_out(format!(
-            "{} did not say what it found; it may have lost the connection: verify again",
-            peer.name
-        ))),
-    }
+    let mut standing = peer.standing.subscribe();
+    let heard = tokio::select! {
+        biased;
+        verdict = verdicts.recv() => verdict,
+        _ = standing.wait_for(|now| !now.connected) => {
+            return Err(VerbError::failed(format!("the connection to {} was lost: verify again", peer.name)));
+        }
+    };
+    heard.map_err(|error| match error {
+        RecvError::Lagged(missed) => VerbError::failed(format!("{missed} verdicts came too fast; verify by user")),
+        RecvError::Closed => VerbError::failed("this node is stopping"),
+    })
 }
 
 fn difference(peer: &Peer, verdict: DigestVerdict) -> Difference {

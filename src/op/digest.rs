@@ -41,8 +41,9 @@ pub struct MailboxDigest {
     pub messages: u32,
     /// UID, GUID, flags, keywords, INTERNALDATE and size of each message.
     pub content: Sum,
-    /// UID and MODSEQ of each message; compared apart from `content`.
-    pub modseqs: Sum,
+    /// UID and MODSEQ of each message; compared apart from `content`, and only where the source keeps them: until a
+    /// client first asks for MODSEQs a Dovecot forgets those of messages that no log tells of any more.
+    pub modseqs: Option<Sum>,
     /// UID and BLAKE3 of each body, where bodies were read too (`Some` of an empty sum for an empty mailbox).
     pub bodies: Option<Sum>,
     /// Number of the request that asked for it (0: nobody).
@@ -60,7 +61,7 @@ impl MailboxDigest {
             highest_modseq,
             messages: 0,
             content: Sum::default(),
-            modseqs: Sum::default(),
+            modseqs: Some(Sum::default()),
             bodies: None,
             request: 0,
         }
@@ -82,8 +83,9 @@ impl MailboxDigest {
             &message.internal_date.to_le_bytes(),
             &size,
         ]);
-        self.modseqs
-            .add(&[&message.uid.0.to_le_bytes(), &message.modseq.0.to_le_bytes()]);
+        if let Some(modseqs) = &mut self.modseqs {
+            modseqs.add(&[&message.uid.0.to_le_bytes(), &message.modseq.0.to_le_bytes()]);
+        }
         self.messages = self.messages.saturating_add(1);
     }
 
@@ -98,15 +100,13 @@ impl MailboxDigest {
     #[must_use]
     pub fn difference(&self, copy: &Self) -> String {
         let bodies = |d: &Self| d.bodies.unwrap_or_default();
+        let modseqs = self.modseqs.is_none() || self.modseqs == copy.modseqs;
         let checks = [
             ("uidvalidity", self.uidvalidity == copy.uidvalidity),
             ("uidnext", self.uidnext == copy.uidnext),
             ("count", self.messages == copy.messages),
             ("content", self.content == copy.content),
-            (
-                "modseq",
-                (self.highest_modseq, self.modseqs) == (copy.highest_modseq, copy.modseqs),
-            ),
+            ("modseq", self.highest_modseq == copy.highest_modseq && modseqs),
             ("bodies", self.bodies.is_none() || bodies(self) == bodies(copy)),
         ];
         let unequal = checks.into_iter().filter_map(|(what, equal)| (!equal).then_some(what));

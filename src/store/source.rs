@@ -42,8 +42,7 @@ pub enum Command {
     CatchUp(Reply<Lsn>),
     /// Read every log and tree to its end, emit what is found, then reply with the last LSN.
     Sweep(Reply<Lsn>),
-    /// Emit a digest of each mailbox (and body hashes too where `deep`) and of each tree; reply with the number of
-    /// mailboxes and the last LSN.
+    /// Emit a digest of each mailbox (and body hashes too where `deep`) and of each tree; reply with what was emitted.
     Verify {
         /// One user, or all.
         user: Option<UserName>,
@@ -52,7 +51,7 @@ pub enum Command {
         /// Number that the digests carry.
         request: u64,
         /// Called at the end.
-        reply: Reply<(u64, Lsn)>,
+        reply: Reply<Verified>,
     },
     /// Emit a `base` for a peer that lacks the frames before.
     Base {
@@ -67,6 +66,30 @@ pub enum Command {
 
 /// Called once with the answer, or with what went wrong.
 pub type Reply<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
+
+/// Digests that were emitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Of mailboxes.
+    pub mailboxes: u64,
+    /// Of trees.
+    pub trees: u64,
+    /// What could not be read: it is not known to be equal.
+    pub left_out: Vec<LeftOut>,
+    /// Last LSN.
+    pub last: Lsn,
+}
+
+/// A mailbox or a tree that could not be compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Whose.
+    pub user: UserName,
+    /// Its name, levels joined by `/`; empty for the tree.
+    pub mailbox: String,
+    /// Why, for people.
+    pub why: String,
+}
 
 /// What changed on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]

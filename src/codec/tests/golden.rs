@@ -161,6 +161,11 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         position: position(),
     };
     let (digest, tree_digest) = digests();
+    let untracked = MailboxDigest {
+        modseqs: None,
+        bodies: None,
+        ..digest.clone()
+    };
     vec![
         ("epoch", Payload::Epoch(epoch)),
         (
@@ -177,6 +182,7 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         ("state-broken", state(Lineage::Broken)),
         ("tree", Payload::Tree(tree())),
         ("digest", Payload::Digest(digest)),
+        ("digest-without-modseqs", Payload::Digest(untracked)),
         ("tree-digest", Payload::TreeDigest(tree_digest)),
     ]
 }

@@ -13,10 +13,10 @@ use super::stored::{Look, Want};
 use super::transaction::RawAppend;
 use super::user::UserCapture;
 use crate::op::{
-    Append, BaseStart, BodyHash, Lineage, Lsn, MailboxDigest, MailboxId, NodeName, Payload, SourcePosition, TreeChange,
-    TreeDigest, TreeMailbox, UserName,
+    Append, BaseStart, BodyHash, Guid, Lineage, Lsn, MailboxDigest, MailboxId, NodeName, Payload, SourcePosition,
+    TreeChange, TreeDigest, TreeMailbox, UserName,
 };
-use crate::store::source::{Captured, OutletError, Reply};
+use crate::store::source::{Captured, LeftOut, OutletError, Reply, Verified};
 use crate::store::table::UserRow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -30,7 +30,7 @@ enum Kind {
     Verify {
         deep: bool,
         request: u64,
-        reply: Reply<(u64, Lsn)>,
+        reply: Reply<Verified>,
     },
     Base {
         peer: NodeName,
@@ -45,7 +45,7 @@ pub struct Job {
     users: VecDeque<UserName>,
     mailboxes: VecDeque<MailboxId>,
     attempts: u32,
-    done: u64,
+    verified: Verified,
 }
 
 /// Whether there is more to do.
@@ -60,7 +60,7 @@ pub enum Progress {
 impl Job {
     /// Digests of these users' trees and mailboxes.
     #[must_use]
-    pub fn verify(users: VecDeque<UserName>, deep: bool, request: u64, reply: Reply<(u64, Lsn)>) -> Self {
+    pub fn verify(users: VecDeque<UserName>, deep: bool, request: u64, reply: Reply<Verified>) -> Self {
         Self::new(Kind::Verify { deep, request, reply }, users)
     }
 
@@ -83,7 +83,7 @@ impl Job {
             users,
             mailboxes: VecDeque::new(),
             attempts: 0,
-            done: 0,
+            verified: Verified::default(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Job {
     /// Answers.
     pub fn finish(self, last: Lsn) {
         if let Kind::Verify { reply, .. } = self.kind {
-            reply(Ok((self.done, last)));
+            reply(Ok(Verified { last, ..self.verified }));
         }
     }
 
@@ -129,7 +129,9 @@ impl Job {
                 Some(user) => self.mailbox(&id, user, shared)?,
                 None => true,
             };
-            self.advance(done, &id, |job| drop(job.mailboxes.pop_front()));
+            let name = shared.table.mailbox(&id).map(|row| row.name.join('/'));
+            let name = name.unwrap_or_else(|| id.guid.to_hex());
+            self.advance(done, &id.user, &name, |job| drop(job.mailboxes.pop_front()));
             return Ok(Progress::More);
         }
         if let Some(name) = self.users.front().cloned() {
@@ -137,7 +139,7 @@ impl Job {
                 Some(user) => self.tree(&name, user, shared)?,
                 None => true,
             };
-            self.advance(done, &name, |job| drop(job.users.pop_front()));
+            self.advance(done, &name, "", |job| drop(job.users.pop_front()));
             return Ok(Progress::More);
         }
         if let Kind::Base {
@@ -155,20 +157,37 @@ impl Job {
         Ok(Progress::Done)
     }
 
-    fn advance(&mut self, done: bool, what: &impl ToString, next: impl FnOnce(&mut Self)) {
+    /// Goes on to the next one, or tries this one again. A base must be whole: there it is tried again after the others.
+    fn advance(&mut self, done: bool, user: &UserName, mailbox: &str, next: impl FnOnce(&mut Self)) {
         self.attempts = self.attempts.saturating_add(1);
         if !done && self.attempts < ATTEMPTS_MAX {
             std::thread::sleep(PAUSE);
             return;
         }
-        if !done {
-            tracing::warn!(
-                what = what.to_string(),
-                "changes too fast to be listed at one moment: left out"
-            );
-        }
         self.attempts = 0;
-        next(self);
+        match &self.kind {
+            Kind::Base { .. } if !done && !mailbox.is_empty() => self.mailboxes.rotate_left(1),
+            Kind::Base { .. } if !done => self.users.rotate_left(1),
+            _ => {
+                if !done {
+                    self.leave_out(user, mailbox, "changes too fast to be read at one moment");
+                }
+                next(self);
+            }
+        }
+    }
+
+    /// What can't be compared is said, not skipped.
+    fn leave_out(&mut self, user: &UserName, mailbox: &str, why: &'static str) {
+        if matches!(self.kind, Kind::Verify { .. }) {
+            self.verified.left_out.push(LeftOut {
+                user: user.clone(),
+                mailbox: mailbox.to_owned(),
+                why: why.to_owned(),
+            });
+        } else {
+            tracing::warn!(%user, mailbox, why, "a mailbox is not part of the base");
+        }
     }
 
     /// False: not at one moment.
@@ -178,10 +197,18 @@ impl Job {
         user: &mut UserCapture,
         shared: &mut Shared<'_>,
     ) -> Result<bool, OutletError> {
-        // Gone meanwhile, or held: nothing to compare.
-        let known = shared.table.mailbox(id).is_some_and(|row| row.position.is_some());
-        if !known || user.is_held(id.guid) {
-            return Ok(true);
+        match shared.table.mailbox(id) {
+            // Deleted meanwhile: nothing to compare.
+            None => return Ok(true),
+            Some(row) if row.position.is_none() => {
+                self.leave_out(&id.user, &row.name.join('/'), "not listed yet");
+                return Ok(true);
+            }
+            Some(row) if user.is_held(id.guid) => {
+                self.leave_out(&id.user, &row.name.join('/'), "held for damage at the source");
+                return Ok(true);
+            }
+            Some(_) => {}
         }
         let Some((list, mut folder)) = list_at_captured(id, user, shared.identities) else {
             return Ok(false);
@@ -207,7 +234,7 @@ impl Job {
             }
         };
         shared.emit(vec![captured])?;
-        self.done = self.done.saturating_add(1);
+        self.verified.mailboxes = self.verified.mailboxes.saturating_add(1);
         Ok(true)
     }
 
@@ -239,14 +266,13 @@ impl Job {
                 }
             }
         };
-        let listed = row.mailboxes.iter().filter(|(_, row)| row.position.is_some());
-        let ids: VecDeque<MailboxId> = listed
-            .map(|(guid, _)| MailboxId {
-                user: name.clone(),
-                guid: *guid,
-            })
-            .collect();
+        let id = |guid: &Guid| MailboxId {
+            user: name.clone(),
+            guid: *guid,
+        };
+        let ids: VecDeque<MailboxId> = row.mailboxes.keys().map(id).collect();
         shared.emit(vec![captured])?;
+        self.verified.trees = self.verified.trees.saturating_add(1);
         self.mailboxes = ids;
         Ok(true)
     }
@@ -279,6 +305,9 @@ fn digest(list: &FullList, request: u64, deep: Option<&mut Folder>) -> MailboxDi
         chunk.highest_modseq,
     );
     digest.request = request;
+    if !list.modseqs_exact {
+        digest.modseqs = None;
+    }
     chunk.messages.iter().for_each(|message| digest.add(message));
     if let Some(folder) = deep {
         digest.bodies = Some(crate::op::digest::Sum::default());
@@ -316,7 +345,7 @@ fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
 }
 
 fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
-    let mailbox = |(guid, row): (&crate::op::Guid, &crate::store::table::MailboxRow)| TreeMailbox {
+    let mailbox = |(guid, row): (&Guid, &crate::store::table::MailboxRow)| TreeMailbox {
         guid: *guid,
         name: Ok(row.name.clone()),
         special_use: None,

@@ -58,6 +58,8 @@ pub struct FullList {
     pub chunk: StateChunk,
     /// Its messages as index and log tell them, in the same order.
     pub raw: Vec<RawAppend>,
+    /// True where each message's MODSEQ is what Dovecot's IMAP answers.
+    pub modseqs_exact: bool,
 }
 
 impl MailboxCapture {
@@ -308,6 +310,7 @@ pub fn list(
         return Err(ReadError::Absent);
     }
     Ok(FullList {
+        modseqs_exact: state.modseqs_exact(),
         chunk: chunk(&id, uidvalidity, &state, messages),
         reader: state.reader,
         raw: state.messages.into_values().collect(),
