@@ -166,6 +166,10 @@ impl Outlet for Pour {
     }
 
     fn offer(&mut self, _mailbox: &MailboxId, _of: UidValidity, _messages: &[(Uid, MessageGuid, Option<u64>)]) {}
+
+    fn is_offer_open(&mut self) -> bool {
+        false
+    }
 }
 
 struct Session {

@@ -12,8 +12,8 @@ use crate::op::{Lsn, Payload, Uid};
 use crate::session::receive::ReceiveInput;
 use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -50,7 +50,7 @@ impl Applier {
                 questions: 0,
             };
             if let Err(Stopped::Halted(why)) = applying.run(&asked) {
-                applying.halt(why);
+                applying.links.shared.halted.because(format!("applying: {why}"));
             }
         })
         .map(Self)
@@ -242,12 +242,6 @@ impl Applying {
                 other => self.hear(other)?,
             }
         }
-    }
-
-    fn halt(&self, why: String) {
-        tracing::error!(why, applied = %self.target.applied().lsn, "applying has stopped; the copy stays as it is");
-        let mut halted = self.links.shared.halted.lock().unwrap_or_else(PoisonError::into_inner);
-        *halted = Some(why);
     }
 }
 

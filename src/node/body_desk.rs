@@ -2,6 +2,7 @@
 
 use super::NodeError;
 use super::desk::Desk;
+use super::halted::Halted;
 use crate::op::{BodyName, Missing};
 use crate::session::receive::ReceiveInput;
 use crate::store::target::{BodyStore, TargetError};
@@ -36,8 +37,17 @@ pub(super) enum BodyWork {
 pub(super) struct BodyDesk(Desk<BodyWork>);
 
 impl BodyDesk {
-    pub(super) fn start(bodies: Arc<dyn BodyStore>, fed: mpsc::Sender<ReceiveInput>) -> Result<Self, NodeError> {
-        Desk::start("bodies", move |asked| run(&*bodies, &asked, &fed)).map(Self)
+    pub(super) fn start(
+        bodies: Arc<dyn BodyStore>,
+        fed: mpsc::Sender<ReceiveInput>,
+        halted: Arc<Halted>,
+    ) -> Result<Self, NodeError> {
+        Desk::start("bodies", move |asked| {
+            if let Err(error) = run(&*bodies, &asked, &fed) {
+                halted.because(format!("the body store: {error}"));
+            }
+        })
+        .map(Self)
     }
 
     pub(super) fn handle(&self) -> Sender<BodyWork> {
@@ -52,35 +62,40 @@ impl BodyDesk {
     }
 }
 
-fn run(bodies: &dyn BodyStore, asked: &Receiver<BodyWork>, fed: &mpsc::Sender<ReceiveInput>) {
+/// After an error nothing more becomes durable, and the primary keeps what is not.
+fn run(
+    bodies: &dyn BodyStore,
+    asked: &Receiver<BodyWork>,
+    fed: &mpsc::Sender<ReceiveInput>,
+) -> Result<(), TargetError> {
     while let Ok(work) = asked.recv() {
-        let done = match work {
-            BodyWork::Stop => return,
-            BodyWork::Check { request, names } => {
-                patiently(|| bodies.lacking(&names)).map(|lacking| Some(ReceiveInput::Checked { request, lacking }))
-            }
-            BodyWork::Store { name, octets } => store(bodies, name, &octets),
+        let input = match work {
+            BodyWork::Stop => return Ok(()),
+            BodyWork::Check { request, names } => ReceiveInput::Checked {
+                request,
+                lacking: patiently(|| bodies.lacking(&names))?,
+            },
+            BodyWork::Store { name, octets } => store(bodies, name, &octets)?,
             BodyWork::Missing { name, missing } => {
-                patiently(|| bodies.put_missing(&name, &missing)).map(|()| Some(ReceiveInput::Stored(name)))
+                patiently(|| bodies.put_missing(&name, &missing))?;
+                ReceiveInput::Stored(name)
             }
-            BodyWork::Commit => patiently(|| bodies.commit()).map(|()| Some(ReceiveInput::BodiesCommitted)),
-            BodyWork::ListPending { most } => {
-                patiently(|| bodies.pending(most)).map(|p| Some(ReceiveInput::Pending(p)))
+            BodyWork::Commit => {
+                patiently(|| bodies.commit())?;
+                ReceiveInput::BodiesCommitted
             }
+            BodyWork::ListPending { most } => ReceiveInput::Pending(patiently(|| bodies.pending(most))?),
         };
-        let Some(input) = done else { return };
-        if let Some(input) = input
-            && fed.blocking_send(input).is_err()
-        {
-            return;
+        if fed.blocking_send(input).is_err() {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// A body that contradicts what its name says of it (its size) is not stored: it counts as damaged at the source.
-fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8]) -> Option<Option<ReceiveInput>> {
-    match patiently_or(|| bodies.put(&name, octets)) {
-        Ok(()) => Some(Some(ReceiveInput::Stored(name))),
+fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8]) -> Result<ReceiveInput, TargetError> {
+    match patiently(|| bodies.put(&name, octets)) {
         Err(TargetError::Broken(why)) => {
             tracing::warn!(mailbox = %name.place.mailbox.guid, uid = %name.place.uid, why, "a body was refused");
             let missing = Missing {
@@ -89,23 +104,15 @@ fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8]) -> Option<Option
                 offset: 0,
                 why,
             };
-            patiently(|| bodies.put_missing(&name, &missing)).map(|()| Some(ReceiveInput::Stored(name)))
+            patiently(|| bodies.put_missing(&name, &missing))?;
         }
-        Err(error) => {
-            tracing::error!(%error, "the body store has stopped: nothing more is received");
-            None
-        }
+        other => other?,
     }
-}
-
-fn patiently<T>(deed: impl FnMut() -> Result<T, TargetError>) -> Option<T> {
-    patiently_or(deed)
-        .inspect_err(|error| tracing::error!(%error, "the body store has stopped: nothing more is received"))
-        .ok()
+    Ok(ReceiveInput::Stored(name))
 }
 
 /// Repeats while the disk is full or the database is busy.
-fn patiently_or<T>(mut deed: impl FnMut() -> Result<T, TargetError>) -> Result<T, TargetError> {
+fn patiently<T>(mut deed: impl FnMut() -> Result<T, TargetError>) -> Result<T, TargetError> {
     let mut said = false;
     loop {
         match deed() {

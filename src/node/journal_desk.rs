@@ -2,11 +2,13 @@
 
 use super::NodeError;
 use super::desk::Desk;
+use super::halted::Halted;
 use crate::codec::EncodedFrame;
 use crate::journal::{Class, Head, Journal, JournalError};
 use crate::limits::STANDBY_JOURNAL_BYTES;
 use crate::op::Lsn;
 use crate::session::receive::ReceiveInput;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,8 +28,17 @@ pub(super) enum JournalWork {
 pub(super) struct JournalDesk(Desk<JournalWork>);
 
 impl JournalDesk {
-    pub(super) fn start(journal: Journal, fed: mpsc::Sender<ReceiveInput>) -> Result<Self, NodeError> {
-        Desk::start("journal", move |asked| run(journal, &asked, &fed)).map(Self)
+    pub(super) fn start(
+        journal: Journal,
+        fed: mpsc::Sender<ReceiveInput>,
+        halted: Arc<Halted>,
+    ) -> Result<Self, NodeError> {
+        Desk::start("journal", move |asked| {
+            if let Err(error) = run(journal, &asked, &fed) {
+                halted.because(format!("the journal: {error}; {}", error.hint()));
+            }
+        })
+        .map(Self)
     }
 
     pub(super) fn handle(&self) -> Sender<JournalWork> {
@@ -42,72 +53,66 @@ impl JournalDesk {
     }
 }
 
-fn run(mut journal: Journal, asked: &Receiver<JournalWork>, fed: &mpsc::Sender<ReceiveInput>) {
+/// After an error nothing more is acknowledged, and the primary keeps what is not.
+fn run(
+    mut journal: Journal,
+    asked: &Receiver<JournalWork>,
+    fed: &mpsc::Sender<ReceiveInput>,
+) -> Result<(), JournalError> {
     while let Ok(first) = asked.recv() {
-        let mut appended = None;
-        let mut dirty = false;
+        let mut changed = None;
         for work in std::iter::once(first).chain(asked.try_iter().take(63)) {
-            let done = match work {
-                JournalWork::Stop => return,
-                JournalWork::Trim(upto) => trim(&mut journal, upto),
-                JournalWork::RollBack => roll_back(&mut journal).map(|()| {
-                    appended = None;
-                    dirty = true;
-                }),
-                JournalWork::Restart(base) => patiently(|| journal.restart_at(&base)).map(|_| {
-                    appended = Some(base.lsn);
-                    dirty = true;
-                }),
-                JournalWork::Append(frames) => patiently(|| journal.append(&frames)).map(|()| {
-                    appended = frames.last().map(|f| f.lsn).or(appended);
-                    dirty = true;
-                }),
-            };
-            if done.is_none() {
-                return;
+            match work {
+                JournalWork::Stop => return Ok(()),
+                JournalWork::Trim(upto) => trim(&mut journal, upto)?,
+                JournalWork::RollBack => {
+                    roll_back(&mut journal)?;
+                    changed = Some(Lsn(0));
+                }
+                JournalWork::Restart(base) => changed = Some(patiently(|| journal.restart_at(&base))?.lsn),
+                JournalWork::Append(frames) => {
+                    patiently(|| journal.append(&frames))?;
+                    changed = frames.last().map(|f| f.lsn).or(changed);
+                }
             }
         }
-        if dirty {
-            let Some(head) = patiently(|| journal.commit()) else {
-                return;
-            };
-            let head = head.unwrap_or(super::files::NOWHERE);
+        if let Some(appended) = changed {
+            let head = patiently(|| journal.commit())?.unwrap_or(super::files::NOWHERE);
             if fed.blocking_send(journaled(head, appended)).is_err() {
-                return;
+                return Ok(());
             }
         }
     }
+    Ok(())
 }
 
 /// What is whole is kept: it was handed over before and counts as taken.
-fn roll_back(journal: &mut Journal) -> Option<()> {
+fn roll_back(journal: &mut Journal) -> Result<(), JournalError> {
     patiently(|| journal.commit())?;
     patiently(|| journal.roll_back())
 }
 
 /// Keeps a stretch of applied frames for peers that may follow this node one day.
-fn trim(journal: &mut Journal, upto: Lsn) -> Option<()> {
-    if journal.bytes() <= STANDBY_JOURNAL_BYTES {
-        return Some(());
+fn trim(journal: &mut Journal, upto: Lsn) -> Result<(), JournalError> {
+    if journal.bytes() > STANDBY_JOURNAL_BYTES {
+        patiently(|| journal.trim(upto))?;
     }
-    patiently(|| journal.trim(upto)).map(drop)
+    Ok(())
 }
 
-fn journaled(head: Head, appended: Option<Lsn>) -> ReceiveInput {
+fn journaled(head: Head, appended: Lsn) -> ReceiveInput {
     ReceiveInput::Journaled {
         stream: head.stream,
-        appended: appended.unwrap_or(head.lsn).max(head.lsn),
+        appended: appended.max(head.lsn),
         committed: head.lsn,
     }
 }
 
-/// Repeats while the disk is full; none after an error that only an operator can mend. Then nothing more is
-/// acknowledged, and the primary keeps what is not.
-fn patiently<T>(mut deed: impl FnMut() -> Result<T, JournalError>) -> Option<T> {
+/// Repeats while the disk is full.
+fn patiently<T>(mut deed: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
     let mut said = false;
     loop {
         match deed() {
-            Ok(value) => return Some(value),
             Err(error) if error.class() == Class::Retry => {
                 if !said {
                     tracing::error!(%error, hint = error.hint(), "the journal can't be written: receiving waits");
@@ -115,10 +120,7 @@ fn patiently<T>(mut deed: impl FnMut() -> Result<T, JournalError>) -> Option<T> 
                 said = true;
                 super::pause(Duration::from_secs(1));
             }
-            Err(error) => {
-                tracing::error!(%error, hint = error.hint(), "the journal has stopped: nothing more is received");
-                return None;
-            }
+            other => return other,
         }
     }
 }

@@ -17,6 +17,7 @@ mod desk;
 mod files;
 mod front;
 mod group;
+mod halted;
 mod journal_desk;
 mod journal_text;
 mod listener;

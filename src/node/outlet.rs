@@ -11,6 +11,7 @@ use crate::store::source::{Captured, Outlet, OutletError};
 use crate::store::table::CaptureTable;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, oneshot, watch};
 
 /// The journal of a primary, seen from capture.
@@ -25,6 +26,7 @@ pub(super) struct JournalOutlet {
     pub(super) clock: Clock,
     pub(super) since_checkpoint: Since,
     pub(super) covered: Lsn,
+    pub(super) offered: Offered,
 }
 
 /// What has gathered since the last checkpoint.
@@ -70,15 +72,42 @@ impl Outlet for JournalOutlet {
         if messages.is_empty() {
             return;
         }
-        let waiting: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|peer| peer.now().connected)
-            .filter_map(|peer| offer_to(peer, mailbox, uidvalidity, messages))
-            .collect();
-        for (peer, done) in waiting {
-            await_offer(&peer, done);
+        let connected = self.peers.iter().filter(|peer| peer.now().connected);
+        let waiting = connected.filter_map(|peer| offer_to(peer, mailbox, uidvalidity, messages));
+        self.offered.waiting = waiting.collect();
+        self.offered.since = Stopwatch::start();
+    }
+
+    fn is_offer_open(&mut self) -> bool {
+        self.offered.is_open()
+    }
+}
+
+/// What standbys were offered last.
+pub(super) struct Offered {
+    waiting: Vec<Waiting>,
+    since: Stopwatch,
+}
+
+impl Default for Offered {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            since: Stopwatch::start(),
         }
+    }
+}
+
+impl Offered {
+    fn is_open(&mut self) -> bool {
+        let open = |done: &mut oneshot::Receiver<bool>| matches!(done.try_recv(), Err(TryRecvError::Empty));
+        self.waiting.retain_mut(|(_, done)| open(done));
+        if self.since.elapsed() >= Duration::from_secs(OFFER_STALLED_SECONDS) {
+            for (peer, _) in self.waiting.drain(..) {
+                tracing::info!(peer = %peer.name, "a slow standby is not waited for: its needs follow with the list");
+            }
+        }
+        !self.waiting.is_empty()
     }
 }
 
@@ -99,18 +128,6 @@ fn offer_to(
     };
     peer.offers.try_send(offer).ok()?;
     Some((Arc::clone(peer), waiting))
-}
-
-/// Waits while the peer's session lasts, at most for [`OFFER_STALLED_SECONDS`].
-fn await_offer(peer: &Peer, mut done: oneshot::Receiver<bool>) {
-    let time = Stopwatch::start();
-    while time.elapsed() < Duration::from_secs(OFFER_STALLED_SECONDS) {
-        match done.try_recv() {
-            Ok(_) | Err(oneshot::error::TryRecvError::Closed) => return,
-            Err(oneshot::error::TryRecvError::Empty) => super::pause(Duration::from_millis(2)),
-        }
-    }
-    tracing::info!(peer = %peer.name, "a slow standby is not waited for: its needs follow with the list");
 }
 
 impl JournalOutlet {
@@ -183,5 +200,25 @@ impl JournalOutlet {
 pub(super) fn replay(table: &mut CaptureTable, payload: &Payload, for_one_peer: bool) {
     if !for_one_peer {
         table.apply(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_is_open_until_the_slowest_standby_has_fetched_it_or_is_gone() {
+        let peer = |name: &str| Arc::new(Peer::new(name.into()).0);
+        let ((quick, first), (lost, second)) = (oneshot::channel(), oneshot::channel());
+        let mut offered = Offered {
+            waiting: vec![(peer("mail-b"), first), (peer("mail-c"), second)],
+            since: Stopwatch::start(),
+        };
+        assert!(offered.is_open());
+        quick.send(true).unwrap();
+        assert!(offered.is_open());
+        drop(lost);
+        assert!(!offered.is_open());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::NodeError;
 use super::counted::Counted;
-use super::outlet::{JournalOutlet, Since, replay};
+use super::outlet::{JournalOutlet, Offered, Since, replay};
 use super::peer::Peer;
 use super::shipper::{self, Shipper};
 use crate::config::{DovecotConfig, GroupConfig};
@@ -104,6 +104,7 @@ impl Primary {
             clock,
             since_checkpoint: Since::default(),
             covered: opened.covered,
+            offered: Offered::default(),
         };
         let source_status = Arc::new(Mutex::new(SourceStatus::default()));
         let source = start_source(group, store, table, outlet, Arc::clone(&source_status))?;

@@ -296,25 +296,26 @@ impl Drive {
 
     fn read_own(&mut self, request: u64, from: Lsn, bytes_max: usize) {
         let (journal, fed) = (self.receiver.shared.journal.clone(), self.receiver.fed.clone());
+        let halted = Arc::clone(&self.receiver.shared.halted);
         tokio::task::spawn_blocking(move || match journal.reader(from).read_batch(bytes_max) {
             Ok(frames) => {
                 if fed.blocking_send(ReceiveInput::Own { request, frames }).is_err() {
                     tracing::trace!("the session that asked is over");
                 }
             }
-            Err(error) => tracing::error!(%error, "read the own journal: nothing more becomes durable"),
+            Err(error) => halted.because(format!("reading the own journal: {error}; {}", error.hint())),
         });
     }
 
     fn journal(&self, work: JournalWork) {
         if self.receiver.journal.send(work).is_err() {
-            tracing::error!("the journal has stopped");
+            tracing::debug!("the journal has stopped");
         }
     }
 
     fn bodies(&self, work: BodyWork) {
         if self.receiver.bodies.send(work).is_err() {
-            tracing::error!("the body store has stopped");
+            tracing::debug!("the body store has stopped");
         }
     }
 

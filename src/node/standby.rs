@@ -4,6 +4,7 @@ use super::NodeError;
 use super::applier::{self, Applier};
 use super::body_desk::BodyDesk;
 use super::counted::Counted;
+use super::halted::Halted;
 use super::journal_desk::JournalDesk;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
@@ -42,8 +43,7 @@ pub(super) struct StandbyShared {
     /// What an operator asks of the primary.
     pub(super) questions: mpsc::Sender<Question>,
     pub(super) counted: Counted,
-    /// Why applying has stopped, where it has.
-    pub(super) halted: Mutex<Option<String>>,
+    pub(super) halted: Arc<Halted>,
 }
 
 /// A running standby.
@@ -79,8 +79,8 @@ impl Standby {
         };
         let (shared, first) = share(&opened, &view, questions, counted)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
-        let journal = JournalDesk::start(journal, fed.clone())?;
-        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone())?;
+        let journal = JournalDesk::start(journal, fed.clone(), Arc::clone(&shared.halted))?;
+        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone(), Arc::clone(&shared.halted))?;
         let applier = Applier::start(
             opened.target,
             applier::Links {
@@ -142,7 +142,7 @@ fn share(
         state: Mutex::new(ReceiverState::default()),
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
-        halted: Mutex::new(None),
+        halted: Arc::default(),
         questions,
         counted,
     };

@@ -137,14 +137,14 @@ fn seconds_since(ms: u64) -> f64 {
 fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
     let progress = *shared.progress.borrow();
     let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let halted = shared.halted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let halted = shared.halted.why();
     let head = shared.journal.head().unwrap_or(NOWHERE);
     let known = progress.applied.stream != StreamId::default();
     let captured = state.heartbeat.map(|(beat, _)| beat.captured.max(head.lsn));
     let counts = progress.counts;
     let mut problems: Vec<String> = halted
         .iter()
-        .map(|why| format!("applying has stopped: {why}"))
+        .map(|why| format!("this copy has stopped: {why}"))
         .collect();
     if state.peer.is_none() {
         problems.extend(state.problem.iter().cloned());
@@ -195,7 +195,7 @@ fn promotable(state: &super::receiver::ReceiverState, building: bool, halted: bo
         warnings.push("this copy is still being built".to_owned());
     }
     if halted {
-        warnings.push("applying has stopped".to_owned());
+        warnings.push("this copy has stopped".to_owned());
     }
     if state.peer.is_none() {
         warnings.push("the primary is not connected".to_owned());

@@ -24,8 +24,12 @@ pub trait Outlet: Send {
     fn emit(&mut self, captured: Vec<Captured>) -> Result<Lsn, OutletError>;
 
     /// Lets connected standbys fetch the bodies that they lack of `messages` before the `state` that lists them is
-    /// emitted. Blocks for a bounded time without progress; a slow or absent peer is not waited for.
+    /// emitted. Returns at once, so that live changes go on meanwhile.
     fn offer(&mut self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid, Option<u64>)]);
+
+    /// True while a connected standby fetches what was offered last. Ends by itself after a bounded time: a slow peer is
+    /// not waited for.
+    fn is_offer_open(&mut self) -> bool;
 }
 
 /// The journal takes nothing more.

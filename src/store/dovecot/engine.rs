@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// The longest sleep: how late a new user list is noticed.
 const IDLE: Duration = Duration::from_millis(500);
+/// Between two looks whether standbys have fetched what was offered.
+const OFFER_PAUSE: Duration = Duration::from_millis(2);
 
 /// What a capture needs to start.
 pub struct Setup {
@@ -197,10 +199,16 @@ impl Engine {
     }
 
     /// How long nothing needs to be done.
-    fn patience(&self) -> Duration {
-        let working = !self.dirty.is_empty() || !self.jobs.is_empty();
-        if working || self.users.values().any(UserCapture::is_introducing) {
+    fn patience(&mut self) -> Duration {
+        if !self.dirty.is_empty() {
             return Duration::ZERO;
+        }
+        if !self.jobs.is_empty() || self.users.values().any(UserCapture::is_introducing) {
+            return if self.outlet.is_offer_open() {
+                OFFER_PAUSE
+            } else {
+                Duration::ZERO
+            };
         }
         let soonest = self
             .due
@@ -373,6 +381,10 @@ impl Engine {
     fn step(&mut self) -> Result<(), OutletError> {
         let introducing = self.users.iter().find(|(_, capture)| capture.is_introducing());
         if let Some(user) = introducing.map(|(user, _)| user.clone()) {
+            // Everybody's changes go on while standbys fetch what was offered.
+            if self.outlet.is_offer_open() {
+                return Ok(());
+            }
             return self.introduce(&user);
         }
         let Some(mut job) = self.jobs.pop_front() else {
