@@ -225,6 +225,9 @@ pub const GONE_OPEN_MAX: usize = 1024;
 pub const OFFERS_OPEN_MAX: usize = 16;
 /// Announcements that are remembered until they are settled; beyond them the loss statement says "at least".
 pub const NOTICES_MAX: usize = 65_536;
+/// Largest file of announcements that is read: each of the most that are remembered with its hundred messages would be
+/// larger, and then the file counts as unknown.
+pub const NOTICES_FILE_BYTES_MAX: u64 = 256 << 20;
 /// Heartbeats whose captured LSN is not durable yet; beyond that every second one is forgotten.
 pub const HEARTBEATS_MAX: usize = 1024;
 /// Where a capture table starts its next checkpoint part: some 2,000 mailboxes, well below a record.

@@ -1,4 +1,4 @@
-//! A group's folder: `STATE/groups/NAME/` holds `journal/`, `store/` and `role`.
+//! A group's folder: `STATE/groups/NAME/` holds `journal/` and, on a standby, `store/` and `notices`.
 
 use super::NodeError;
 use crate::codec::frame;

@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `primary` `outlet` `shipper` `peer` | the left half: capture → journal → ship |
-//! | `standby` `receiver` `journal_desk` `body_desk` `applier` | the right half: receive → journal → apply |
+//! | `standby` `receiver` `notices` `journal_desk` `body_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
@@ -21,6 +21,7 @@ mod halted;
 mod journal_desk;
 mod journal_text;
 mod listener;
+mod notices;
 mod outlet;
 mod peer;
 mod primary;

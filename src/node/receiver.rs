@@ -5,12 +5,13 @@ use super::body_desk::BodyWork;
 use super::connection::Connection;
 use super::counted::With;
 use super::journal_desk::JournalWork;
+use super::notices::NoticeFile;
 use super::relay::Question;
 use super::standby::{Progress, StandbyShared};
 use crate::codec::wire::Message;
 use crate::io::clock::Clock;
 use crate::op::{Heartbeat, Lsn, NodeName};
-use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
+use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest};
 use crate::session::{Class, SessionError};
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender as ThreadSender;
@@ -53,6 +54,7 @@ pub(super) struct Receiver {
     pub(super) clock: Clock,
     pub(super) first: Progress,
     pub(super) fed: mpsc::Sender<ReceiveInput>,
+    pub(super) notices: NoticeFile,
 }
 
 /// What the task listens to.
@@ -66,10 +68,10 @@ pub(super) struct Ears {
 }
 
 /// Runs until the task is aborted.
-pub(super) async fn run(receiver: Receiver, start: ReceiveStart, mut ears: Ears) {
+pub(super) async fn run(receiver: Receiver, machine: Receive, mut ears: Ears) {
     let counts = counts_of(&receiver.first.counts);
     let mut drive = Drive {
-        machine: Receive::new(start),
+        machine,
         receiver,
         connection: None,
         questions: BTreeMap::new(),
@@ -184,6 +186,11 @@ impl Drive {
     async fn tick(&mut self) {
         let would_lose = self.machine.announced().would_lose(self.receiver.clock.now_ms());
         self.note(|state| state.would_lose = Some(would_lose));
+        let stream = self.receiver.shared.journal.head().map(|head| head.stream);
+        let durable = self.machine.position().durable;
+        self.receiver
+            .notices
+            .write_where_due(self.machine.announced(), stream.unwrap_or_default(), durable);
         self.feed_or_end(ReceiveInput::Tick).await;
     }
 

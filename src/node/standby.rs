@@ -6,6 +6,7 @@ use super::body_desk::BodyDesk;
 use super::counted::Counted;
 use super::halted::Halted;
 use super::journal_desk::JournalDesk;
+use super::notices::NoticeFile;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
 use crate::config::GroupConfig;
@@ -14,7 +15,7 @@ use crate::io::clock::{self, Clock};
 use crate::journal::{JournalOptions, JournalView, Recovered};
 use crate::op::{Lsn, NodeName, StreamId};
 use crate::session::Place;
-use crate::session::receive::ReceiveStart;
+use crate::session::receive::{Receive, ReceiveStart};
 use crate::store::embedded::view::View;
 use crate::store::embedded::{Embedded, Upkeep};
 use crate::store::target::{Applied, TargetCounts};
@@ -72,6 +73,12 @@ impl Standby {
         })?;
         let view = journal.view();
         let start = receive_start(group, node, &recovered, &view, opened.target.applied());
+        let notices = NoticeFile::new(dir);
+        let recalled = notices.recall(&view, start.applied)?;
+        let mut machine = Receive::new(start);
+        if let Some(announced) = recalled {
+            machine.recall(announced);
+        }
         let (questions, asked) = mpsc::channel(relay::QUESTIONS_MAX);
         let counted = Counted {
             metrics,
@@ -98,11 +105,12 @@ impl Standby {
             clock: Clock::start(),
             first,
             fed,
+            notices,
         };
         let tasks = vec![
             tokio::spawn(receiver::run(
                 receiver,
-                start,
+                machine,
                 receiver::Ears { inputs, callers, asked },
             )),
             tokio::spawn(upkeep(opened.upkeep)),

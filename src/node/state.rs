@@ -202,6 +202,9 @@ fn promotable(state: &super::receiver::ReceiverState, building: bool, halted: bo
     } else if silent_seconds.is_some_and(|seconds| seconds > SILENT_SECONDS) {
         warnings.push("the primary is silent".to_owned());
     }
+    if state.would_lose.is_some_and(|loss| loss.at_least) {
+        warnings.push("announcements were missed: it would lose at least what is said".to_owned());
+    }
     Promotable {
         now: !building && !halted,
         warnings,

@@ -1,7 +1,7 @@
 //! What was announced and is not durable here: what a promotion would lose (protocol 9 and 20).
 
 use crate::limits::{HEARTBEATS_MAX, NOTICES_MAX};
-use crate::op::{Heartbeat, Lsn, MailboxId, Notice, SourcePosition, UidRange};
+use crate::op::{Heartbeat, Lsn, MailboxId, Notice, Payload, SourcePosition, UidRange};
 use crate::session::receive::Settles;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,6 +37,7 @@ pub struct Announced {
     reached: Option<Heartbeat>,
     newest: Option<Heartbeat>,
     newest_at_ms: u64,
+    revision: u64,
 }
 
 /// Whether announcements were missed.
@@ -51,6 +52,33 @@ enum Missed {
 }
 
 impl Announced {
+    /// What was written down before a restart. Some may have come after that: until a heartbeat tells up to where, it is
+    /// "at least".
+    #[must_use]
+    pub fn recalled(notices: impl IntoIterator<Item = Notice>) -> Self {
+        let mut announced = Self::default();
+        notices.into_iter().for_each(|notice| announced.notice(notice));
+        Self {
+            last_number: None,
+            began_anew: true,
+            missed: Missed::Some,
+            ..announced
+        }
+    }
+
+    /// Grows with each change of what is not settled.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// A frame with this payload is durable here.
+    pub fn settled_by(&mut self, payload: &Payload) {
+        if let Some(settles) = Settles::of(payload) {
+            self.settle(&settles);
+        }
+    }
+
     /// Takes an announcement.
     pub fn notice(&mut self, notice: Notice) {
         let expected = self.last_number.map(|last| last.saturating_add(1));
@@ -67,6 +95,7 @@ impl Announced {
         if self.began_anew && of_mailbox.iter().any(|known| known.position == notice.position) {
             return;
         }
+        self.revision += 1;
         self.count = self.count.saturating_add(1);
         self.operations = self.operations.saturating_add(operations(&notice));
         of_mailbox.push_back(notice);
@@ -136,6 +165,7 @@ impl Announced {
             return;
         };
         let mut forget = |notice: &Notice| {
+            self.revision += 1;
             self.operations = self.operations.saturating_sub(operations(notice));
             self.count = self.count.saturating_sub(1);
         };
@@ -267,6 +297,21 @@ mod tests {
         announced.settle(&settles(8, 40, true));
         assert_eq!(announced.would_lose(0).operations, 0);
         assert_eq!(announced.unsettled().count(), 0);
+    }
+
+    #[test]
+    fn a_restart_forgets_no_announcement_and_says_that_there_may_be_more() {
+        let mut before = Announced::default();
+        before.notice(notice(1, 100));
+        before.notice(notice(2, 200));
+        let mut after = Announced::recalled(before.unsettled().cloned());
+        let lost = after.would_lose(0);
+        assert_eq!((lost.operations, lost.at_least), (2, true));
+        // The primary goes on counting where it was, or began anew and announces again.
+        after.notice(notice(7, 200));
+        assert_eq!(after.would_lose(0).operations, 2);
+        after.heartbeat(beat(1, 40), Lsn(40), 0);
+        assert!(!after.would_lose(0).at_least);
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Receive {
         matches!(self.phase, Phase::Taking { .. })
     }
 
+    /// Goes on with what was announced before a restart.
+    pub fn recall(&mut self, announced: Announced) {
+        self.announced = announced;
+    }
+
     /// What was announced and is not durable here.
     #[must_use]
     pub fn announced(&self) -> &Announced {
