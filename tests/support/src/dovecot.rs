@@ -211,6 +211,11 @@ impl Dovecot {
         &self.users
     }
 
+    /// The process that all its others descend from, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::id)
+    }
+
     /// Where clients read.
     pub fn imap_port(&self) -> u16 {
         self.imap_port

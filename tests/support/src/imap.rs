@@ -142,6 +142,17 @@ impl Imap {
         self.run(&format!("SELECT {}", quote(mailbox)))
     }
 
+    /// IDLE (RFC 2177), for the rest of the connection.
+    pub fn idle(mut self) -> Result<Idle> {
+        self.send("IDLE\r\n")?;
+        let go_on = self.answer()?;
+        if !go_on.starts_with(b"+") {
+            bail!("IDLE: {}", String::from_utf8_lossy(&go_on));
+        }
+        self.stream.get_ref().set_read_timeout(None)?;
+        Ok(Idle { imap: self })
+    }
+
     fn send(&mut self, text: &str) -> Result<()> {
         self.tag += 1;
         let line = format!("t{} {text}", self.tag);
@@ -184,6 +195,20 @@ impl Imap {
             answer.resize(place + octets, 0);
             self.stream.read_exact(answer.get_mut(place..).unwrap_or_default())?;
         }
+    }
+}
+
+/// A connection that hears what changes.
+#[derive(Debug)]
+pub struct Idle {
+    imap: Imap,
+}
+
+impl Idle {
+    /// The next untagged answer; waits for it without a limit.
+    pub fn next_line(&mut self) -> Result<String> {
+        let answer = self.imap.answer()?;
+        Ok(String::from_utf8_lossy(&answer).trim_end().to_owned())
     }
 }
 

@@ -100,6 +100,20 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The daemon's process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Server::id)
+    }
+
+    /// Removes all that it has learned, as if it had never run.
+    pub fn forget(&mut self) -> Result<()> {
+        self.stop()?;
+        if self.state().exists() {
+            std::fs::remove_dir_all(self.state())?;
+        }
+        Ok(())
+    }
+
     /// Where metrics and health are.
     pub fn http_port(&self) -> u16 {
         self.http_port

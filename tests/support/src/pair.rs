@@ -5,7 +5,7 @@ use crate::load::{Load, Mix};
 use crate::node::{Node, Pki, Programs};
 use crate::truth::Truth;
 use crate::{Result, ports};
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -130,6 +130,27 @@ impl Pair {
         self.primary.start()
     }
 
+    /// Stops all daemons, the primary first.
+    pub fn stop_nodes(&mut self) -> Result<()> {
+        self.primary.stop()?;
+        self.standbys.iter_mut().try_for_each(|standby| standby.node.stop())
+    }
+
+    /// Stops all daemons and removes what they have learned.
+    pub fn forget(&mut self) -> Result<()> {
+        self.primary.forget()?;
+        self.standbys.iter_mut().try_for_each(|standby| standby.node.forget())
+    }
+
+    /// The processes of the primary's and the first standby's daemons.
+    pub fn daemons(&self) -> Result<(u32, u32)> {
+        let standby = self.standbys.first().and_then(|standby| standby.node.process_id());
+        Ok((
+            self.primary.process_id().context("the primary's daemon doesn't run")?,
+            standby.context("the standby's daemon doesn't run")?,
+        ))
+    }
+
     /// The folder that holds everything.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -163,7 +184,12 @@ impl Pair {
 
     /// `shadowctl wait` on the primary: every change up to now has been applied by every standby.
     pub fn wait(&self) -> Result<()> {
-        self.primary.ask(&["wait", "--timeout", "120s"]).map(drop)
+        self.wait_for("120s")
+    }
+
+    /// As [`Self::wait`], with a limit as in `600s`.
+    pub fn wait_for(&self, limit: &str) -> Result<()> {
+        self.primary.ask(&["wait", "--timeout", limit]).map(drop)
     }
 
     /// Waits, stops the source, and compares what clients see on both sides; an error lists the differences.
