@@ -49,7 +49,8 @@ pub(crate) fn uid_ranges() -> impl Strategy<Value = Vec<UidRange>> {
 
 pub(crate) fn position() -> impl Strategy<Value = SourcePosition> {
     let file = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
-    (file, numbers(), any::<[u8; 8]>(), uid_ranges()).prop_map(|(file, numbers, fingerprint, open_requests)| {
+    let doubts = (any::<u32>(), any::<bool>());
+    (file, numbers(), any::<[u8; 8]>(), doubts, uid_ranges()).prop_map(|(file, numbers, fingerprint, doubts, open)| {
         SourcePosition {
             index_id: file.0,
             file_seq: file.1,
@@ -59,7 +60,9 @@ pub(crate) fn position() -> impl Strategy<Value = SourcePosition> {
             uidnext: numbers.1,
             modseq: numbers.2,
             fingerprint,
-            open_requests,
+            rebuild_count: doubts.0,
+            unattested: doubts.1,
+            open_requests: open,
         }
     })
 }

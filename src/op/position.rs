@@ -24,6 +24,11 @@ pub struct SourcePosition {
     pub uidnext: Uid,
     /// First 8 bytes of BLAKE3 over the log's header (40 bytes) and the last at most 64 consumed bytes.
     pub fingerprint: [u8; 8],
+    /// How often Dovecot has rebuilt this mailbox (sdbox) or the user's storage (mdbox) from the files; 0 for maildir.
+    pub rebuild_count: u32,
+    /// True once messages left in this chain without a request: a list that follows for a copy that was not told so
+    /// attests nothing.
+    pub unattested: bool,
     /// UIDs whose expunge was requested in this chain and has not happened yet; ascending, bounded by
     /// [`crate::limits::OPEN_REQUESTS_MAX`] ranges.
     pub open_requests: Vec<UidRange>,

@@ -3,6 +3,7 @@
 use crate::tailing::class_of;
 use crate::vector::{Tree, archive, below, index_files};
 use mailshadow::store::dovecot::classify::LogClass;
+use mailshadow::store::dovecot::map::BodyMap;
 use mailshadow::store::dovecot::replay::{SnapshotError, snapshot};
 
 const FORMATS: [&str; 3] = ["sdbox", "mdbox", "maildir"];
@@ -120,4 +121,26 @@ fn what_dovecot_repaired_reads_again() {
             assert_ne!(state.log_state().uidvalidity.0, 0, "{format} {version} {case}");
         }
     });
+}
+
+/// Two rotations after a rebuild would hide the reset log; the count is what tells then.
+#[test]
+fn a_rebuild_that_rotations_hid_is_counted() {
+    for version in ["2.3.19.1", "2.4.1"] {
+        let case = below(&archive(&format!("resets-sdbox-{version}")), "idx-truncated-by-8");
+        let count = |moment| {
+            let tree = inbox(&case, moment);
+            let state = snapshot(&index_files(&tree, "INBOX/dovecot.index").unwrap()).unwrap();
+            state.position().rebuild_count
+        };
+        assert!(count("after") > count("before"), "sdbox {version}");
+
+        let case = below(&archive(&format!("resets-mdbox-{version}")), "idx-truncated-by-8");
+        let count = |moment| {
+            let tree = below(&case, moment);
+            let map = BodyMap::snapshot(&index_files(&tree, "storage/dovecot.map.index").unwrap()).unwrap();
+            map.rebuild_count
+        };
+        assert!(count("after") > count("before"), "mdbox {version}");
+    }
 }

@@ -6,6 +6,7 @@ mod attributes;
 mod faults;
 mod folders;
 mod live;
+mod outage;
 mod peers;
 mod rotation;
 mod verify;

@@ -16,7 +16,7 @@ const USER: &str = "user1@example.test";
 const EAGER: &str = "mail_index_log_rotate_min_size = 4 k\nmail_index_log_rotate_max_size = 8 k\n\
                      mail_index_log_rotate_min_age = 1 secs\nmail_index_log2_max_age = 1 secs\n";
 
-fn pair(version: Version, format: Format) -> Result<Pair> {
+pub(crate) fn pair(version: Version, format: Format) -> Result<Pair> {
     Plan {
         programs: &programs(),
         version,
@@ -28,25 +28,27 @@ fn pair(version: Version, format: Format) -> Result<Pair> {
     .build()
 }
 
-/// The file sequence in the header of INBOX's log: it rises with each rotation.
-fn log_sequence(pair: &Pair) -> Result<u32> {
+/// The file sequence in the header of a mailbox's log: it rises with each rotation.
+fn log_sequence(pair: &Pair, mailbox: &str) -> Result<u32> {
     let home = pair.source.home(USER).join(pair.source.format().folder());
-    let inside = match pair.source.format() {
-        Format::Maildir => "dovecot.index.log",
-        Format::Sdbox | Format::Mdbox => "mailboxes/INBOX/dbox-Mails/dovecot.index.log",
+    let directory = match (pair.source.format(), mailbox) {
+        (Format::Maildir, "INBOX") => home,
+        (Format::Maildir, _) => home.join(format!(".{mailbox}")),
+        (Format::Sdbox | Format::Mdbox, _) => home.join("mailboxes").join(mailbox).join("dbox-Mails"),
     };
-    let log: &Path = &home.join(inside);
+    let log: &Path = &directory.join("dovecot.index.log");
     let bytes = fs::read(log).with_context(|| format!("read {}", log.display()))?;
     let field = bytes.get(8..12).context("a log without header")?;
     Ok(u32::from_le_bytes(field.try_into()?))
 }
 
-/// Changes one message's flags until INBOX's log has been rotated twice: no log tells anything of the others any more.
-fn rotate_twice(pair: &Pair) -> Result<()> {
-    let before = log_sequence(pair)?;
+/// Changes one message's flags until the mailbox's log has been rotated twice: no log tells anything of the others any
+/// more.
+pub(crate) fn rotate_twice(pair: &Pair, mailbox: &str) -> Result<()> {
+    let before = log_sequence(pair, mailbox)?;
     let mut imap = pair.source.imap(USER)?;
-    imap.select("INBOX")?.must()?;
-    process::until("INBOX's log rotates twice", Duration::from_secs(60), || {
+    imap.select(mailbox)?.must()?;
+    process::until("a log rotates twice", Duration::from_secs(60), || {
         for round in 0..150 {
             let sign = if round % 2 == 0 { '+' } else { '-' };
             imap.run(&format!("STORE 1 {sign}FLAGS (\\Flagged keyword-{})", round % 7))?
@@ -54,7 +56,7 @@ fn rotate_twice(pair: &Pair) -> Result<()> {
         }
         imap.run("STORE 1 +FLAGS (\\Answered)")?.must()?;
         sleep(Duration::from_millis(200));
-        Ok(log_sequence(pair)? >= before + 2)
+        Ok(log_sequence(pair, mailbox)? >= before + 2)
     })
 }
 
@@ -72,7 +74,7 @@ fn rotated_while_down(version: Version, format: Format) -> Result<()> {
     pair.wait()?;
     pair.primary.stop()?;
     pair.load("while-down", 80, Mix::Normal, AT_ONCE).run()?;
-    rotate_twice(&pair)?;
+    rotate_twice(&pair, "INBOX")?;
     pair.primary.start()?;
     pair.load("after", 40, Mix::Normal, AT_ONCE).run()?;
     verify_before_anybody_asked_for_modseqs(&pair)?;
@@ -86,7 +88,7 @@ fn rotated_while_running(version: Version, format: Format) -> Result<()> {
     pair.load("before", 80, Mix::Normal, AT_ONCE).run()?;
     pair.start_nodes()?;
     pair.wait()?;
-    rotate_twice(&pair)?;
+    rotate_twice(&pair, "INBOX")?;
     pair.load("after", 80, Mix::Normal, AT_ONCE).run()?;
     verify_before_anybody_asked_for_modseqs(&pair)?;
     pair.settle_and_compare()?;

@@ -67,6 +67,8 @@ fn notice() -> Notice {
             uidvalidity: UidValidity(1_700_000_001),
             uidnext: Uid(12),
             fingerprint: [1, 2, 3, 4, 5, 6, 7, 8],
+            rebuild_count: 2,
+            unattested: true,
             open_requests: vec![UidRange::one(Uid(9))],
         },
     }

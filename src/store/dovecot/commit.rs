@@ -34,6 +34,10 @@ pub struct LogState {
     pub exts: ExtTable,
     /// True once Dovecot keeps a MODSEQ of each message.
     pub modseqs_tracked: bool,
+    /// How often an mdbox user's storage was rebuilt: the map of bodies says it, not the log.
+    pub storage_rebuilds: u32,
+    /// True once messages left without a request.
+    pub unattested: bool,
 }
 
 /// Folds the records of one commit into `state` and a transaction.
@@ -126,6 +130,7 @@ impl CommitFold {
             outside.into_iter().for_each(|range| unasked.insert(range));
             self.state.open_requests.remove(*range);
         }
+        self.state.unattested |= !unasked.is_empty();
         for (set, requested) in [(asked, true), (unasked, false)] {
             if !set.is_empty() {
                 let uids = set.ranges().to_vec();

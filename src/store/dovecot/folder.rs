@@ -6,6 +6,7 @@ use super::doveadm::{Layout, MailRoot};
 use super::maildir_folder::MaildirFolder;
 use super::mdbox_folder::MdboxFolder;
 use super::sdbox_folder::SdboxFolder;
+use super::snapshot::ReadError;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
 use crate::op::{Append, BodyPlace, MailboxId, MessageGuid, Uid, UidValidity};
@@ -88,6 +89,25 @@ impl Folder {
         match &mut self.format {
             Format::Maildir(folder) => folder.uidvalidity(),
             Format::Dbox(..) => None,
+        }
+    }
+
+    /// How often an mdbox user's storage was rebuilt from its files. (An sdbox mailbox's log says it.)
+    ///
+    /// # Errors
+    /// The map of bodies can't be read.
+    pub(crate) fn rebuild_count(&mut self) -> Result<u32, ReadError> {
+        if !self.is_mdbox() {
+            return Ok(0);
+        }
+        match &mut self.format {
+            Format::Dbox(_, folder) => match folder.map_now() {
+                Ok(map) => Ok(map.rebuild_count),
+                // Nothing was saved yet.
+                Err(ReadError::Absent) => Ok(0),
+                Err(e) => Err(e),
+            },
+            Format::Maildir(_) => Ok(0),
         }
     }
 

@@ -104,6 +104,7 @@ impl Introduction {
             found = list(&mut self.folder, &self.directory, identities, &BTreeMap::new())?;
         }
         found.chunk.lineage = Lineage::Initial;
+        found.doubt(false);
         Ok(found)
     }
 }

@@ -210,7 +210,7 @@ impl Job {
             }
             Some(_) => {}
         }
-        let Some((list, mut folder)) = list_at_captured(id, user, shared.identities) else {
+        let Some((list, mut folder, unattested)) = list_at_captured(id, user, shared.identities) else {
             return Ok(false);
         };
         let captured = match &self.kind {
@@ -223,10 +223,12 @@ impl Job {
             }
             Kind::Base { peer, .. } => {
                 let mut chunk = list.chunk;
-                // This stream has followed the mailbox all the time; only a repaired index speaks of damage.
-                if chunk.lineage == Lineage::Initial {
-                    chunk.lineage = Lineage::Whole;
-                }
+                // This stream has followed the mailbox all the time. But what left without a request must not be attested
+                // now to a copy that was not told so.
+                chunk.lineage = match chunk.lineage {
+                    Lineage::Initial if !unattested => Lineage::Whole,
+                    _ => Lineage::Broken,
+                };
                 Captured {
                     payloads: vec![Payload::State(chunk)],
                     peer: Some(peer.clone()),
@@ -278,8 +280,13 @@ impl Job {
     }
 }
 
-/// The list as the files have it now, where nothing of it waits to go out.
-fn list_at_captured(id: &MailboxId, user: &mut UserCapture, identities: &Identities) -> Option<(FullList, Folder)> {
+/// The list as the files have it now, where nothing of it waits to go out; and whether messages left it without a
+/// request.
+fn list_at_captured(
+    id: &MailboxId,
+    user: &mut UserCapture,
+    identities: &Identities,
+) -> Option<(FullList, Folder, bool)> {
     if user.has_queued(id.guid) {
         return None;
     }
@@ -289,7 +296,7 @@ fn list_at_captured(id: &MailboxId, user: &mut UserCapture, identities: &Identit
     let directory = mailbox.directory().to_owned();
     let mut folder = Folder::new(id.clone(), &root, &directory);
     let found = list(&mut folder, &directory, identities, &BTreeMap::new()).ok()?;
-    same_place(&captured, &found.chunk.position).then_some((found, folder))
+    same_place(&captured, &found.chunk.position).then_some((found, folder, captured.unattested))
 }
 
 fn same_place(one: &SourcePosition, other: &SourcePosition) -> bool {

@@ -62,6 +62,14 @@ pub struct FullList {
     pub modseqs_exact: bool,
 }
 
+impl FullList {
+    /// Notes whether messages may have left without a request before this list, for copies that were not told.
+    pub fn doubt(&mut self, unattested: bool) {
+        self.reader.state_mut().unattested = unattested;
+        self.chunk.position.unattested = unattested;
+    }
+}
+
 impl MailboxCapture {
     /// Goes on where it was.
     #[must_use]
@@ -267,6 +275,7 @@ impl MailboxCapture {
         let uidvalidity = self.uidvalidity;
         let mut list = list(&mut self.folder, &self.directory, identities, &BTreeMap::new())?;
         list.chunk.lineage = lineage(&before, uidvalidity, &list, broken);
+        list.doubt(before.unattested || list.chunk.lineage == Lineage::Broken);
         Ok(list)
     }
 }
@@ -292,7 +301,8 @@ pub fn list(
     if !is_here(folder)? {
         return Err(ReadError::Absent);
     }
-    let state = snapshot::read(directory)?;
+    let mut state = snapshot::read(directory)?;
+    state.reader.state_mut().storage_rebuilds = folder.rebuild_count()?;
     // Another mailbox may have taken the path in between.
     if !is_here(folder)? || state.guid().is_some_and(|guid| guid != id.guid) {
         return Err(ReadError::Absent);
@@ -389,8 +399,8 @@ fn chunk(id: &MailboxId, uidvalidity: UidValidity, state: &MailboxState, message
     }
 }
 
-/// Whether the list follows on what was read before without anything that speaks of damage (guarantee 7). The dbox
-/// rebuild count is not part of a position; a rebuild begins a log anew, which `broken` says.
+/// Whether the list follows on what was read before without anything that speaks of damage (guarantee 7). A rebuild
+/// begins a log anew, but rotations may have hidden that beginning: its count tells.
 fn lineage(before: &SourcePosition, uidvalidity: UidValidity, list: &FullList, broken: bool) -> Lineage {
     let now = &list.chunk.position;
     let repaired = list.chunk.lineage == Lineage::Broken;
@@ -400,6 +410,7 @@ fn lineage(before: &SourcePosition, uidvalidity: UidValidity, list: &FullList, b
         && uidvalidity == list.chunk.uidvalidity
         && before.file_seq <= now.file_seq
         && before.modseq <= now.modseq
-        && before.uidnext <= now.uidnext;
+        && before.uidnext <= now.uidnext
+        && before.rebuild_count == now.rebuild_count;
     if whole { Lineage::Whole } else { Lineage::Broken }
 }

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 const MAP: &str = "map";
 const REF: &str = "ref";
 const HEADER_UIDVALIDITY: u32 = 24;
+/// Offset in the extension `map`'s header.
+const HEADER_REBUILD_COUNT: usize = 4;
 
 /// Where a body lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct BodyEntry {
 pub struct BodyMap {
     /// Its UIDVALIDITY: mailboxes name it in their extension `mdbox-hdr`.
     pub uidvalidity: UidValidity,
+    /// How often the storage was rebuilt from its files.
+    pub rebuild_count: u32,
     entries: BTreeMap<Uid, BodyEntry>,
 }
 
@@ -74,6 +78,8 @@ impl BodyMap {
             }
         };
         chain.each_record(place, |record| fold.record(record))?;
+        let header = fold.exts.get(MAP).map(|ext| ext.header.as_slice()).unwrap_or_default();
+        fold.map.rebuild_count = u32_at(header, HEADER_REBUILD_COUNT).unwrap_or_default();
         Ok(fold.map)
     }
 

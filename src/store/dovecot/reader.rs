@@ -48,6 +48,8 @@ impl LogReader {
         self.state.uidvalidity = position.uidvalidity;
         self.state.uidnext = position.uidnext;
         self.state.open_requests = UidSet::of(&position.open_requests);
+        self.state.storage_rebuilds = position.rebuild_count;
+        self.state.unattested = position.unattested;
         self
     }
 
@@ -127,6 +129,8 @@ impl LogReader {
             uidvalidity: self.state.uidvalidity,
             uidnext: self.state.uidnext,
             fingerprint: fingerprint(&self.header, &self.consumed),
+            rebuild_count: self.state.exts.rebuild_count().unwrap_or(self.state.storage_rebuilds),
+            unattested: self.state.unattested,
             open_requests: self.state.open_requests.ranges().to_vec(),
         }
     }
