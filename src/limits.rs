@@ -269,3 +269,15 @@ pub const STANDBY_JOURNAL_BYTES: u64 = 256 << 20;
 pub const OFFER_STALLED_SECONDS: u64 = 20;
 /// Frames that are decided in one database transaction.
 pub const APPLY_FRAMES_MAX: usize = 512;
+/// Longest value of an attribute that travels in a frame: most METADATA and ACLs. A longer one travels as a body.
+pub const VALUE_HERE_BYTES_MAX: usize = 4096;
+/// Longest value of an attribute that is carried: ten times what Sieve servers take for a script.
+pub const ATTRIBUTE_BYTES_MAX: u64 = 10 << 20;
+/// Longest name of an attribute: longer than any line a client sends for one.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 4096;
+/// Most attributes of one kind that one mailbox, or a user, may have.
+pub const ATTRIBUTES_MAX: usize = 10_000;
+/// Largest dict file of attributes that is read: it is read again whenever it changes.
+pub const ATTRIBUTE_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Longest time between two looks at what no log speaks of: ACL files that were edited by hand.
+pub const ATTRIBUTES_SCAN_SECONDS: u64 = 300;

@@ -6,13 +6,14 @@
 
 use super::CodecError;
 use crate::limits::{
-    KEYWORD_BYTES_MAX, MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX,
-    REASON_BYTES_MAX, RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, KEYWORD_BYTES_MAX, MESSAGE_GUID_BYTES_MAX,
+    NAME_BYTES_MAX, NAME_LEVELS_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX, REASON_BYTES_MAX, RUN_PARTS_MAX,
+    SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
 };
 use crate::op::{
-    Append, ChainHash, Epoch, EpochStart, FrameHeader, Keyword, KeywordChange, KeywordVerb, Lsn, MailboxId,
-    MailboxName, MailboxTxn, NodeName, Op, Payload, Run, SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid,
-    UidRange, UserName,
+    Append, AttributeKind, AttributeValue, AttributesChange, ChainHash, Epoch, EpochStart, FrameHeader, Keyword,
+    KeywordChange, KeywordVerb, Lsn, MailboxId, MailboxName, MailboxTxn, NodeName, Op, Payload, Run, SourcePosition,
+    StateChunk, TreeChange, TreeMailbox, Uid, UidRange, UserName,
 };
 
 type Checked = Result<(), CodecError>;
@@ -73,7 +74,11 @@ pub fn payload(payload: &Payload) -> Checked {
         Payload::State(chunk) => state_chunk(chunk),
         Payload::Tree(change) => tree_change(change),
         Payload::Digest(digest) => mailbox_id(&digest.mailbox),
-        Payload::TreeDigest(digest) => user(&digest.user),
+        Payload::TreeDigest(digest) => {
+            at_most("kinds of attributes", digest.attributes.len(), AttributeKind::ALL.len())?;
+            user(&digest.user)
+        }
+        Payload::Attributes(change) => attributes(change),
     }
 }
 
@@ -149,6 +154,28 @@ fn tree_mailbox(mailbox: &TreeMailbox) -> Checked {
     }
     let special_use = mailbox.special_use.as_deref().map_or(0, str::len);
     at_most("special use", special_use, SPECIAL_USE_BYTES_MAX)
+}
+
+fn attributes(change: &AttributesChange) -> Checked {
+    user(&change.user)?;
+    at_most("attributes", change.entries.len(), ATTRIBUTES_MAX)?;
+    for (name, value) in &change.entries {
+        rule(!name.is_empty(), "attribute", "has no name")?;
+        at_most("name of an attribute", name.len(), ATTRIBUTE_NAME_BYTES_MAX)?;
+        value.as_ref().map_or(Ok(()), attribute_value)?;
+    }
+    Ok(())
+}
+
+fn attribute_value(value: &AttributeValue) -> Checked {
+    match value {
+        AttributeValue::Here(octets) => at_most("value of an attribute", octets.len(), VALUE_HERE_BYTES_MAX),
+        AttributeValue::Body { size, .. } => rule(
+            *size <= ATTRIBUTE_BYTES_MAX,
+            "value of an attribute",
+            "is larger than what is carried",
+        ),
+    }
 }
 
 fn mailbox_name(name: &MailboxName) -> Checked {

@@ -10,6 +10,7 @@
 //! | [`wire`] | what two nodes say to each other (`schema/wire.md`) |
 //! | [`packed`] | plain values; the only module that names the serialisation crate |
 
+mod attributes;
 pub mod check;
 pub(crate) mod cursor;
 pub mod error;

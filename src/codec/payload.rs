@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::packed::encode_into;
-use super::{CodecError, check};
+use super::{CodecError, attributes, check};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::op::{
     BaseStart, Disappearance, EpochStart, Guid, MailboxId, MailboxName, MailboxTxn, Modseq, Op, Payload,
@@ -17,6 +17,7 @@ const STATE: u8 = 5;
 const TREE: u8 = 6;
 const DIGEST: u8 = 7;
 const TREE_DIGEST: u8 = 8;
+const ATTRIBUTES: u8 = 9;
 
 const OP_APPEND: u8 = 1;
 const OP_FLAGS: u8 = 2;
@@ -79,6 +80,7 @@ pub fn decode(kind: u8, bytes: &[u8]) -> Result<Payload, CodecError> {
         TREE => Payload::Tree(take_tree(&mut from)?),
         DIGEST => Payload::Digest(from.packed()?),
         TREE_DIGEST => Payload::TreeDigest(from.packed()?),
+        ATTRIBUTES => Payload::Attributes(attributes::take(&mut from)?),
         found => return Err(CodecError::Tag { what: "payload", found }),
     };
     from.end()?;
@@ -98,6 +100,7 @@ pub fn kind_of(payload: &Payload) -> u8 {
         Payload::Tree(_) => TREE,
         Payload::Digest(_) => DIGEST,
         Payload::TreeDigest(_) => TREE_DIGEST,
+        Payload::Attributes(_) => ATTRIBUTES,
     }
 }
 
@@ -117,6 +120,7 @@ fn put_payload(payload: &Payload, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Payload::Tree(change) => put_tree(change, out),
         Payload::Digest(digest) => encode_into(digest, out).map(drop),
         Payload::TreeDigest(digest) => encode_into(digest, out).map(drop),
+        Payload::Attributes(change) => attributes::put(change, out),
     }
 }
 
@@ -273,7 +277,7 @@ fn take_tree_mailbox(from: &mut Cursor<'_>) -> Result<TreeMailbox, CodecError> {
     })
 }
 
-fn take_list<T>(
+pub(super) fn take_list<T>(
     from: &mut Cursor<'_>,
     take: fn(&mut Cursor<'_>) -> Result<T, CodecError>,
 ) -> Result<Vec<T>, CodecError> {

@@ -5,17 +5,20 @@
 //! | mailbox transaction | transactions with the operations in their order; an operation on very many ranges becomes several with some of the ranges each. Position, UIDNEXT and HIGHESTMODSEQ are those of the whole, in each part |
 //! | list of a mailbox | lists that go on by ascending UID, all else equal |
 //! | change of a tree | changes of the same user, one behind the other. Only the last part of a *complete* tree says `complete` |
+//! | attributes | changes of the same scope, one behind the other. Only the last part of a *complete* one says `complete` |
 //! | anything else | never too large |
 //!
 //! The reading side puts them together again before it applies them ([`crate::op::whole()`]): a swap of names may lie
-//! across a border. So in a run, what follows directly on its like (same mailbox, same user) is a part of it, and
+//! across a border. So in a run, what follows directly on its like (same mailbox, same user, same scope) is a part of it, and
 //! [`encode_all`] refuses neighbours that would be taken for parts and are none.
 
 use super::packed::encode_into;
 use super::payload::{self, EncodedPayload};
-use super::{CodecError, check};
+use super::{CodecError, attributes, check};
 use crate::limits::{PAYLOAD_BYTES_MAX, RUN_PARTS_MAX, SPLIT_RANGES_MAX};
-use crate::op::{Expunge, FlagChange, KeywordChange, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange};
+use crate::op::{
+    AttributesChange, Expunge, FlagChange, KeywordChange, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange,
+};
 use serde::Serialize;
 
 /// Room for the length of a list, which grows with it.
@@ -54,11 +57,14 @@ pub fn encode_all(payloads: &[Payload]) -> Result<Vec<EncodedPayload>, CodecErro
 fn refuse_ambiguous(payloads: &[Payload]) -> Result<(), CodecError> {
     let ambiguous = payloads.windows(2).any(|pair| match pair {
         [Payload::Tree(a), Payload::Tree(b)] => a.user == b.user && (a.complete || b.complete),
+        [Payload::Attributes(a), Payload::Attributes(b)] => {
+            a.user == b.user && a.scope == b.scope && (a.complete || b.complete)
+        }
         [Payload::State(a), Payload::State(b)] => a.mailbox == b.mailbox && !goes_on(a, b),
         _ => false,
     });
     if ambiguous {
-        let why = "two trees of one user, or two lists of one mailbox, would be taken for parts of one";
+        let why = "two trees of one user, two lists of one mailbox, or all of one scope's attributes twice, would be taken for parts of one";
         return Err(CodecError::invalid("run", why));
     }
     Ok(())
@@ -77,6 +83,7 @@ fn parts(payload: &Payload) -> Result<Vec<Payload>, CodecError> {
         Payload::Mailbox(txn) => mailbox_parts(txn),
         Payload::State(chunk) => state_parts(chunk),
         Payload::Tree(change) => tree_parts(change),
+        Payload::Attributes(change) => attributes_parts(change),
         other => Err(CodecError::invalid(other.kind(), "is too large and can't be split")),
     }
 }
@@ -171,6 +178,31 @@ fn tree_parts(change: &TreeChange) -> Result<Vec<Payload>, CodecError> {
         last.complete = change.complete;
     }
     Ok(parts.into_iter().map(Payload::Tree).collect())
+}
+
+fn attributes_parts(change: &AttributesChange) -> Result<Vec<Payload>, CodecError> {
+    let around = AttributesChange {
+        entries: Vec::new(),
+        complete: false,
+        ..change.clone()
+    };
+    let room = room_beside(&Payload::Attributes(around.clone()))?;
+    let size = |entry: &_| {
+        let mut bytes = Vec::new();
+        attributes::put_entry(entry, &mut bytes).map(|()| bytes.len())
+    };
+    let groups = grouped(&change.entries, room, size)?;
+    let mut parts: Vec<AttributesChange> = groups
+        .into_iter()
+        .map(|entries| AttributesChange {
+            entries,
+            ..around.clone()
+        })
+        .collect();
+    if let Some(last) = parts.last_mut() {
+        last.complete = change.complete;
+    }
+    Ok(parts.into_iter().map(Payload::Attributes).collect())
 }
 
 /// Bytes that the items of a payload may take, given the payload without them.

@@ -6,8 +6,8 @@ use crate::control::report::{JournalFrame, JournalOfGroup, JournalSegment};
 use crate::control::verbs::{JournalRequest, VerbError};
 use crate::limits::JOURNAL_CAT_FRAMES_MAX;
 use crate::op::{
-    Append, Flags, KeywordVerb, MailboxId, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange, Unselectable,
-    UserName,
+    Append, AttributesChange, Flags, KeywordVerb, MailboxId, MailboxTxn, Op, Payload, StateChunk, TreeChange, UidRange,
+    Unselectable, UserName,
 };
 use crate::store::target::Frame;
 
@@ -87,6 +87,7 @@ fn whose(payload: &Payload) -> (Option<UserName>, Option<&MailboxId>) {
         Payload::Digest(digest) => (of(&digest.mailbox), Some(&digest.mailbox)),
         Payload::Tree(change) => (Some(change.user.clone()), None),
         Payload::TreeDigest(digest) => (Some(digest.user.clone()), None),
+        Payload::Attributes(change) => (Some(change.user.clone()), None),
         Payload::Epoch(_) | Payload::Base(_) | Payload::BaseEnd(_) => (None, None),
     }
 }
@@ -104,6 +105,7 @@ fn summary(payload: &Payload) -> String {
             digest.messages, digest.uidnext, digest.highest_modseq
         ),
         Payload::TreeDigest(digest) => format!("{} mailboxes", digest.mailboxes),
+        Payload::Attributes(change) => attributes(change),
     }
 }
 
@@ -201,4 +203,19 @@ fn tree(change: &TreeChange) -> String {
         .chain(named("subscribed", "unsubscribed", &change.subscriptions))
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// Names only: what an annotation or a script says is content.
+fn attributes(change: &AttributesChange) -> String {
+    let of = change
+        .scope
+        .mailbox
+        .map_or_else(|| "the user".to_owned(), |guid| guid.to_string());
+    let all = if change.complete { "all " } else { "" };
+    let entries = change
+        .entries
+        .iter()
+        .map(|(name, value)| format!("{}{name}", if value.is_some() { '+' } else { '-' }));
+    let entries: Vec<String> = entries.collect();
+    format!("{all}{} of {of}: {}", change.scope.kind.name(), entries.join(" "))
 }

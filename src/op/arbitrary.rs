@@ -195,6 +195,47 @@ pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
         })
 }
 
+fn attributes_change() -> impl Strategy<Value = AttributesChange> {
+    let here = vec(any::<u8>(), 0..40).prop_map(AttributeValue::Here);
+    let body = (any::<[u8; 32]>(), 0..=crate::limits::ATTRIBUTE_BYTES_MAX).prop_map(|(hash, size)| {
+        let hash = BodyHash(hash);
+        AttributeValue::Body { hash, size }
+    });
+    let entries = vec((text(1..20), option::of(prop_oneof![here, body])), 0..5);
+    let scope = (option::of(any::<[u8; 16]>()), 1..=3u8);
+    (text(1..20), scope, any::<bool>(), entries, any::<[u8; 8]>()).prop_map(
+        |(user, (mailbox, kind), complete, entries, fingerprint)| AttributesChange {
+            user: UserName(user),
+            scope: AttributeScope {
+                mailbox: mailbox.map(Guid),
+                kind: AttributeKind::try_from(kind).unwrap(),
+            },
+            complete,
+            entries,
+            fingerprint: AttributeFingerprint(fingerprint),
+        },
+    )
+}
+
+fn tree_digest() -> impl Strategy<Value = TreeDigest> {
+    let kind =
+        (1..=3u8, any::<u128>()).prop_map(|(kind, sum)| (AttributeKind::try_from(kind).unwrap(), digest::Sum(sum)));
+    (
+        text(1..20),
+        any::<u32>(),
+        any::<u128>(),
+        vec(kind, 0..=AttributeKind::ALL.len()),
+        any::<u64>(),
+    )
+        .prop_map(|(user, mailboxes, content, attributes, request)| TreeDigest {
+            user: UserName(user),
+            mailboxes,
+            content: digest::Sum(content),
+            attributes,
+            request,
+        })
+}
+
 fn mailbox_digest() -> impl Strategy<Value = MailboxDigest> {
     let sums = (any::<u128>(), option::of(any::<u128>()), option::of(any::<u128>()));
     (mailbox_id(), numbers(), any::<u32>(), sums, any::<u64>()).prop_map(
@@ -226,15 +267,6 @@ fn epoch_start() -> impl Strategy<Value = EpochStart> {
 
 /// Every payload.
 pub(crate) fn payload() -> impl Strategy<Value = Payload> {
-    let tree_digest =
-        (text(1..20), any::<u32>(), any::<u128>(), any::<u64>()).prop_map(|(user, mailboxes, content, request)| {
-            TreeDigest {
-                user: UserName(user),
-                mailboxes,
-                content: digest::Sum(content),
-                request,
-            }
-        });
     prop_oneof![
         epoch_start().prop_map(Payload::Epoch),
         text(0..50).prop_map(|reason| Payload::Base(BaseStart { reason })),
@@ -243,7 +275,8 @@ pub(crate) fn payload() -> impl Strategy<Value = Payload> {
         state_chunk().prop_map(Payload::State),
         tree_change().prop_map(Payload::Tree),
         mailbox_digest().prop_map(Payload::Digest),
-        tree_digest.prop_map(Payload::TreeDigest),
+        tree_digest().prop_map(Payload::TreeDigest),
+        attributes_change().prop_map(Payload::Attributes),
     ]
 }
 

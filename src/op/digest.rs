@@ -1,5 +1,6 @@
 //! Order-free digests: equal digests prove that source and copy agree.
 
+use super::attributes::{AttributeKind, AttributeScope, AttributeValue};
 use super::{Append, BodyHash, Lsn, MailboxId, MailboxName, Modseq, Uid, UidValidity, UserName};
 use serde::{Deserialize, Serialize};
 
@@ -121,8 +122,12 @@ pub struct TreeDigest {
     pub user: UserName,
     /// Number of selectable mailboxes.
     pub mailboxes: u32,
-    /// GUID and name of each mailbox, mark and name of each unselectable one, each subscribed name.
+    /// GUID and name of each mailbox, GUID and special use where it has one, mark and name of each unselectable name,
+    /// each subscribed name.
     pub content: Sum,
+    /// Kinds of attributes that could be read, each with the sum of all entries of that kind, the user's and the named
+    /// mailboxes'.
+    pub attributes: Vec<(AttributeKind, Sum)>,
     /// Number of the request that asked for it (0: nobody).
     pub request: u64,
 }
@@ -135,12 +140,22 @@ impl TreeDigest {
             user,
             mailboxes: 0,
             content: Sum::default(),
+            attributes: Vec::new(),
             request: 0,
         }
     }
 
-    /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `n` (unselectable, with its mark)
-    /// or `s` (subscribed).
+    /// Counts in one attribute, of a kind that is among [`Self::attributes`].
+    pub fn add_attribute(&mut self, scope: AttributeScope, name: &str, value: &AttributeValue) {
+        let sum = self.attributes.iter_mut().find(|(kind, _)| *kind == scope.kind);
+        if let Some((_, sum)) = sum {
+            let mailbox = scope.mailbox.map_or_else(Vec::new, |guid| guid.0.to_vec());
+            sum.add(&[&mailbox, name.as_bytes(), &value.hash().0]);
+        }
+    }
+
+    /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `u` (special use of the mailbox with this GUID, as
+    /// the only level), `n` (unselectable, with its mark) or `s` (subscribed).
     pub fn add(&mut self, kind: u8, guid: &[u8], name: &MailboxName) {
         let levels: Vec<&[u8]> = name.0.iter().map(String::as_bytes).collect();
         let mut parts: Vec<&[u8]> = vec![std::slice::from_ref(&kind), guid];
@@ -151,14 +166,20 @@ impl TreeDigest {
         }
     }
 
-    /// What differs on `copy` (`count`, `content`); empty where they are equal.
+    /// What differs on `copy`: `count`, `content`, names of kinds of attributes, with commas; empty where they are equal.
+    /// Attributes are compared where the source could read them.
     #[must_use]
     pub fn difference(&self, copy: &Self) -> String {
-        match (self.mailboxes == copy.mailboxes, self.content == copy.content) {
-            (true, true) => String::new(),
-            (true, false) => "content".to_owned(),
-            (false, _) => "count, content".to_owned(),
+        let mut unequal = Vec::new();
+        if self.mailboxes != copy.mailboxes {
+            unequal.push("count");
         }
+        if self.content != copy.content {
+            unequal.push("content");
+        }
+        let lacks = |of: &&(AttributeKind, Sum)| !copy.attributes.contains(of);
+        unequal.extend(self.attributes.iter().filter(lacks).map(|(kind, _)| kind.name()));
+        unequal.join(", ")
     }
 }
 

@@ -1,6 +1,9 @@
 //! A frame: one transaction, or a part of a long one, with its place in the stream. It holds no message content.
 
-use super::{ChainHash, Epoch, Lsn, MailboxDigest, MailboxTxn, NodeName, StateChunk, StreamId, TreeChange, TreeDigest};
+use super::{
+    AttributesChange, ChainHash, Epoch, Lsn, MailboxDigest, MailboxTxn, NodeName, StateChunk, StreamId, TreeChange,
+    TreeDigest,
+};
 use serde::{Deserialize, Serialize};
 
 /// Place of a frame in a run: consecutive frames that are durable and applied together or not at all.
@@ -80,6 +83,8 @@ pub enum Payload {
     State(StateChunk),
     /// A change of a user's tree.
     Tree(TreeChange),
+    /// A change of attributes: METADATA, ACL, Sieve.
+    Attributes(AttributesChange),
     /// What a fresh reading of a mailbox's index gave; the copy compares.
     Digest(MailboxDigest),
     /// What a fresh reading of a user's tree gave; the copy compares.
@@ -97,6 +102,7 @@ impl Payload {
             Self::Mailbox(_) => "mailbox",
             Self::State(_) => "state",
             Self::Tree(_) => "tree",
+            Self::Attributes(_) => "attributes",
             Self::Digest(_) => "digest",
             Self::TreeDigest(_) => "tree-digest",
         }

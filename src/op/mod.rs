@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+pub mod attributes;
 pub mod body;
 pub mod digest;
 pub mod frame;
@@ -16,6 +17,9 @@ pub mod position;
 pub mod tree;
 pub mod whole;
 
+pub use attributes::{
+    AttributeFingerprint, AttributeKind, AttributeScope, AttributeValue, Attributes, AttributesChange,
+};
 pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
 pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};
 pub use frame::{BaseStart, EpochStart, FrameHeader, Payload, Run};

@@ -4,15 +4,18 @@
 //! A copy is a set of accounts; an account is a tree and its mailboxes; a mailbox is a list of messages and a
 //! quarantine entry. [`Model::apply`] decides one transaction: applies it, diverts it, or finds that it changes nothing.
 
+mod attributes;
 mod mailbox;
 mod state;
 mod tree;
 
+pub use attributes::RetainedAttribute;
 pub use mailbox::{Mailbox, Quarantine};
 
+use super::digest::Sum;
 use super::{
-    GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid, Payload, TreeDigest, Uid, Unselectable,
-    UserName, whole,
+    AttributeKind, AttributeScope, Attributes, GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid,
+    Payload, TreeDigest, Uid, Unselectable, UserName, whole,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +39,10 @@ pub struct Account {
     pub subscribed: Vec<MailboxName>,
     /// Messages that left, kept undoable: where they were, and their GUID.
     pub retained: Vec<(Guid, Uid, MessageGuid)>,
+    /// Attributes of the user and of the mailboxes.
+    pub attributes: BTreeMap<AttributeScope, Attributes>,
+    /// Attributes that left or were overwritten, kept undoable.
+    pub retained_attributes: Vec<RetainedAttribute>,
 }
 
 impl Model {
@@ -46,6 +53,7 @@ impl Model {
                 Payload::Mailbox(txn) => self.account(&txn.mailbox.user).transaction(txn),
                 Payload::State(state) => self.account(&state.mailbox.user).state(state, answers),
                 Payload::Tree(change) => self.account(&change.user).tree(&change),
+                Payload::Attributes(change) => self.account(&change.user).attributes(&change),
                 Payload::Base(_) => self.building = true,
                 Payload::BaseEnd(_) => self.building = false,
                 Payload::Epoch(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {}
@@ -92,16 +100,32 @@ impl Model {
     #[must_use]
     pub fn tree_digest(&self, user: &UserName) -> TreeDigest {
         let mut digest = TreeDigest::empty(user.clone());
+        digest.attributes = AttributeKind::ALL.map(|kind| (kind, Sum::default())).to_vec();
         let Some(account) = self.accounts.get(user) else {
             return digest;
         };
         for (guid, mailbox) in &account.mailboxes {
             mailbox.name.iter().for_each(|name| digest.add(b'm', &guid.0, name));
+            if let (Some(_), Some(special)) = (&mailbox.name, &mailbox.special_use) {
+                digest.add(b'u', &guid.0, &MailboxName::of([special]));
+            }
         }
         for (name, how) in &account.unselectable {
             digest.add(b'n', &how.to_mark(), name);
         }
         account.subscribed.iter().for_each(|name| digest.add(b's', &[], name));
+        let seen = |mailbox: &Guid| {
+            account
+                .mailboxes
+                .get(mailbox)
+                .is_some_and(|mailbox| mailbox.name.is_some())
+        };
+        let scopes = account.attributes.iter();
+        for (scope, entries) in scopes.filter(|(scope, _)| scope.mailbox.as_ref().is_none_or(seen)) {
+            for (name, value) in entries {
+                digest.add_attribute(*scope, name, value);
+            }
+        }
         digest
     }
 }
@@ -145,6 +169,7 @@ impl Account {
 
     /// Deletes a mailbox; its messages are retained.
     fn delete(&mut self, guid: Guid) {
+        self.delete_attributes(guid);
         if let Some(mailbox) = self.mailboxes.remove(&guid) {
             let messages = mailbox.messages.into_values();
             self.retained

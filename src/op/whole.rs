@@ -1,7 +1,7 @@
 //! The parts of a long payload put together again.
 //!
 //! A transaction that doesn't fit into one frame is a run: a `state` cut by messages, a mailbox transaction cut by
-//! operations, a tree cut by names. What each of them *means* is said of the whole only.
+//! operations, a tree cut by names, attributes cut by entries. What each of them *means* is said of the whole only.
 
 use super::Payload;
 
@@ -36,6 +36,11 @@ fn join(last: &mut Payload, part: Payload) -> Option<Payload> {
             a.mailboxes.extend(b.mailboxes);
             a.unselectable.extend(b.unselectable);
             a.subscriptions.extend(b.subscriptions);
+        }
+        (Payload::Attributes(a), Payload::Attributes(b)) if a.user == b.user && a.scope == b.scope => {
+            a.complete |= b.complete;
+            a.entries.extend(b.entries);
+            a.fingerprint = b.fingerprint;
         }
         (_, part) => return Some(part),
     }

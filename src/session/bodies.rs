@@ -21,6 +21,7 @@ pub(super) fn named(header: &FrameHeader, payload: &Payload, reader: &NodeName) 
             let of = |append| name(&chunk.mailbox, chunk.uidvalidity, append);
             chunk.messages.iter().map(of).collect()
         }
+        Payload::Attributes(change) => change.bodies().collect(),
         _ => BTreeSet::new(),
     }
 }

@@ -4,7 +4,10 @@
 use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
-use crate::op::{Guid, MailboxId, MailboxName, Payload, SourcePosition, Stale, TreeChange, Unselectable, UserName};
+use crate::op::{
+    AttributeFingerprint, AttributeKind, AttributeScope, Guid, MailboxId, MailboxName, Payload, SourcePosition, Stale,
+    TreeChange, Unselectable, UserName,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +23,8 @@ struct Fact {
     guid: Guid,
     name: MailboxName,
     position: Option<SourcePosition>,
+    special_use: Option<String>,
+    attributes: Option<(AttributeKind, AttributeFingerprint)>,
 }
 
 const USER: u8 = 0;
@@ -28,6 +33,8 @@ const NOSELECT: u8 = 2;
 const SUBSCRIBED: u8 = 3;
 const STALE: u8 = 4;
 const STALE_WITH_CODE: u8 = 5;
+const ATTRIBUTES_OF_MAILBOX: u8 = 6;
+const ATTRIBUTES_OF_USER: u8 = 7;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +42,7 @@ pub enum TableError {
     /// Written by another version of the program.
     #[error("checkpoint part of unknown version {0}")]
     Version(u8),
-    /// A fact of unknown kind.
+    /// A fact of unknown kind, or without what its kind needs.
     #[error("checkpoint with a fact of unknown kind {0}")]
     Fact(u8),
     /// The bytes are no facts.
@@ -48,6 +55,8 @@ pub enum TableError {
 pub struct MailboxRow {
     /// Its name.
     pub name: MailboxName,
+    /// Its special use.
+    pub special_use: Option<String>,
     /// How far its log was emitted; none until its first `state`.
     pub position: Option<SourcePosition>,
 }
@@ -61,6 +70,8 @@ pub struct UserRow {
     pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names.
     pub subscriptions: BTreeSet<MailboxName>,
+    /// What each scope held that held any attributes.
+    pub attributes: BTreeMap<AttributeScope, AttributeFingerprint>,
 }
 
 /// The whole memory of a source: about 200 bytes a mailbox, no messages.
@@ -101,6 +112,7 @@ impl CaptureTable {
             Payload::Mailbox(txn) => self.advance(&txn.mailbox, &txn.position),
             Payload::State(chunk) => self.advance(&chunk.mailbox, &chunk.position),
             Payload::Tree(change) => self.change_tree(change),
+            Payload::Attributes(change) => self.change_attributes(&change.user, change.scope, change.fingerprint),
             Payload::Epoch(_)
             | Payload::Base(_)
             | Payload::BaseEnd(_)
@@ -155,10 +167,15 @@ impl CaptureTable {
                 guid,
                 name: name.clone(),
                 position,
+                special_use: None,
+                attributes: None,
             };
             let mut facts = vec![fact(USER, Guid::default(), &MailboxName::default(), None)];
             let mailboxes = row.mailboxes.iter();
-            facts.extend(mailboxes.map(|(guid, m)| fact(MAILBOX, *guid, &m.name, m.position.clone())));
+            facts.extend(mailboxes.map(|(guid, m)| Fact {
+                special_use: m.special_use.clone(),
+                ..fact(MAILBOX, *guid, &m.name, m.position.clone())
+            }));
             let unselectable = row.unselectable.iter();
             facts.extend(unselectable.map(|(name, how)| match how.stale() {
                 None => fact(NOSELECT, Guid::default(), name, None),
@@ -170,6 +187,16 @@ impl CaptureTable {
                     .iter()
                     .map(|name| fact(SUBSCRIBED, Guid::default(), name, None)),
             );
+            facts.extend(row.attributes.iter().map(|(scope, fingerprint)| {
+                let (kind, guid) = match scope.mailbox {
+                    Some(guid) => (ATTRIBUTES_OF_MAILBOX, guid),
+                    None => (ATTRIBUTES_OF_USER, Guid::default()),
+                };
+                Fact {
+                    attributes: Some((scope.kind, *fingerprint)),
+                    ..fact(kind, guid, &MailboxName::default(), None)
+                }
+            }));
             facts
         })
     }
@@ -180,7 +207,22 @@ impl CaptureTable {
         let stale = |nonexistent_code| Unselectable::Stale(Stale { guid, nonexistent_code });
         match fact.kind {
             USER => {}
-            MAILBOX => drop(row.mailboxes.insert(guid, MailboxRow { name, position })),
+            MAILBOX => {
+                let special_use = fact.special_use;
+                row.mailboxes.insert(
+                    guid,
+                    MailboxRow {
+                        name,
+                        special_use,
+                        position,
+                    },
+                );
+            }
+            ATTRIBUTES_OF_MAILBOX | ATTRIBUTES_OF_USER => {
+                let (kind, fingerprint) = fact.attributes.ok_or(TableError::Fact(fact.kind))?;
+                let mailbox = (fact.kind == ATTRIBUTES_OF_MAILBOX).then_some(guid);
+                row.attributes.insert(AttributeScope { mailbox, kind }, fingerprint);
+            }
             NOSELECT => drop(row.unselectable.insert(name, Unselectable::Noselect)),
             STALE => drop(row.unselectable.insert(name, stale(false))),
             STALE_WITH_CODE => drop(row.unselectable.insert(name, stale(true))),
@@ -200,6 +242,15 @@ impl CaptureTable {
         }
     }
 
+    fn change_attributes(&mut self, user: &UserName, scope: AttributeScope, fingerprint: AttributeFingerprint) {
+        let row = self.users.entry(user.clone()).or_default();
+        if fingerprint == AttributeFingerprint::default() {
+            row.attributes.remove(&scope);
+        } else {
+            row.attributes.insert(scope, fingerprint);
+        }
+    }
+
     /// `complete` is not looked at: a source names every disappearance in the change itself, and a long change may
     /// arrive in parts of which only one is marked.
     fn change_tree(&mut self, change: &TreeChange) {
@@ -207,13 +258,18 @@ impl CaptureTable {
         for mailbox in &change.mailboxes {
             let Ok(name) = &mailbox.name else {
                 row.mailboxes.remove(&mailbox.guid);
+                row.attributes.retain(|scope, _| scope.mailbox != Some(mailbox.guid));
                 continue;
             };
             row.mailboxes
                 .entry(mailbox.guid)
-                .and_modify(|known| known.name = name.clone())
+                .and_modify(|known| {
+                    known.name = name.clone();
+                    known.special_use.clone_from(&mailbox.special_use);
+                })
                 .or_insert_with(|| MailboxRow {
                     name: name.clone(),
+                    special_use: mailbox.special_use.clone(),
                     position: None,
                 });
         }
@@ -242,7 +298,7 @@ mod tests {
         let mailbox = TreeMailbox {
             guid: Guid([guid; 16]),
             name: Ok(MailboxName::of([name])),
-            special_use: None,
+            special_use: guid.is_multiple_of(3).then(|| "Sent".to_owned()),
         };
         Payload::Tree(TreeChange {
             user: UserName(format!("user{user}")),
@@ -285,6 +341,24 @@ mod tests {
         })
     }
 
+    fn attributes(user: u8, guid: u8, name: &str) -> Payload {
+        let scope = AttributeScope {
+            mailbox: (!guid.is_multiple_of(5)).then_some(Guid([guid; 16])),
+            kind: AttributeKind::Acl,
+        };
+        let value = crate::op::AttributeValue::of(name.as_bytes());
+        let entries = if name == "b" && guid.is_multiple_of(2) {
+            crate::op::Attributes::new()
+        } else {
+            [(name.to_owned(), value)].into()
+        };
+        Payload::Attributes(crate::op::AttributesChange::complete(
+            UserName(format!("user{user}")),
+            scope,
+            entries,
+        ))
+    }
+
     fn read_back(table: &CaptureTable) -> CaptureTable {
         let parts = table.to_parts().unwrap();
         assert!(parts.iter().all(|part| part.len() <= TABLE_PART_BYTES_MAX));
@@ -294,7 +368,16 @@ mod tests {
     #[test]
     fn a_checkpoint_and_the_frames_after_it_give_the_same_table() {
         let payloads: Vec<Payload> = (0..40u8)
-            .flat_map(|n| [tree(n % 7, n, "a"), floor(n % 7, n, u64::from(n)), tree(n % 7, n, "b")])
+            .flat_map(|n| {
+                let (user, offset) = (n % 7, u64::from(n));
+                [
+                    tree(user, n, "a"),
+                    attributes(user, n, "a"),
+                    floor(user, n, offset),
+                    tree(user, n, "b"),
+                    attributes(user, n, "b"),
+                ]
+            })
             .collect();
         let mut table = CaptureTable::default();
         for cut in 0..payloads.len() {
@@ -316,6 +399,7 @@ mod tests {
             guid[..4].copy_from_slice(&n.to_le_bytes());
             let row = MailboxRow {
                 name: MailboxName::of(["a".repeat(60)]),
+                special_use: None,
                 position: Some(SourcePosition {
                     index_id: u32::MAX,
                     offset: 1 << 40,

@@ -96,12 +96,12 @@ fn a_newer_version_or_kind_is_named_and_no_damage() {
             known: 1
         }
     );
-    let kind = open(&resealed(6, 9)).unwrap_err();
+    let kind = open(&resealed(6, 99)).unwrap_err();
     assert_eq!(
         kind,
         CodecError::Tag {
             what: "payload",
-            found: 9
+            found: 99
         }
     );
     assert!(!version.is_damage() && !kind.is_damage());

@@ -143,7 +143,38 @@ fn digests() -> (MailboxDigest, TreeDigest) {
     digest.bodies = Some(digest::Sum(u128::MAX - 1));
     let mut tree = TreeDigest::empty("anna@example.org".into());
     tree.add(b'm', &[1; 16], &MailboxName::inbox());
+    tree.attributes = vec![(AttributeKind::Acl, digest::Sum(7))];
     (digest, tree)
+}
+
+fn attributes() -> AttributesChange {
+    let long = AttributeValue::of(&[b'x'; crate::limits::VALUE_HERE_BYTES_MAX + 1]);
+    AttributesChange {
+        user: mailbox().user,
+        scope: AttributeScope {
+            mailbox: Some(mailbox().guid),
+            kind: AttributeKind::Metadata,
+        },
+        complete: true,
+        entries: vec![
+            (
+                "/private/comment".to_owned(),
+                Some(AttributeValue::of("grün\n".as_bytes())),
+            ),
+            ("/shared/comment".to_owned(), None),
+            ("/shared/vendor/x".to_owned(), Some(long)),
+        ],
+        fingerprint: AttributeFingerprint([8, 7, 6, 5, 4, 3, 2, 1]),
+    }
+}
+
+fn attributes_of_user() -> AttributesChange {
+    let scope = AttributeScope {
+        mailbox: None,
+        kind: AttributeKind::Sieve,
+    };
+    let active = ("active".to_owned(), AttributeValue::of(b"main"));
+    AttributesChange::complete(mailbox().user, scope, [active].into())
 }
 
 fn payloads() -> Vec<(&'static str, Payload)> {
@@ -186,6 +217,8 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         ("digest", Payload::Digest(digest)),
         ("digest-without-modseqs", Payload::Digest(untracked)),
         ("tree-digest", Payload::TreeDigest(tree_digest)),
+        ("attributes", Payload::Attributes(attributes())),
+        ("attributes-of-user", Payload::Attributes(attributes_of_user())),
     ]
 }
 

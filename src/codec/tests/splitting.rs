@@ -140,6 +140,35 @@ fn only_the_last_part_of_a_complete_tree_is_complete() {
     assert_eq!(whole(parts), [Payload::Tree(tree)]);
 }
 
+fn attributes(complete: bool, entries: u32) -> Payload {
+    let value = |n: u32| AttributeValue::Here(vec![u8::try_from(n % 7).unwrap(); 4000]);
+    Payload::Attributes(AttributesChange {
+        user: "u".into(),
+        scope: AttributeScope {
+            mailbox: None,
+            kind: AttributeKind::Sieve,
+        },
+        complete,
+        entries: (0..entries).map(|n| (format!("{n}"), Some(value(n)))).collect(),
+        fingerprint: AttributeFingerprint([1; 8]),
+    })
+}
+
+#[test]
+fn only_the_last_part_of_complete_attributes_is_complete() {
+    let long = attributes(true, 900);
+    let parts = through(std::slice::from_ref(&long));
+    assert_eq!(parts.len(), 4);
+    let (last, before) = parts.split_last().unwrap();
+    assert!(matches!(last, Payload::Attributes(change) if change.complete));
+    assert!(
+        before
+            .iter()
+            .all(|part| matches!(part, Payload::Attributes(change) if !change.complete))
+    );
+    assert_eq!(whole(parts), [long]);
+}
+
 #[test]
 fn neighbours_that_would_be_taken_for_parts_are_refused() {
     let tree = |complete| {
@@ -153,6 +182,8 @@ fn neighbours_that_would_be_taken_for_parts_are_refused() {
     assert!(encode_all(&[tree(false), tree(true)]).is_err());
     assert!(encode_all(&[tree(true), tree(false)]).is_err());
     assert!(encode_all(&[tree(false), tree(false)]).is_ok());
+    assert!(encode_all(&[attributes(false, 1), attributes(true, 1)]).is_err());
+    assert!(encode_all(&[attributes(false, 1), attributes(false, 1)]).is_ok());
     assert!(encode_all(&[list(&[1, 5]), list(&[5, 6])]).is_err());
     assert!(encode_all(&[list(&[1, 5]), list(&[6])]).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use super::super::target::{Applied, Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use super::store::Store;
-use super::{digest, quarantine, state, transaction, tree};
+use super::{attributes, digest, quarantine, state, transaction, tree};
 use crate::op::{ChainHash, DigestVerdict, Epoch, GoneQuestion, Lsn, NodeName, Payload, StreamId, whole};
 use rusqlite::{Connection, params};
 use std::borrow::Cow;
@@ -77,7 +77,8 @@ impl Target for Applier {
                 mailboxes: count("SELECT count(*) FROM mailboxes WHERE name IS NOT NULL")?,
                 messages: count("SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE name IS NOT NULL")?,
                 held_mailboxes: count("SELECT count(*) FROM mailboxes WHERE held IS NOT NULL")?,
-                bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?,
+                bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?
+                    .saturating_add(count(attributes::PENDING)?),
                 quarantined: count(quarantine::OPEN)?,
                 building: Place::load(tx)?.building,
             })
@@ -113,6 +114,7 @@ fn decide(
             Payload::Mailbox(txn) => transaction::apply(tx, txn, frames)?,
             Payload::State(list) => state::apply(tx, list, frames, answers)?,
             Payload::Tree(change) => tree::apply(tx, change)?,
+            Payload::Attributes(change) => attributes::apply(tx, change)?,
             Payload::Digest(source) => verdicts.push(digest::mailbox(tx, &store.packs, lsn, source)?),
             Payload::TreeDigest(source) => verdicts.push(digest::tree(tx, lsn, source)?),
             Payload::Base(_) => place.building = true,

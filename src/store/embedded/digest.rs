@@ -1,11 +1,12 @@
 //! Comparing the copy with what a fresh reading of the source gave.
 
 use super::super::target::TargetError;
+use super::attributes;
 use super::bodies;
 use super::mailbox::{Mailbox, read_name};
 use super::packs::Packs;
 use crate::op::digest::Sum;
-use crate::op::{DigestVerdict, Guid, Lsn, MailboxDigest, TreeDigest, UserName};
+use crate::op::{AttributeKind, DigestVerdict, Guid, Lsn, MailboxDigest, TreeDigest, UserName};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// What differs in a mailbox. Bodies are read from the packs and hashed where the source's were read.
@@ -83,13 +84,20 @@ fn add_bodies(
 
 fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> {
     let mut digest = TreeDigest::empty(user.clone());
+    digest.attributes = AttributeKind::ALL.map(|kind| (kind, Sum::default())).to_vec();
     let Some(id) = bodies::known_user(tx, user)? else {
         return Ok(digest);
     };
+    attributes::add_to(tx, id, &mut digest)?;
     for (kind, select) in [
         (
             b'm',
             "SELECT guid, name FROM mailboxes WHERE user = ?1 AND name IS NOT NULL",
+        ),
+        (
+            b'u',
+            "SELECT guid, json_array(special_use) FROM mailboxes
+             WHERE user = ?1 AND name IS NOT NULL AND special_use IS NOT NULL",
         ),
         (b'n', "SELECT mark, name FROM unselectable WHERE user = ?1"),
         (b's', "SELECT x'', name FROM subscriptions WHERE user = ?1"),

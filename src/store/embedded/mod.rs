@@ -8,13 +8,14 @@
 //! | `open` | lock, settings, migrations (`schema/embedded/`) |
 //! | `store` | what all parts share; the one way to write |
 //! | `apply` | [`Target`]: the stream's order, one database transaction a call |
-//! | `transaction`, `state`, `tree`, `digest` | one kind of payload each |
+//! | `transaction`, `state`, `tree`, `attributes`, `digest` | one kind of payload each |
 //! | `mailbox` | rows of mailboxes and messages |
 //! | `quarantine` | held, diverted, deferred, inferred |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
 //! | `pool`, `reader`, `view` | readers |
 
 mod apply;
+mod attributes;
 mod bodies;
 mod digest;
 mod mailbox;
@@ -91,6 +92,7 @@ impl Upkeep {
                 params![now_ms.cast_signed()],
             )?;
             tx.execute("DELETE FROM retained WHERE since_ms < ?1", params![oldest])?;
+            attributes::prune(tx, now_ms, oldest)?;
             Ok(())
         })?;
         self.0.checkpoint()

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Each brings the schema from its index to the next version (`PRAGMA user_version`).
-const MIGRATIONS: [&str; 1] = [include_str!("../../../schema/embedded/0001.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../schema/embedded/0001.sql"),
+    include_str!("../../../schema/embedded/0002.sql"),
+];
 
 /// First SQLite without the bug that two connections could corrupt a write-ahead log that is reset.
 const SQLITE_OLDEST: i32 = 3_051_003;

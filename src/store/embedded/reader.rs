@@ -1,11 +1,13 @@
 //! The store as its readers see it.
 
+use super::attributes;
 use super::bodies;
 use super::mailbox::{keywords, read_name, spelled, stored_name};
 use super::store::Store;
 use super::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
 use crate::op::{
-    Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName,
+    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable,
+    UserName,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
@@ -84,6 +86,10 @@ impl View for Reader {
         let Some((hash, location)) = found else { return Ok(None) };
         let octets = self.0.packs.read(&location, &hash).map_err(ViewError)?;
         Ok(Some(octets.into()))
+    }
+
+    fn attributes(&self, user: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
+        attributes::read(&self.0, user, scope)
     }
 
     fn changes(&self) -> tokio::sync::watch::Receiver<u64> {

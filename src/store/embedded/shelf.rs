@@ -1,6 +1,7 @@
 //! The store's bodies as the receiving side sees them.
 
 use super::super::target::{BodyStore, TargetError};
+use super::attributes;
 use super::bodies;
 use super::packs::{Content, Record};
 use super::store::Store;
@@ -128,6 +129,10 @@ impl BodyStore for Shelf {
     }
 
     fn pending(&self, most: usize) -> Result<Vec<BodyName>, TargetError> {
-        self.store.readers.read(|tx| Ok(bodies::pending(tx, most)?))
+        self.store.readers.read(|tx| {
+            let mut names = bodies::pending(tx, most)?;
+            names.extend(attributes::pending(tx, most.saturating_sub(names.len()))?);
+            Ok(names)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Applying a change of a user's tree. What it means is said by [`crate::op::model`].
 
 use super::super::target::TargetError;
+use super::attributes;
 use super::bodies;
 use super::mailbox::{Leaves, Mailbox, stored_name};
 use super::quarantine;
@@ -126,6 +127,7 @@ pub(super) fn delete(tx: &Connection, mailbox: &MailboxId) -> Result<(), TargetE
     for stored in mailbox.all(tx)? {
         mailbox.retain(tx, &stored, Leaves::Deleted)?;
     }
+    attributes::delete_mailbox(tx, &mailbox.is)?;
     tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?
         .execute([mailbox.id])?;
     Ok(())

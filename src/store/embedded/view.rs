@@ -1,6 +1,8 @@
 //! What a reader sees of the embedded store: consistent, read-only, never in the way of the writer.
 
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
+use crate::op::{
+    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName,
+};
 use std::sync::Arc;
 
 /// One name of a user's tree.
@@ -116,6 +118,12 @@ pub trait View: Send + Sync {
     /// # Errors
     /// The store can't be read, or the body does not match its hash.
     fn body(&self, key: MailboxKey, uid: Uid) -> Result<Option<Arc<[u8]>>, ViewError>;
+
+    /// All attributes of one scope, by ascending name. One whose value is not here yet is left out.
+    ///
+    /// # Errors
+    /// The store can't be read, or a value does not match its hash.
+    fn attributes(&self, user: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError>;
 
     /// A counter that grows with every applied transaction; wait on it to hear of changes.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;

@@ -1,6 +1,8 @@
 //! A store in memory: what the front end's tests read from, and change under a session's feet.
 
-use crate::op::{Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
+use crate::op::{
+    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName,
+};
 use crate::store::embedded::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,6 +26,7 @@ pub(crate) struct Folder {
 pub(crate) struct Account {
     pub(crate) tree: Tree,
     pub(crate) boxes: BTreeMap<i64, (MailboxName, Folder)>,
+    pub(crate) attributes: BTreeMap<AttributeScope, Vec<(String, Vec<u8>)>>,
 }
 
 /// The whole store, one user.
@@ -169,6 +172,10 @@ impl View for Memory {
             .get(&key.0)
             .and_then(|(_, mailbox)| mailbox.messages.get(&uid.0));
         Ok(message.and_then(|(_, octets)| octets.clone()))
+    }
+
+    fn attributes(&self, _: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
+        Ok(self.lock().attributes.get(&scope).cloned().unwrap_or_default())
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -38,6 +38,7 @@ pub(super) fn compare(copy: &mut Copy, model: &Model) {
     retained.sort();
     let sql = "SELECT lower(hex(mailbox_guid)) || ' ' || uid || ' ' || guid AS r FROM retained ORDER BY r";
     assert_eq!(copy.query(sql), retained);
+    compare_attributes(copy, model);
     let held: Vec<String> = account
         .mailboxes
         .values()
@@ -108,4 +109,29 @@ fn compare_mailbox(copy: &mut Copy, name: &MailboxName, expected: &Mailbox) {
         messages.iter().filter(|m| !m.flags.contains(Flags::SEEN)).count()
     );
     assert_eq!(row.size, messages.iter().filter_map(|m| m.size).sum::<u64>());
+}
+
+/// Hidden mailboxes' attributes and what is retained too.
+fn compare_attributes(copy: &mut Copy, model: &Model) {
+    let account = &model.accounts[&UserName::from(USER)];
+    let said = |scope: &AttributeScope, name: &str, hash: BodyHash| {
+        let mailbox = scope.mailbox.map_or_else(String::new, |guid| guid.to_hex());
+        format!("{mailbox} {} {name} {hash}", u8::from(scope.kind))
+    };
+    let entries = account.attributes.iter();
+    let entries = entries.flat_map(|(scope, entries)| entries.iter().map(move |entry| (scope, entry)));
+    let mut entries: Vec<String> = entries
+        .map(|(scope, (name, value))| said(scope, name, value.hash()))
+        .collect();
+    entries.sort();
+    let retained = account.retained_attributes.iter();
+    let mut retained: Vec<String> = retained.map(|(scope, name, hash)| said(scope, name, *hash)).collect();
+    retained.sort();
+    for (table, expected) in [("attributes", entries), ("retained_attributes", retained)] {
+        let row = "lower(hex(mailbox)) || ' ' || kind || ' ' || name || ' ' || lower(hex(hash))";
+        assert_eq!(
+            copy.query(&format!("SELECT {row} AS r FROM {table} ORDER BY r")),
+            expected
+        );
+    }
 }

@@ -34,6 +34,12 @@ enum Step {
         entries: Vec<(u8, u8)>,
         names: Vec<(u8, bool)>,
     },
+    Attributes {
+        of: u8,
+        kind: u8,
+        complete: bool,
+        entries: Vec<(u8, u8)>,
+    },
     Reopen,
 }
 
@@ -97,8 +103,41 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..MAILBOXES, 0..MAILBOXES, any::<u8>()).prop_map(|(from, to, which)| Step::Move { from, to, which }),
         5 => state_step(),
         3 => (complete, entries, names).prop_map(|(complete, entries, names)| Step::Tree { complete, entries, names }),
+        2 => attributes_step(),
         1 => Just(Step::Reopen),
     ]
+}
+
+fn attributes_step() -> impl Strategy<Value = Step> {
+    let entries = proptest::collection::vec((0u8..4, 0u8..4), 0..4);
+    (0..=MAILBOXES, 0u8..3, any::<bool>(), entries).prop_map(|(of, kind, complete, entries)| Step::Attributes {
+        of,
+        kind,
+        complete,
+        entries,
+    })
+}
+
+/// Of the user where `of` is no mailbox; a value of 0 unsets, 3 is one that travels as a body.
+fn attributes_change(of: u8, kind: u8, complete: bool, entries: &[(u8, u8)]) -> Payload {
+    let value = |number: u8| match number {
+        0 => None,
+        3 => Some(AttributeValue::of(&[3; 5000])),
+        other => Some(AttributeValue::of(&[other])),
+    };
+    Payload::Attributes(AttributesChange {
+        user: USER.into(),
+        scope: AttributeScope {
+            mailbox: (of < MAILBOXES).then(|| id(of).guid),
+            kind: AttributeKind::ALL[usize::from(kind)],
+        },
+        complete,
+        entries: entries
+            .iter()
+            .map(|(name, n)| (format!("e{name}"), value(*n)))
+            .collect(),
+        fingerprint: AttributeFingerprint::default(),
+    })
 }
 
 fn keyword(number: u8) -> Vec<Keyword> {
@@ -350,6 +389,12 @@ fn run(steps: &[Step]) -> (Copy, Model) {
                 entries,
                 names,
             } => vec![tree_change(*complete, entries, names)],
+            Step::Attributes {
+                of,
+                kind,
+                complete,
+                entries,
+            } => vec![attributes_change(*of, *kind, *complete, entries)],
             Step::Reopen => Vec::new(),
         };
         if matches!(step, Step::Reopen) {
