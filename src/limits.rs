@@ -281,3 +281,28 @@ pub const ATTRIBUTES_MAX: usize = 10_000;
 pub const ATTRIBUTE_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Longest time between two looks at what no log speaks of: ACL files that were edited by hand.
 pub const ATTRIBUTES_SCAN_SECONDS: u64 = 300;
+/// Free bytes where the state lies below which an operator is warned: the journal of a busy day may not fit.
+pub const STATE_FREE_BYTES_LOW: u64 = 1 << 30;
+/// The same below which writing will pause within minutes.
+pub const STATE_FREE_BYTES_SHORT: u64 = 64 << 20;
+/// Days before its end from which on a certificate is warned of: time for an operator on holiday.
+pub const CERTIFICATE_DAYS_LOW: i64 = 30;
+/// The same from which on the warning becomes an error.
+pub const CERTIFICATE_DAYS_SHORT: i64 = 7;
+/// Seconds between two looks at everything for events, the service manager's watchdog and its status line.
+pub const OBSERVE_SECONDS: u64 = 2;
+/// Events that wait for the command of `node.on_event`; more are dropped and counted.
+pub const EVENTS_QUEUED_MAX: usize = 64;
+/// Seconds that the command of `node.on_event` may take for one event.
+pub const EVENT_COMMAND_SECONDS_MAX: u64 = 30;
+/// Bytes of what that command complains of that are kept for the log.
+pub const EVENT_COMPLAINT_BYTES_MAX: u64 = 4 << 10;
+/// Problems of one group that are told as events, each with its text: a damaged disk must not become a flood.
+pub const EVENT_PROBLEMS_MAX: usize = 20;
+/// Seconds without a sign of a group's threads after which it counts as stalled, and is said to be.
+pub const STALLED_SECONDS: u64 = 60;
+/// The same after which the service manager is no longer told that all is well, so that it starts the daemon anew. A
+/// mailbox of a million messages is read or applied in a fraction of it.
+pub const STALLED_SECONDS_MAX: u64 = 300;
+/// Longest answer of a peer about itself: a few hundred bytes a group.
+pub const ABOUT_BYTES_MAX: usize = 256 << 10;

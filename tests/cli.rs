@@ -189,11 +189,11 @@ fn a_wrong_configuration_ends_both_programs_with_2_and_one_line() {
     assert_eq!(code, Some(2));
     assert!(text.contains(told) && text.lines().count() == 1, "{text}");
     node.edit("strat_as", "start_as");
-    node.edit("[tls]", "on_event = [\"page\"]\n[tls]");
+    node.edit("[tls]", "observers = [\"x\"]\n[tls]");
     let (code, text) = node.shadowd().ended(Duration::from_secs(5));
     assert_eq!(code, Some(2));
     assert!(
-        text.contains("shadowd.toml:8: node.on_event: not built in version"),
+        text.contains("shadowd.toml:8: node.observers: not built in version"),
         "{text}"
     );
 }
@@ -370,4 +370,40 @@ fn check_tells_a_peer_that_is_away_from_one_that_is_somebody_else() {
     node.edit(old, &address.to_string());
     let checked = node.ctl(&["--json", "check"]);
     assert_eq!((checked.status.code(), peer(&checked).0.as_str()), (Some(1), "error"));
+}
+
+#[test]
+fn an_operator_who_is_not_looking_is_told_what_happens() {
+    let node = Node::new();
+    let (script, told) = (node.path("page-me"), node.path("told"));
+    std::fs::write(&script, format!("#!/bin/sh\ncat >> {told}\necho >> {told}\n")).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    node.edit("[tls]", "on_event = [\"./page-me\"]\n[tls]");
+    let _daemon = node.running();
+    let started = Instant::now();
+    let events = loop {
+        let text = std::fs::read_to_string(&told).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let events: Vec<_> = lines.collect();
+        if events.len() >= 2 {
+            break events;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "told only {text}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let field = |event: usize, name: &str| events[event][name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        (field(0, "event"), field(0, "stage")),
+        ("started".to_owned(), "happened".to_owned())
+    );
+    assert_eq!(
+        (field(1, "event"), field(1, "group")),
+        ("building".to_owned(), "main".to_owned())
+    );
+    assert_eq!(
+        (field(1, "node"), field(1, "severity")),
+        ("mail-b".to_owned(), "info".to_owned())
+    );
 }

@@ -106,10 +106,6 @@ impl Builder<'_> {
             let meanwhile = "nobody is answered but the groups' peers; leave the list empty";
             self.unbuilt(observers.0, "node.observers", meanwhile);
         }
-        if let Some(on_event) = &node.on_event {
-            let meanwhile = "events are in the log only; leave it out";
-            self.unbuilt(on_event.span(), "node.on_event", meanwhile);
-        }
         NodeConfig {
             name: NodeName(node.name.0),
             state: node.state.under(self.folder),
@@ -117,7 +113,7 @@ impl Builder<'_> {
             listen: node.listen.0,
             http: node.http.map(|listen| listen.0),
             observers: observers.1.into_iter().map(|name| NodeName(name.0)).collect(),
-            on_event: node.on_event.map(|argv| argv.into_inner().under(self.folder)),
+            on_event: node.on_event.map(|argv| argv.under(self.folder)),
             log_users: match node.log_users {
                 LogUsersText::Name => LogUsers::Name,
                 LogUsersText::Hash => LogUsers::Hash,

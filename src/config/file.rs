@@ -28,7 +28,7 @@ pub(super) struct Node {
     pub(super) listen: Listen,
     pub(super) http: Option<Listen>,
     pub(super) observers: Option<Spanned<Vec<PlainName>>>,
-    pub(super) on_event: Option<Spanned<Argv>>,
+    pub(super) on_event: Option<Argv>,
     #[serde(default)]
     pub(super) log_users: LogUsersText,
 }

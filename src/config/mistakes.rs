@@ -376,11 +376,6 @@ fn a_feature_that_is_not_built_is_refused_by_its_key() {
             "7: node.observers: not built in version",
         ),
         (
-            "[tls]",
-            "on_event = [\"x\"]\n[tls]",
-            "7: node.on_event: not built in version",
-        ),
-        (
             "store =",
             "rejoin = \"auto\"\nstore =",
             "17: group.rejoin = \"auto\": not built in version",

@@ -1,12 +1,16 @@
-//! `/metrics`: counters that the rooms count up, gauges read from `status` at each scrape. No user or mailbox names.
+//! `/metrics`: counters that the rooms count up, gauges read from `status` at each scrape. Labels are groups, peers, kinds
+//! of events and names of certificates, all of them few; never users or mailboxes. `docs/metrics.md` lists them all.
 
-use super::status::{GroupStatus, Lag, Positions, Role, Status};
+use super::status::{GroupStatus, PeerStatus, Role, Status};
+use super::vitals::Vitals;
+use crate::io::clock;
 use crate::op::Lsn;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
@@ -22,8 +26,15 @@ pub struct OfGroup {
 pub struct OfPeer {
     /// The group's name.
     pub group: String,
-    /// The peer's name; empty where the figure is of this node or of the peer furthest behind.
+    /// The peer's name.
     pub peer: String,
+}
+
+/// Of which kind of event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfEvent {
+    /// As `docs/events.md` names it.
+    pub event: String,
 }
 
 /// Counts of what happened since the start; shared by all rooms. A series appears with its first event.
@@ -45,6 +56,10 @@ pub struct Metrics {
     pub transactions_applied: Family<OfGroup, Counter>,
     /// Digests that differed.
     pub digests_different: Family<OfGroup, Counter>,
+    /// Events that began, ended or happened.
+    pub events: Family<OfEvent, Counter>,
+    /// Events that the command of `node.on_event` did not get, or failed on.
+    pub event_commands_failed: Counter,
 }
 
 impl Metrics {
@@ -55,7 +70,9 @@ impl Metrics {
     pub fn render(&self, status: &Status) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.counters())?;
-        encode_registry(&mut text, &gauges(status))?;
+        encode_registry(&mut text, &groups(status))?;
+        encode_registry(&mut text, &node(status))?;
+        encode_registry(&mut text, &process(&status.vitals))?;
         encode_eof(&mut text)?;
         Ok(text)
     }
@@ -64,161 +81,370 @@ impl Metrics {
         let mut all = Registry::with_prefix("mailshadow");
         let refused = "Callers refused for their certificate or protocol";
         all.register("handshakes_refused", refused, self.handshakes_refused.clone());
-        all.register("sessions", "Sessions opened", self.sessions.clone());
-        all.register("frames_sent", "Frames sent", self.frames_sent.clone());
-        all.register("frames_received", "Frames received", self.frames_received.clone());
-        all.register("bodies_sent", "Bodies sent", self.bodies_sent.clone());
-        all.register("bodies_received", "Bodies received", self.bodies_received.clone());
-        all.register(
-            "transactions_applied",
-            "Transactions applied",
-            self.transactions_applied.clone(),
-        );
-        all.register(
-            "digests_different",
-            "Digests that differed",
-            self.digests_different.clone(),
-        );
+        all.register("sessions", "Sessions opened with the peer", self.sessions.clone());
+        all.register("frames_sent", "Frames sent to the peer", self.frames_sent.clone());
+        let received = "Frames received from the peer";
+        all.register("frames_received", received, self.frames_received.clone());
+        let sent = "Message bodies sent to the peer";
+        all.register("bodies_sent", sent, self.bodies_sent.clone());
+        let received = "Message bodies received from the peer";
+        all.register("bodies_received", received, self.bodies_received.clone());
+        let applied = "Transactions that the store here has decided";
+        all.register("transactions_applied", applied, self.transactions_applied.clone());
+        let different = "Digests of mailboxes that differed from the source";
+        all.register("digests_different", different, self.digests_different.clone());
+        let events = "Events that began, ended or happened, by kind";
+        all.register("events", events, self.events.clone());
+        let failed = "Events that the command of node.on_event did not get or failed on";
+        all.register("event_commands_failed", failed, self.event_commands_failed.clone());
         all
     }
 }
 
-type Of = Family<OfGroup, Gauge<u64, AtomicU64>>;
-type OfEach = Family<OfPeer, Gauge<u64, AtomicU64>>;
-type Seconds = Family<OfPeer, Gauge<f64, AtomicU64>>;
+type Figure = Gauge<f64, AtomicU64>;
 
-/// What is not known has no sample.
-#[derive(Default)]
-struct Gauges {
-    primary: Of,
-    confirmed: Of,
-    building: Of,
-    epoch: Of,
-    mailboxes: Of,
-    messages: Of,
-    held_mailboxes: Of,
-    bodies_pending: Of,
-    quarantined: Of,
-    promotable: Of,
-    problems: Of,
-    captured_lsn: OfEach,
-    shipped_lsn: OfEach,
-    durable_lsn: OfEach,
-    applied_lsn: OfEach,
-    lag_operations: OfEach,
-    lag_bytes: OfEach,
-    connected: OfEach,
-    lag_seconds: Seconds,
-    silent_seconds: Seconds,
+/// Name, help, and the value; what is not known has no sample.
+type GaugeOf<T> = (&'static str, &'static str, fn(&T) -> Option<f64>);
+
+const GROUP_GAUGES: [GaugeOf<GroupStatus>; 22] = [
+    ("primary", "1 where this node is primary of the group", |g| {
+        is(g.role == Role::Primary)
+    }),
+    ("fenced", "1 where a higher epoch exists elsewhere", |g| {
+        is(g.role == Role::Fenced)
+    }),
+    (
+        "confirmed",
+        "0 on a restarted primary that has heard from nobody",
+        |g| is(g.confirmed),
+    ),
+    (
+        "building",
+        "1 while the copy is being built, or the source's mailboxes listed",
+        |g| is(g.building),
+    ),
+    ("epoch", "Highest epoch that this node has durably seen", |g| {
+        g.epoch.map(|epoch| count(epoch.0))
+    }),
+    ("mailboxes", "Mailboxes in the store here", |g| g.mailboxes.map(count)),
+    ("messages", "Messages in the store here", |g| g.messages.map(count)),
+    ("held_mailboxes", "Mailboxes whose transactions are held", |g| {
+        g.held_mailboxes.map(count)
+    }),
+    ("bodies_pending", "Messages whose body is not on the copy", |g| {
+        g.bodies_pending.map(count)
+    }),
+    ("quarantined", "Open quarantine entries", |g| g.quarantined.map(count)),
+    ("promotable", "1 where this node could take over now", |g| {
+        is(g.promotable.now)
+    }),
+    ("problems", "Problems that a human should look at", |g| {
+        length(&g.problems)
+    }),
+    ("captured_lsn", "Last LSN in the primary's journal", |g| {
+        lsn(g.lsn.captured)
+    }),
+    ("durable_lsn", "Last LSN durable on the standby with every body", |g| {
+        lsn(g.lsn.durable)
+    }),
+    ("applied_lsn", "Last LSN that the standby's store has decided", |g| {
+        lsn(g.lsn.applied)
+    }),
+    (
+        "lag_operations",
+        "Operations not yet applied; on a primary by the standby furthest behind",
+        |g| g.lag.operations.map(count),
+    ),
+    ("lag_seconds", "Age of the oldest operation not yet applied", |g| {
+        g.lag.seconds
+    }),
+    (
+        "would_lose_operations",
+        "Operations that a promotion now would lose",
+        |g| g.promotable.would_lose.operations.map(count),
+    ),
+    (
+        "would_lose_seconds",
+        "Span of source time that a promotion now would lose",
+        |g| g.promotable.would_lose.seconds,
+    ),
+    ("source_silent_seconds", "Age of the source's last sign of life", |g| {
+        g.promotable.silent_seconds
+    }),
+    (
+        "progress_age_seconds",
+        "Age of the last sign that the group's threads make progress",
+        |g| g.progress_seconds,
+    ),
+    ("journal_bytes", "Bytes of the group's journal on disk", |g| {
+        g.journal_bytes.map(count)
+    }),
+];
+
+const PEER_GAUGES: [GaugeOf<PeerStatus>; 6] = [
+    ("peer_connected", "1 while a session with the peer is open", |p| {
+        is(p.connected)
+    }),
+    ("peer_shipped_lsn", "Last LSN sent to the peer", |p| lsn(p.lsn?.shipped)),
+    (
+        "peer_durable_lsn",
+        "Last LSN durable on the peer with every body",
+        |p| lsn(p.lsn?.durable),
+    ),
+    ("peer_applied_lsn", "Last LSN that the peer's store has decided", |p| {
+        lsn(p.lsn?.applied)
+    }),
+    (
+        "peer_lag_operations",
+        "Operations that the peer has not yet applied",
+        |p| p.lag?.operations.map(count),
+    ),
+    (
+        "peer_lag_seconds",
+        "Age of the oldest operation that the peer has not yet applied",
+        |p| p.lag?.seconds,
+    ),
+];
+
+const NODE_GAUGES: [GaugeOf<Vitals>; 3] = [
+    (
+        "state_free_bytes",
+        "Bytes that may still be written where the state lies",
+        |v| v.state_free_bytes.map(count),
+    ),
+    ("state_size_bytes", "Size of the filesystem where the state lies", |v| {
+        v.state_size_bytes.map(count)
+    }),
+    (
+        "state_free_inodes",
+        "Files that may still be made where the state lies",
+        |v| v.state_free_inodes.map(count),
+    ),
+];
+
+/// Names that dashboards know from other programs, so without our prefix.
+const PROCESS_GAUGES: [GaugeOf<Vitals>; 3] = [
+    ("process_resident_memory_bytes", "Resident memory size in bytes", |v| {
+        v.resident_bytes.map(count)
+    }),
+    ("process_open_fds", "Number of open file descriptors", |v| {
+        v.open_files.map(count)
+    }),
+    ("process_max_fds", "Maximum number of open file descriptors", |v| {
+        v.open_files_max.map(count)
+    }),
+];
+
+fn groups(status: &Status) -> Registry {
+    let mut all = Registry::with_prefix("mailshadow");
+    let of_group = |group: &GroupStatus| ("group", group.name.clone());
+    for gauge in &GROUP_GAUGES {
+        register(
+            &mut all,
+            gauge,
+            status.groups.iter().map(|group| (vec![of_group(group)], group)),
+        );
+    }
+    for gauge in &PEER_GAUGES {
+        let peers = status.groups.iter().flat_map(|group| {
+            let of = move |peer: &PeerStatus| vec![of_group(group), ("peer", peer.name.as_str().to_owned())];
+            group.peers.iter().map(move |peer| (of(peer), peer))
+        });
+        register(&mut all, gauge, peers);
+    }
+    all
 }
 
-fn gauges(status: &Status) -> Registry {
-    let gauges = Gauges::default();
-    for group in &status.groups {
-        gauges.read(group);
+fn node(status: &Status) -> Registry {
+    let mut all = Registry::with_prefix("mailshadow");
+    let build = Info::new(vec![("version", status.version.clone())]);
+    all.register("build", "The version that runs", build);
+    for gauge in &NODE_GAUGES {
+        register(&mut all, gauge, [(Vec::new(), &status.vitals)]);
     }
-    gauges.registry()
+    let ends = Family::<Labels, Figure>::default();
+    for end in &status.vitals.certificates {
+        let of = vec![("certificate", end.certificate.clone())];
+        ends.get_or_create(&of)
+            .set(count(u64::try_from(end.until_seconds).unwrap_or(0)));
+    }
+    let help = "UNIX time at which the certificate ends";
+    all.register("certificate_expiry_timestamp_seconds", help, ends);
+    let problems = Figure::default();
+    problems.set(length(&status.problems).unwrap_or_default());
+    let help = "Problems of the node itself that a human should look at";
+    all.register("node_problems", help, problems);
+    let clock = Figure::default();
+    clock.set(count(clock::unix_ms()) / 1000.0);
+    all.register("clock_timestamp_seconds", "This node's clock, UNIX time", clock);
+    all
 }
 
-impl Gauges {
-    fn read(&self, group: &GroupStatus) {
-        let own = OfGroup {
-            group: group.name.clone(),
-        };
-        let set = |gauge: &Of, value: Option<u64>| {
-            if let Some(value) = value {
-                gauge.get_or_create(&own).set(value);
-            }
-        };
-        set(&self.primary, Some(u64::from(group.role == Role::Primary)));
-        set(&self.confirmed, Some(u64::from(group.confirmed)));
-        set(&self.building, Some(u64::from(group.building)));
-        set(&self.epoch, group.epoch.map(|epoch| epoch.0));
-        set(&self.mailboxes, group.mailboxes);
-        set(&self.messages, group.messages);
-        set(&self.held_mailboxes, group.held_mailboxes);
-        set(&self.bodies_pending, group.bodies_pending);
-        set(&self.quarantined, group.quarantined);
-        set(&self.promotable, Some(u64::from(group.promotable.now)));
-        set(&self.problems, u64::try_from(group.problems.len()).ok());
-        self.place(group, "", Some(&group.lsn), Some(&group.lag));
-        if let Some(silent) = group.promotable.silent_seconds {
-            self.silent_seconds.get_or_create(&of_peer(group, "")).set(silent);
-        }
-        for peer in &group.peers {
-            let label = of_peer(group, peer.name.as_str());
-            self.connected.get_or_create(&label).set(u64::from(peer.connected));
-            self.place(group, peer.name.as_str(), peer.lsn.as_ref(), peer.lag.as_ref());
+fn process(vitals: &Vitals) -> Registry {
+    let mut all = Registry::default();
+    for gauge in &PROCESS_GAUGES {
+        register(&mut all, gauge, [(Vec::new(), vitals)]);
+    }
+    let cpu = Counter::<f64, AtomicU64>::default();
+    cpu.inc_by(vitals.cpu_seconds.unwrap_or_default());
+    all.register("process_cpu_seconds", "Processor time used in seconds", cpu);
+    all
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One gauge with a sample for each of those that know theirs.
+fn register<'a, T: 'a>(all: &mut Registry, gauge: &GaugeOf<T>, of: impl IntoIterator<Item = (Labels, &'a T)>) {
+    let (name, help, value) = gauge;
+    let family = Family::<Labels, Figure>::default();
+    for (labels, one) in of {
+        if let Some(value) = value(one) {
+            family.get_or_create(&labels).set(value);
         }
     }
+    all.register(*name, *help, family);
+}
 
-    fn place(&self, group: &GroupStatus, peer: &str, lsn: Option<&Positions>, lag: Option<&Lag>) {
-        let label = of_peer(group, peer);
-        let lsn = lsn.copied().unwrap_or_default();
-        let lag = lag.copied().unwrap_or_default();
-        let number = |lsn: Option<Lsn>| lsn.map(|lsn| lsn.0);
-        for (gauge, value) in [
-            (&self.captured_lsn, number(lsn.captured)),
-            (&self.shipped_lsn, number(lsn.shipped)),
-            (&self.durable_lsn, number(lsn.durable)),
-            (&self.applied_lsn, number(lsn.applied)),
-            (&self.lag_operations, lag.operations),
-            (&self.lag_bytes, lag.bytes),
+fn is(yes: bool) -> Option<f64> {
+    Some(f64::from(u8::from(yes)))
+}
+
+fn lsn(lsn: Option<Lsn>) -> Option<f64> {
+    lsn.map(|lsn| count(lsn.0))
+}
+
+fn length(list: &[String]) -> Option<f64> {
+    u64::try_from(list.len()).ok().map(count)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "Prometheus knows no other numbers; up to 2^53 they are exact"
+)]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::round_trip::{node, standby};
+    use super::super::status::{Lag, Loss, Positions, Promotable};
+    use super::super::vitals::CertificateEnd;
+    use super::*;
+    use crate::op::Epoch;
+    use std::collections::BTreeSet;
+
+    /// A node that knows everything, and to which everything has happened once.
+    fn all_known() -> (Metrics, Status) {
+        let (metrics, mut group) = (Metrics::default(), standby());
+        let peer = OfPeer::default();
+        for family in [
+            &metrics.sessions,
+            &metrics.frames_sent,
+            &metrics.frames_received,
+            &metrics.bodies_sent,
+            &metrics.bodies_received,
         ] {
-            if let Some(value) = value {
-                gauge.get_or_create(&label).set(value);
+            family.get_or_create(&peer).inc();
+        }
+        metrics.transactions_applied.get_or_create(&OfGroup::default()).inc();
+        metrics.digests_different.get_or_create(&OfGroup::default()).inc();
+        metrics.events.get_or_create(&OfEvent::default()).inc();
+        let lsn = Positions {
+            captured: Some(Lsn(9)),
+            shipped: Some(Lsn(9)),
+            durable: Some(Lsn(9)),
+            applied: Some(Lsn(9)),
+        };
+        let lag = Lag {
+            operations: Some(1),
+            seconds: Some(1.0),
+            bytes: Some(1),
+        };
+        group.epoch = Some(Epoch(3));
+        (group.lsn, group.lag) = (lsn, lag);
+        group.promotable = Promotable {
+            would_lose: Loss {
+                operations: Some(1),
+                seconds: Some(1.0),
+            },
+            silent_seconds: Some(1.0),
+            ..Promotable::default()
+        };
+        (group.peers[0].lsn, group.peers[0].lag) = (Some(lsn), Some(lag));
+        let mut status = node(group);
+        status.vitals = Vitals {
+            state_free_bytes: Some(1),
+            state_size_bytes: Some(1),
+            state_free_inodes: Some(1),
+            resident_bytes: Some(1),
+            open_files: Some(1),
+            open_files_max: Some(1),
+            cpu_seconds: Some(1.0),
+            certificates: vec![CertificateEnd {
+                certificate: "node".to_owned(),
+                until_seconds: 1,
+            }],
+        };
+        (metrics, status)
+    }
+
+    /// Rows of the tables in `docs/metrics.md`: name, kind, labels, meaning.
+    fn documented() -> BTreeSet<String> {
+        let rows = include_str!("../../docs/metrics.md").lines();
+        rows.filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+    }
+
+    /// The same rows as the text says them; every sample must have a row.
+    fn rendered(text: &str) -> BTreeSet<String> {
+        let mut rows = BTreeSet::new();
+        let mut help = std::collections::BTreeMap::new();
+        let mut kinds = std::collections::BTreeMap::new();
+        for line in text.lines() {
+            let mut words = line.splitn(4, ' ');
+            match (words.next(), words.next(), words.next(), words.next()) {
+                (Some("#"), Some("HELP"), Some(name), Some(text)) => {
+                    help.insert(name.to_owned(), text.trim_end_matches('.').to_owned());
+                }
+                (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                    kinds.insert(name.to_owned(), kind.to_owned());
+                }
+                (Some("#"), ..) => {}
+                (Some(sample), ..) => {
+                    let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+                    let base = ["_total", "_info"].iter().find_map(|end| name.strip_suffix(end));
+                    let base = base.filter(|base| kinds.contains_key(*base)).unwrap_or(name);
+                    let labels: Vec<String> = labels
+                        .split(',')
+                        .filter_map(|label| label.split_once('='))
+                        .map(|(label, _)| format!("`{label}`"))
+                        .collect();
+                    rows.insert(format!(
+                        "| `{name}` | {} | {} | {} |",
+                        kinds[base],
+                        labels.join(", "),
+                        help[base]
+                    ));
+                }
+                _ => {}
             }
         }
-        if let Some(seconds) = lag.seconds {
-            self.lag_seconds.get_or_create(&label).set(seconds);
-        }
+        rows
     }
 
-    fn registry(self) -> Registry {
-        let mut all = Registry::with_prefix("mailshadow");
-        all.register("primary", "1 where this node is primary of the group", self.primary);
-        all.register(
-            "confirmed",
-            "0 on a restarted primary that has heard from nobody",
-            self.confirmed,
+    #[test]
+    fn a_metric_that_nobody_documented_and_a_document_of_none() {
+        let (metrics, status) = all_known();
+        let text = metrics.render(&status).unwrap();
+        let (said, is) = (documented(), rendered(&text));
+        let missing: Vec<_> = is.difference(&said).cloned().collect();
+        let wrong: Vec<_> = said.difference(&is).cloned().collect();
+        assert!(
+            missing.is_empty() && wrong.is_empty(),
+            "not in docs/metrics.md:\n{}\nin docs/metrics.md only:\n{}",
+            missing.join("\n"),
+            wrong.join("\n")
         );
-        all.register("building", "1 while the copy is being built", self.building);
-        all.register("epoch", "Highest epoch seen", self.epoch);
-        all.register("mailboxes", "Mailboxes in the store", self.mailboxes);
-        all.register("messages", "Messages in the store", self.messages);
-        all.register(
-            "held_mailboxes",
-            "Mailboxes whose transactions are held",
-            self.held_mailboxes,
-        );
-        all.register("bodies_pending", "Messages whose body is not here", self.bodies_pending);
-        all.register("quarantined", "Open quarantine entries", self.quarantined);
-        all.register("promotable", "1 where this node could take over now", self.promotable);
-        all.register("problems", "Problems that a human should look at", self.problems);
-        all.register("captured_lsn", "Last LSN in the primary's journal", self.captured_lsn);
-        all.register("shipped_lsn", "Last LSN sent", self.shipped_lsn);
-        all.register("durable_lsn", "Last LSN durable on the standby", self.durable_lsn);
-        all.register("applied_lsn", "Last LSN applied by the standby", self.applied_lsn);
-        all.register("lag_operations", "Operations not yet applied", self.lag_operations);
-        all.register("lag_bytes", "Bytes of frames not yet applied", self.lag_bytes);
-        all.register("connected", "1 while a session with the peer is open", self.connected);
-        all.register(
-            "lag_seconds",
-            "Age of the oldest operation not yet applied",
-            self.lag_seconds,
-        );
-        all.register(
-            "silent_seconds",
-            "Age of the source's last sign of life",
-            self.silent_seconds,
-        );
-        all
-    }
-}
-
-fn of_peer(group: &GroupStatus, peer: &str) -> OfPeer {
-    OfPeer {
-        group: group.name.clone(),
-        peer: peer.to_owned(),
     }
 }

@@ -4,8 +4,10 @@
 //! [`status`] and [`report`] are the JSON that `shadowctl --json` prints; [`verbs::Verbs`] is what the node implements;
 //! [`server`] and [`client`] carry requests over the socket; [`http`] shows the same to monitoring and browsers.
 
+pub mod about;
 pub mod check;
 pub mod client;
+pub mod event;
 pub mod http;
 mod lines;
 pub mod metrics;
@@ -16,3 +18,4 @@ mod round_trip;
 pub mod server;
 pub mod status;
 pub mod verbs;
+pub mod vitals;

@@ -7,6 +7,7 @@ use super::report::*;
 use super::server::{ControlError, ControlServer};
 use super::status::*;
 use super::verbs::*;
+use super::vitals::Vitals;
 use crate::op::{Epoch, Lsn, NodeName, UserName};
 use std::future::pending;
 use std::io::{Read, Write};
@@ -70,6 +71,19 @@ pub(super) fn standby() -> GroupStatus {
             silent_seconds: Some(0.4),
         },
         problems: Vec::new(),
+        progress_seconds: Some(0.7),
+        journal_bytes: Some(4_096),
+    }
+}
+
+/// A node with that one group.
+pub(super) fn node(group: GroupStatus) -> Status {
+    Status {
+        node: NodeName::from("mail-b"),
+        version: "0.1.0".to_owned(),
+        groups: vec![group],
+        vitals: Vitals::default(),
+        problems: Vec::new(),
     }
 }
 
@@ -86,11 +100,7 @@ impl Verbs for Fake {
         if self.stuck {
             pending::<()>().await;
         }
-        Status {
-            node: NodeName::from("mail-b"),
-            version: "0.1.0".to_owned(),
-            groups: vec![standby()],
-        }
+        node(standby())
     }
 
     async fn user_status(&self, user: UserName) -> Result<UserStatus, VerbError> {
@@ -419,10 +429,10 @@ async fn what_is_not_known_has_no_sample() {
     for line in [
         "mailshadow_handshakes_refused_total 1",
         "mailshadow_transactions_applied_total{group=\"main\"} 7",
-        "mailshadow_primary{group=\"main\"} 0",
-        "mailshadow_captured_lsn{group=\"main\",peer=\"\"} 812",
-        "mailshadow_lag_seconds{group=\"main\",peer=\"\"} 2.5",
-        "mailshadow_connected{group=\"main\",peer=\"mail-a\"} 1",
+        "mailshadow_primary{group=\"main\"} 0.0",
+        "mailshadow_captured_lsn{group=\"main\"} 812.0",
+        "mailshadow_lag_seconds{group=\"main\"} 2.5",
+        "mailshadow_peer_connected{group=\"main\",peer=\"mail-a\"} 1.0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
@@ -446,8 +456,7 @@ async fn the_page_shows_the_node_and_nothing_that_a_name_smuggles_in() {
     };
     let status = Status {
         node: NodeName::from("<b>"),
-        version: "0".to_owned(),
-        groups: vec![evil],
+        ..node(evil)
     };
     let page = super::page::render(&status);
     assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");

@@ -1,6 +1,7 @@
 //! `status --json`. What stands here keeps its name and meaning; fields may be added. What a node can't know is `null`,
 //! never 0.
 
+use super::vitals::Vitals;
 use crate::op::{Epoch, Lsn, Modseq, NodeName, Uid, UidValidity, UserName};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,12 @@ pub struct Status {
     pub version: String,
     /// One entry a group, in the configuration's order.
     pub groups: Vec<GroupStatus>,
+    /// Room, certificates, the process itself.
+    #[serde(default)]
+    pub vitals: Vitals,
+    /// What a human should look at on this node, in words; what concerns a group is told there.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// What a node is in a group.
@@ -83,6 +90,12 @@ pub struct GroupStatus {
     /// What a human should look at, in words; empty when all is well.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Age of the last sign that the threads of this group make progress, seconds.
+    #[serde(default)]
+    pub progress_seconds: Option<f64>,
+    /// Bytes of its journal on disk.
+    #[serde(default)]
+    pub journal_bytes: Option<u64>,
 }
 
 /// A configured peer.

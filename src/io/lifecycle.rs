@@ -1,7 +1,6 @@
 //! A process from start to end: signals, and what systemd is told.
 
 use sd_notify::NotifyState;
-use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,6 +29,12 @@ impl Lifecycle {
     pub fn says(&self, text: &str) {
         tell(&[NotifyState::Status(&text.replace('\n', " "))]);
     }
+
+    /// Tells systemd's watchdog that the node is alive. Whoever calls it has seen progress; without the call a node that
+    /// stands still is started anew.
+    pub fn alive(&self) {
+        tell(&[NotifyState::Watchdog]);
+    }
 }
 
 fn tell(states: &[NotifyState<'_>]) {
@@ -38,7 +43,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Listens to SIGTERM, SIGINT and SIGHUP, and pings systemd's watchdog.
+/// Listens to SIGTERM, SIGINT and SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -72,17 +77,13 @@ impl Signals {
         }
     }
 
-    /// Passes signals on until one asks for the end. Pings the watchdog at a third of its time, so a runtime that
-    /// stands still is restarted.
+    /// Passes signals on until one asks for the end.
     pub async fn pass_on(&mut self) {
-        let watchdog = sd_notify::watchdog_enabled();
-        let mut ping = tokio::time::interval(watchdog.map_or(Duration::from_secs(3_600), |limit| limit / 3));
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hang_up.recv() => self.reload(),
-                _ = ping.tick(), if watchdog.is_some() => tell(&[NotifyState::Watchdog]),
             }
         }
         tell(&[NotifyState::Stopping]);

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod front;
 #[cfg(test)]
 mod handshakes;
+pub mod hook;
 pub mod lifecycle;
 pub mod lock;
 pub mod pem;

@@ -4,12 +4,16 @@ use super::group::{GroupHandle, Side};
 use super::standby::StandbyShared;
 use super::{journal_text, state, verifying, waiting};
 use crate::config::Config;
+use crate::control::about::{About, AboutGroup};
 use crate::control::report::{JournalFrame, JournalList, VerifyReport, WaitReport};
-use crate::control::status::{MailboxStatus, Status, UserStatus};
+use crate::control::status::{MailboxStatus, Role, Status, UserStatus};
 use crate::control::verbs::{JournalRequest, ProgressSink, VerbError, Verbs, VerifyRequest, WaitRequest};
+use crate::control::vitals::Vitals;
+use crate::io::clock;
 use crate::journal::JournalView;
-use crate::op::UserName;
+use crate::op::{NodeName, UserName};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// See the module.
 pub(super) struct Answers {
@@ -20,6 +24,22 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(config: Arc<Config>, groups: Arc<[GroupHandle]>) -> Self {
         Self { config, groups }
+    }
+
+    /// What `peer` is told when it asks who this is.
+    pub(super) fn about(&self, peer: &NodeName) -> About {
+        let shared = self.groups.iter().filter(|group| group.config.peers.contains_key(peer));
+        let groups = shared.map(|group| AboutGroup {
+            name: group.config.name.clone(),
+            role: group.role(),
+        });
+        About {
+            node: self.config.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            unix_ms: clock::unix_ms(),
+            state_free_bytes: Vitals::read(&self.config).state_free_bytes,
+            groups: groups.collect(),
+        }
     }
 
     /// The named group, or every group.
@@ -35,6 +55,22 @@ impl Answers {
 }
 
 impl GroupHandle {
+    /// What this node is in it.
+    pub(super) fn role(&self) -> Role {
+        match &self.side {
+            Side::Primary(_) => Role::Primary,
+            Side::Standby(..) => Role::Standby,
+        }
+    }
+
+    /// Age of the last proof that its threads make progress.
+    pub(super) fn progress_age(&self) -> Duration {
+        match &self.side {
+            Side::Primary(shared) => shared.pulse.age(),
+            Side::Standby(shared, _) => shared.pulses.receiving.age().max(shared.pulses.applying.age()),
+        }
+    }
+
     /// Its journal, on either side.
     pub(super) fn journal(&self) -> &JournalView {
         match &self.side {
@@ -46,15 +82,21 @@ impl GroupHandle {
 
 impl Verbs for Answers {
     async fn status(&self) -> Status {
-        let groups = Arc::clone(&self.groups);
-        let told = tokio::task::spawn_blocking(move || groups.iter().map(state::of).collect()).await;
+        let (groups, config) = (Arc::clone(&self.groups), Arc::clone(&self.config));
+        let told = tokio::task::spawn_blocking(move || {
+            let groups: Vec<_> = groups.iter().map(state::of).collect();
+            (groups, Vitals::read(&config))
+        });
+        let (groups, vitals) = told.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "status");
+            Default::default()
+        });
         Status {
             node: self.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            groups: told.unwrap_or_else(|error| {
-                tracing::error!(%error, "status");
-                Vec::new()
-            }),
+            groups,
+            problems: vitals.problems(),
+            vitals,
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum ApplyWork {
     Durable(Lsn),
     /// The source's answer to a question.
     Gone { id: u64, gone: Vec<Uid> },
+    /// Show that you make progress.
+    Beat,
     /// Nothing more comes.
     Stop,
 }
@@ -106,6 +108,10 @@ impl Applying {
                 Ok(())
             }
             ApplyWork::Gone { .. } => Ok(()),
+            ApplyWork::Beat => {
+                self.links.shared.pulses.applying.beat();
+                Ok(())
+            }
         }
     }
 
@@ -178,6 +184,7 @@ impl Applying {
             return Ok(());
         }
         let verdicts = loop {
+            self.links.shared.pulses.applying.beat();
             match self.target.apply(batch, answers) {
                 Ok(verdicts) => break verdicts,
                 Err(TargetError::Retry(why)) => {

@@ -1,10 +1,12 @@
 //! Takes in callers: a certificate of ours, a name that the configuration lists, and a first message that says for
 //! which group. Anybody else is refused, warned of once in a while, and counted.
 
+use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use super::group::{GroupHandle, Side};
 use super::receiver::Incoming;
 use crate::codec::wire::{Hello, Message};
+use crate::control::about::{self, About};
 use crate::control::metrics::Metrics;
 use crate::io::tls::{Caller, PeerListener};
 use crate::op::NodeName;
@@ -23,15 +25,21 @@ const REFUSALS_MAX: usize = 1024;
 type Refusals = Mutex<BTreeSet<(IpAddr, String)>>;
 
 /// Runs until the task is aborted.
-pub(super) async fn run(listener: PeerListener, groups: Arc<[GroupHandle]>, metrics: Arc<Metrics>) {
+pub(super) async fn run(
+    listener: PeerListener,
+    answers: Arc<Answers>,
+    groups: Arc<[GroupHandle]>,
+    metrics: Arc<Metrics>,
+) {
     let refusals = Arc::new(Refusals::default());
     loop {
         match listener.accept().await {
             Ok(caller) => {
                 let (groups, metrics, refusals) = (Arc::clone(&groups), Arc::clone(&metrics), Arc::clone(&refusals));
+                let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     let address = caller.address();
-                    if let Err(why) = take_in(caller, &groups).await {
+                    if let Err(why) = take_in(caller, &answers, &groups).await {
                         metrics.handshakes_refused.inc();
                         refuse(&refusals, address.ip(), why.replace(&format!("{address}: "), ""));
                     }
@@ -57,13 +65,16 @@ fn refuse(refusals: &Refusals, address: IpAddr, why: String) {
     }
 }
 
-async fn take_in(caller: Caller, groups: &[GroupHandle]) -> Result<(), String> {
+async fn take_in(caller: Caller, answers: &Answers, groups: &[GroupHandle]) -> Result<(), String> {
     let listed = |name: &NodeName| groups.iter().any(|group| group.config.peers.contains_key(name));
     let (stream, peer) = caller.finish(listed).await.map_err(|e| e.to_string())?;
     let mut connection = Connection::over(stream);
     let first = tokio::time::timeout(HELLO_MAX, connection.incoming.recv()).await;
     let hello = match first {
         Ok(Some(Ok(Message::Hello(hello)))) => hello,
+        Ok(Some(Ok(Message::Ask { id, json }))) if json == about::QUESTION => {
+            return tell_about(connection, id, answers.about(&peer)).await;
+        }
         Ok(Some(Ok(other))) => return Err(format!("{peer} began with a {} message", other.kind())),
         // `check` on the other node shakes hands and leaves.
         Ok(Some(Err(why))) if why == LOST => return Ok(()),
@@ -93,6 +104,15 @@ async fn take_in(caller: Caller, groups: &[GroupHandle]) -> Result<(), String> {
             Err(why)
         }
     }
+}
+
+/// A peer wants to know who this is, nothing more: no session is opened, and none is replaced.
+async fn tell_about(connection: Connection, id: u64, about: About) -> Result<(), String> {
+    let json = serde_json::to_string(&about).map_err(|e| e.to_string())?;
+    if connection.outgoing.send(Message::Answer { id, json }).await.is_ok() {
+        connection.close().await;
+    }
+    Ok(())
 }
 
 fn standby_of<'a>(

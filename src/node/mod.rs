@@ -7,6 +7,7 @@
 //! | `connection` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
+//! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
 mod answers;
 mod applier;
@@ -22,9 +23,11 @@ mod journal_desk;
 mod journal_text;
 mod listener;
 mod notices;
+mod observer;
 mod outlet;
 mod peer;
 mod primary;
+mod pulse;
 mod receiver;
 mod relay;
 mod shipper;
@@ -42,7 +45,7 @@ use crate::io::lock::{LockError, StateLock};
 use crate::io::tls::{PeerListener, PeerTls, TlsError};
 use crate::journal::JournalError;
 use answers::Answers;
-use group::Group;
+use group::{Group, GroupHandle};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,14 +135,20 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
             tasks.spawn(task);
         }
     }
-    tasks.spawn(listener::run(peers, Arc::clone(&handles), Arc::clone(&metrics)));
+    tasks.spawn(listener::run(
+        peers,
+        Arc::clone(&answers),
+        Arc::clone(&handles),
+        Arc::clone(&metrics),
+    ));
     tasks.spawn(control.serve(Arc::clone(&answers), lifecycle.stop.clone()));
     if let Some(address) = config.node.http {
+        let (answers, metrics) = (Arc::clone(&answers), Arc::clone(&metrics));
         tasks.spawn(http(address, answers, metrics, lifecycle.clone()).await?);
     }
     tasks.spawn(reload(Arc::clone(&config), tls, lifecycle.clone()));
     lifecycle.ready();
-    tracing::info!(node = %config.node.name, groups = config.groups.len(), version = env!("CARGO_PKG_VERSION"), "running");
+    observe(&mut tasks, &config, (answers, handles, metrics), &lifecycle);
     let failed = watch_over(&mut groups, &mut lifecycle).await;
     tasks.shutdown().await;
     stop(groups).await;
@@ -152,6 +161,28 @@ fn start_groups(config: &Arc<Config>, tls: &Arc<PeerTls>, metrics: &Arc<Metrics>
         groups.push(Group::start(group, &config.node, tls, metrics)?);
     }
     Ok(groups)
+}
+
+/// Starts the observer, and the task that runs the command of `node.on_event` where there is one.
+fn observe(
+    tasks: &mut tokio::task::JoinSet<()>,
+    config: &Config,
+    (answers, groups, metrics): (Arc<Answers>, Arc<[GroupHandle]>, Arc<Metrics>),
+    lifecycle: &Lifecycle,
+) {
+    let hook = config.node.on_event.clone().map(|command| {
+        let (queue, run) = observer::hook(command, Arc::clone(&metrics));
+        tasks.spawn(run);
+        queue
+    });
+    let observer = observer::Observer {
+        answers,
+        groups,
+        metrics,
+        lifecycle: lifecycle.clone(),
+        hook,
+    };
+    tasks.spawn(observer.run());
 }
 
 async fn http(

@@ -3,6 +3,7 @@
 
 use super::peer::{Offer, Peer};
 use super::primary::Announcement;
+use super::pulse::Pulse;
 use crate::io::clock::{Clock, Stopwatch};
 use crate::journal::{Head, Journal, JournalError, Sealer};
 use crate::limits::{CHECKPOINT_FRAMES, CHECKPOINT_SECONDS, JOURNAL_BYTES_MAX, OFFER_STALLED_SECONDS};
@@ -27,6 +28,7 @@ pub(super) struct JournalOutlet {
     pub(super) since_checkpoint: Since,
     pub(super) covered: Lsn,
     pub(super) offered: Offered,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// What has gathered since the last checkpoint.
@@ -138,6 +140,7 @@ impl JournalOutlet {
     ) -> Result<T, OutletError> {
         let mut said = false;
         loop {
+            self.pulse.beat();
             match deed(&mut self.journal) {
                 Ok(value) => return Ok(value),
                 Err(error) if error.class() == crate::journal::Class::Retry => {

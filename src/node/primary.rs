@@ -4,6 +4,7 @@ use super::NodeError;
 use super::counted::Counted;
 use super::outlet::{JournalOutlet, Offered, Since, replay};
 use super::peer::Peer;
+use super::pulse::Pulse;
 use super::shipper::{self, Shipper};
 use crate::config::{DovecotConfig, GroupConfig};
 use crate::io::clock::{Clock, Stopwatch};
@@ -43,6 +44,8 @@ pub(super) struct PrimaryShared {
     pub(super) counted: Counted,
     /// True where this stream replaces an older one.
     pub(super) rebuilt: bool,
+    /// Beaten by capture: whenever it answers, emits, or waits for room.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl PrimaryShared {
@@ -94,6 +97,7 @@ impl Primary {
         let announcements = broadcast::Sender::new(ANNOUNCEMENTS_MAX);
         let view = opened.journal.view();
         let table = std::mem::take(&mut opened.table);
+        let pulse = Arc::new(Pulse::default());
         let outlet = JournalOutlet {
             journal: opened.journal,
             sealer: opened.sealer,
@@ -105,6 +109,7 @@ impl Primary {
             since_checkpoint: Since::default(),
             covered: opened.covered,
             offered: Offered::default(),
+            pulse: Arc::clone(&pulse),
         };
         let source_status = Arc::new(Mutex::new(SourceStatus::default()));
         let source = start_source(group, store, table, outlet, Arc::clone(&source_status))?;
@@ -119,6 +124,7 @@ impl Primary {
             clock,
             counted,
             rebuilt: false,
+            pulse,
         });
         let mut tasks = vec![tokio::spawn(beat(Arc::clone(&shared)))];
         for ((peer, offers), address) in peers.into_iter().zip(queues).zip(group.peers.values()) {
@@ -255,6 +261,7 @@ async fn beat(shared: Arc<PrimaryShared>) {
         let Ok(captured) = shared.ask(Command::CatchUp).await else {
             return;
         };
+        shared.pulse.beat();
         let beat = Announcement::Heartbeat(Heartbeat { source_ms, captured });
         if shared.announcements.send(beat).is_err() {
             tracing::trace!("no peer hears the heartbeat");

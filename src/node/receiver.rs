@@ -10,6 +10,7 @@ use super::relay::Question;
 use super::standby::{Progress, StandbyShared};
 use crate::codec::wire::Message;
 use crate::io::clock::Clock;
+use crate::limits::STALLED_SECONDS;
 use crate::op::{Heartbeat, Lsn, NodeName};
 use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest};
 use crate::session::{Class, SessionError};
@@ -184,6 +185,7 @@ impl Drive {
     }
 
     async fn tick(&mut self) {
+        self.beat();
         let would_lose = self.machine.announced().would_lose(self.receiver.clock.now_ms());
         self.note(|state| state.would_lose = Some(would_lose));
         let stream = self.receiver.shared.journal.head().map(|head| head.stream);
@@ -192,6 +194,18 @@ impl Drive {
             .notices
             .write_where_due(self.machine.announced(), stream.unwrap_or_default(), durable);
         self.feed_or_end(ReceiveInput::Tick).await;
+    }
+
+    /// Proves that this task is alive, and asks the applying thread for the same; a thread that does not answer is asked
+    /// no further. One that has halted said so, and keeps what it has: no restart is wanted of it.
+    fn beat(&self) {
+        let pulses = &self.receiver.shared.pulses;
+        pulses.receiving.beat();
+        if self.receiver.shared.halted.why().is_some() {
+            pulses.applying.beat();
+        } else if pulses.applying.age() < Duration::from_secs(STALLED_SECONDS) {
+            self.apply(ApplyWork::Beat);
+        }
     }
 
     async fn feed_or_end(&mut self, input: ReceiveInput) {

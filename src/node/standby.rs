@@ -7,6 +7,7 @@ use super::counted::Counted;
 use super::halted::Halted;
 use super::journal_desk::JournalDesk;
 use super::notices::NoticeFile;
+use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
 use crate::config::GroupConfig;
@@ -45,6 +46,16 @@ pub(super) struct StandbyShared {
     pub(super) questions: mpsc::Sender<Question>,
     pub(super) counted: Counted,
     pub(super) halted: Arc<Halted>,
+    pub(super) pulses: Pulses,
+}
+
+/// Proofs that its two movers make progress.
+#[derive(Debug, Default)]
+pub(super) struct Pulses {
+    /// Beaten by the receiving task once a second.
+    pub(super) receiving: Pulse,
+    /// Beaten by the applying thread when it is asked, and with each batch.
+    pub(super) applying: Pulse,
 }
 
 /// A running standby.
@@ -151,6 +162,7 @@ fn share(
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
         halted: Arc::default(),
+        pulses: Pulses::default(),
         questions,
         counted,
     };

@@ -70,6 +70,8 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
             ..Promotable::default()
         },
         problems,
+        progress_seconds: Some(group.progress_age().as_secs_f64()),
+        journal_bytes: Some(shared.view.bytes()),
     }
 }
 
@@ -185,6 +187,8 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         quarantined: Some(counts.quarantined),
         promotable: promotable(&state, building, halted.is_some()),
         problems,
+        progress_seconds: Some(group.progress_age().as_secs_f64()),
+        journal_bytes: Some(shared.journal.bytes()),
     }
 }
 
