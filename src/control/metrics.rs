@@ -434,6 +434,24 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_on_a_metric_that_does_not_exist() {
+        let documented: BTreeSet<_> = documented()
+            .iter()
+            .filter_map(|row| row.split('`').nth(1).map(str::to_owned))
+            .collect();
+        let rules = include_str!("../../packaging/prometheus/alerts.yml");
+        let expressions = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+        let mut used = BTreeSet::new();
+        for expression in expressions {
+            let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            used.extend(words.filter(|word| word.starts_with("mailshadow_") || word.starts_with("process_")));
+        }
+        assert!(used.len() > 15, "the rules are not read: {used:?}");
+        let unknown: Vec<_> = used.into_iter().filter(|name| !documented.contains(*name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
     fn a_metric_that_nobody_documented_and_a_document_of_none() {
         let (metrics, status) = all_known();
         let text = metrics.render(&status).unwrap();
