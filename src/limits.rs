@@ -246,6 +246,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 pub const SUBSCRIPTIONS_BYTES_MAX: usize = 32 << 20;
 /// Largest metadata behind a dbox body: a few lines; external attachments add a line of at most some KiB.
 pub const DBOX_METADATA_BYTES_MAX: usize = 1 << 20;
+/// Attachments of one message that dbox keeps in files of their own: as many as a message has parts.
+pub const ATTACHMENTS_MAX: usize = MIME_PARTS_MAX;
+/// Largest chunk of Dovecot's lz4 framing: its own bound.
+pub const LZ4_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Memory that a body's decompressor may take for its window: what zstd's own default allows; Dovecot allows xz 80 MiB.
+pub const DECOMPRESSOR_BYTES_MAX: u32 = 128 << 20;
 /// A pack of bodies is closed before it grows beyond this: small enough to copy and to compact, large enough to be few.
 pub const PACK_BYTES: u64 = 256 << 20;
 /// Packed name of a body in a pack, with the reason where it is missing: user, GUIDs and two texts.

@@ -4,6 +4,7 @@
 //! `01 02 'N' … <16 hex digits: stored octets> LF`, the stored body, `LF 01 03 LF`, and lines `<key><value>` up to an
 //! empty one. There are no checksums: the marks, the sizes and the GUID are all that tells damage.
 
+use super::attachment::{self, Attachment};
 use super::le::{bytes_at, u8_at};
 use crate::limits::{BODY_BYTES_MAX, DBOX_METADATA_BYTES_MAX};
 use crate::op::Guid;
@@ -147,8 +148,8 @@ pub struct Metadata {
     pub virtual_size: Option<u64>,
     /// Octets of the plain body (`Z`), where they are not those that are stored.
     pub plain_size: Option<u64>,
-    /// Parts of the body are in files of their own (`X`).
-    pub attachments: bool,
+    /// Parts of the body that are in files of their own (`X`), in the order of the body.
+    pub attachments: Vec<Attachment>,
     /// The mailbox it was first saved to (`B`, mdbox only), in modified UTF-7.
     pub first_mailbox: Option<Vec<u8>>,
 }
@@ -191,7 +192,7 @@ impl Metadata {
             b'R' => self.received = Some(i64::try_from(hexadecimal(text()?)?).ok()?),
             b'V' => self.virtual_size = Some(hexadecimal(text()?)?),
             b'Z' => self.plain_size = Some(hexadecimal(text()?)?),
-            b'X' => self.attachments = true,
+            b'X' => self.attachments = attachment::parse(text()?)?,
             b'B' => self.first_mailbox = Some(value.to_vec()),
             _ => {}
         }
@@ -202,7 +203,7 @@ impl Metadata {
 /// A message out of a dbox file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DboxMessage<'a> {
-    /// The body as it is stored: LF line ends, perhaps transformed ([`super::transform`]).
+    /// The body as it is stored: mostly with LF line ends, perhaps transformed ([`super::transform`]).
     pub stored: &'a [u8],
     /// What is said of it.
     pub metadata: Metadata,

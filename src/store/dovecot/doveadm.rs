@@ -3,6 +3,7 @@
 //! `doveadm mailbox path -A NAME` (both versions) prints `USER PATH` for every user without opening a mailbox; nothing
 //! is changed by asking. Where a mailbox of a made-up name would lie tells the layout.
 
+use super::body_settings::BodySettings;
 use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX};
 use crate::op::UserName;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct MailRoot {
     pub path: PathBuf,
     /// How its directories make a tree.
     pub layout: Layout,
+    /// How its bodies are kept.
+    pub bodies: BodySettings,
     /// True where the server says `[NONEXISTENT]` of a mailbox that is not there: since version 2.4.
     pub nonexistent_code: bool,
 }
@@ -210,6 +213,7 @@ fn mail_root(
             Ok(MailRoot {
                 path: path.to_owned(),
                 layout: Layout::Dbox,
+                bodies: BodySettings::default(),
                 nonexistent_code,
             })
         } else {
@@ -220,6 +224,7 @@ fn mail_root(
         return Ok(MailRoot {
             path: inbox,
             layout: Layout::MaildirPlusPlus,
+            bodies: BodySettings::default(),
             nonexistent_code,
         });
     }

@@ -9,16 +9,15 @@ use super::sdbox_folder::SdboxFolder;
 use super::snapshot::ReadError;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
-use crate::op::{Append, BodyPlace, MailboxId, MessageGuid, Uid, UidValidity};
+use crate::op::{Append, BodyPlace, Guid, MailboxId, MessageGuid, Uid, UidValidity};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A mailbox's messages.
 #[derive(Debug)]
 pub struct Folder {
     id: MailboxId,
-    root: PathBuf,
-    layout: Layout,
+    root: MailRoot,
     format: Format,
 }
 
@@ -30,10 +29,14 @@ enum Format {
 }
 
 impl Format {
-    fn of(layout: Layout, root: &Path, directory: &Path) -> Self {
-        match layout {
-            Layout::MaildirPlusPlus => Self::Maildir(MaildirFolder::new(directory)),
-            Layout::Dbox => Self::Dbox(SdboxFolder::new(root, directory), MdboxFolder::new(root)),
+    fn of(root: &MailRoot, directory: &Path, mailbox: Guid) -> Self {
+        let settings = || root.bodies.clone();
+        match root.layout {
+            Layout::MaildirPlusPlus => Self::Maildir(MaildirFolder::new(directory, root.bodies.decompresses)),
+            Layout::Dbox => Self::Dbox(
+                SdboxFolder::new(&root.path, directory, mailbox, settings()),
+                MdboxFolder::new(&root.path, settings()),
+            ),
         }
     }
 }
@@ -42,11 +45,10 @@ impl Folder {
     /// Of the mailbox that lies in `directory`.
     #[must_use]
     pub fn new(id: MailboxId, root: &MailRoot, directory: &Path) -> Self {
-        let format = Format::of(root.layout, &root.path, directory);
+        let format = Format::of(root, directory, id.guid);
         Self {
             id,
-            root: root.path.clone(),
-            layout: root.layout,
+            root: root.clone(),
             format,
         }
     }
@@ -60,12 +62,12 @@ impl Folder {
     /// How directories make a tree there.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        self.layout
+        self.root.layout
     }
 
     /// The mailbox lies here now.
     pub fn moved(&mut self, directory: &Path) {
-        self.format = Format::of(self.layout, &self.root, directory);
+        self.format = Format::of(&self.root, directory, self.id.guid);
     }
 
     /// Something changed since the last look.
@@ -113,7 +115,7 @@ impl Folder {
 
     /// True where bodies lie in the user's storage, not in the mailbox's directory.
     pub(crate) fn is_mdbox(&self) -> bool {
-        self.layout == Layout::Dbox && self.root.join("storage").is_dir()
+        self.root.layout == Layout::Dbox && self.root.path.join("storage").is_dir()
     }
 
     /// Which of these have no file any more (maildir, sdbox). Where that can't be seen: none of them.
@@ -166,7 +168,7 @@ impl Folder {
         let append = Append {
             uid: raw.uid,
             guid: stored.guid,
-            size: stored.size.or(raw.size),
+            size: stored.size,
             internal_date: stored.received,
             save_date: stored.saved.or(raw.save_date),
             flags: raw.flags,

@@ -4,11 +4,13 @@
 //! flags change. The likely names are tried first, then the directories are listed.
 
 use super::crlf::virtual_size;
-use super::stored::{Look, Stored, Want, body_of, contradiction, seconds, unreadable};
+use super::plain::{Sizes, plain};
+use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
 use super::transaction::RawAppend;
 use super::uidlist::Uidlist;
-use crate::limits::{BODY_BYTES_MAX, UIDLIST_BYTES_MAX};
+use crate::limits::{BODY_IN_MEMORY_MAX, UIDLIST_BYTES_MAX};
 use crate::op::{Flags, MessageGuid, Uid, UidValidity};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -24,6 +26,8 @@ pub(crate) struct MaildirFolder {
     uidlist: Option<(FileMark, Uidlist)>,
     files: Option<HashMap<String, PathBuf>>,
     listed_since_refresh: bool,
+    /// Dovecot has a compression plugin loaded.
+    decompresses: bool,
 }
 
 /// Tells whether a file was replaced or has grown.
@@ -45,12 +49,13 @@ impl FileMark {
 }
 
 impl MaildirFolder {
-    pub(crate) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path, decompresses: bool) -> Self {
         Self {
             directory: directory.to_owned(),
             uidlist: None,
             files: None,
             listed_since_refresh: false,
+            decompresses,
         }
     }
 
@@ -110,8 +115,12 @@ impl MaildirFolder {
             let Some((path, file)) = self.open(&entry.base, raw.flags) else {
                 return Look::Gone(guid);
             };
-            let size = entry.body_bytes().or(raw.size);
-            match facts(&path, &file, guid.clone(), entry.stored_bytes(), size, want) {
+            // What the index says later of the size is left out: a digest must not depend on when it was asked.
+            let sizes = Sizes {
+                plain: entry.plain_bytes(),
+                body: entry.body_bytes(),
+            };
+            match self.facts(&path, &file, guid.clone(), sizes, want) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.listed_since_refresh = false,
                 Err(e) => return unreadable(&path, &e),
                 Ok(look) => return look,
@@ -174,6 +183,38 @@ impl MaildirFolder {
         };
         messages.iter().filter(absent).map(|(uid, _)| *uid).collect()
     }
+
+    fn facts(&self, path: &Path, mut file: &File, guid: MessageGuid, sizes: Sizes, want: Want) -> io::Result<Look> {
+        let meta = file.metadata()?;
+        let mut stored = Stored {
+            guid,
+            received: meta.mtime(),
+            saved: seconds(meta.ctime()),
+            size: sizes.body,
+            body: None,
+        };
+        // Without a size in its name a file is read to count its line ends.
+        if sizes.body.is_some() && !want.reads(meta.len()) {
+            return Ok(Look::Found(stored));
+        }
+        if meta.len() > BODY_IN_MEMORY_MAX && want != Want::Body {
+            return Ok(Look::Found(stored));
+        }
+        if meta.len() > BODY_IN_MEMORY_MAX {
+            let why = format!("a message of {} bytes", meta.len());
+            return Ok(contradiction(path, BODY_IN_MEMORY_MAX, why));
+        }
+        let mut octets = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
+        file.read_to_end(&mut octets)?;
+        let plain = plain(Cow::Owned(octets), sizes, self.decompresses);
+        if let (None, Ok(plain)) = (sizes.body, &plain) {
+            stored.size = Some(virtual_size(plain));
+        }
+        if want == Want::Facts {
+            return Ok(Look::Found(stored));
+        }
+        Ok(with_body(path, 0, plain, stored, want))
+    }
 }
 
 fn names(directory: &Path) -> HashMap<String, PathBuf> {
@@ -207,45 +248,4 @@ fn letters(flags: Flags) -> String {
         .filter(|(flag, _)| flags.contains(*flag))
         .map(|(_, letter)| *letter)
         .collect()
-}
-
-fn facts(
-    path: &Path,
-    mut file: &File,
-    guid: MessageGuid,
-    stored_bytes: Option<u64>,
-    size: Option<u64>,
-    want: Want,
-) -> io::Result<Look> {
-    let meta = file.metadata()?;
-    let mut stored = Stored {
-        guid,
-        received: meta.mtime(),
-        saved: seconds(meta.ctime()),
-        size,
-        body: None,
-    };
-    // Without a size in its name a file is read to count its line ends.
-    if size.is_some() && !want.reads(meta.len()) {
-        return Ok(Look::Found(stored));
-    }
-    if meta.len() > BODY_BYTES_MAX {
-        return Ok(contradiction(
-            path,
-            BODY_BYTES_MAX,
-            format!("a message of {} bytes", meta.len()),
-        ));
-    }
-    let mut octets = Vec::new();
-    file.read_to_end(&mut octets)?;
-    let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
-    if let Some(expected) = stored_bytes.filter(|expected| *expected != length) {
-        return Ok(contradiction(
-            path,
-            length,
-            format!("{length} bytes where the name says {expected}"),
-        ));
-    }
-    stored.size = size.or_else(|| Some(virtual_size(&octets)));
-    body_of(path, 0, &octets, stored, want)
 }

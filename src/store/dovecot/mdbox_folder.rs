@@ -1,11 +1,12 @@
 //! mdbox: all bodies of a user lie in `storage/m.<n>`, many in one file; the map of bodies tells where. Purging moves
 //! bodies, so a place that doesn't fit is looked up anew before it is called damage.
 
+use super::body_settings::BodySettings;
 use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, message};
+use super::dbox_body::plain_octets;
 use super::map::{BodyEntry, BodyMap};
-use super::sdbox_folder::attachments;
 use super::snapshot;
-use super::stored::{Look, Stored, Want, body_of, contradiction, unreadable};
+use super::stored::{Look, Stored, Want, contradiction, unreadable, with_body};
 use super::tail::read_range;
 use super::transaction::RawAppend;
 use crate::limits::DBOX_METADATA_BYTES_MAX;
@@ -19,13 +20,15 @@ use std::path::{Path, PathBuf};
 pub(crate) struct MdboxFolder {
     storage: PathBuf,
     map: Option<BodyMap>,
+    settings: BodySettings,
 }
 
 impl MdboxFolder {
-    pub(crate) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path, settings: BodySettings) -> Self {
         Self {
             storage: root.join("storage"),
             map: None,
+            settings,
         }
     }
 
@@ -65,7 +68,7 @@ impl MdboxFolder {
         let name = format!("m.{}", entry.file_id);
         for directory in [self.storage.clone(), self.alternative()] {
             let path = directory.join(&name);
-            match File::open(&path).and_then(|file| facts(&path, &file, entry, raw, want)) {
+            match File::open(&path).and_then(|file| self.facts(&path, &file, entry, raw, want)) {
                 Ok(Look::Found(stored)) if !guid.is_unknown() && stored.guid != *guid => {
                     let why = format!("another message's body ({})", stored.guid);
                     return contradiction(&path, u64::from(entry.offset), why);
@@ -86,36 +89,36 @@ impl MdboxFolder {
         let root = self.storage.parent().unwrap_or(&self.storage);
         root.join("dbox-alt-root").join("storage")
     }
-}
 
-fn facts(path: &Path, file: &File, entry: &BodyEntry, raw: &RawAppend, want: Want) -> io::Result<Look> {
-    let beginning = read_range(file, 0, u64::try_from(DBOX_PREFIX_BYTES).unwrap_or(u64::MAX))?;
-    let header = match FileHeader::parse(&beginning) {
-        Ok(header) => header,
-        Err(e) => return Ok(contradiction(path, e.offset, e.why)),
-    };
-    let (from, bytes) = (u64::from(entry.offset), u64::from(entry.bytes));
-    let found = |metadata: Metadata| Stored {
-        guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
-        received: metadata.received.unwrap_or_default(),
-        saved: raw.save_date,
-        size: metadata.virtual_size.or(raw.size),
-        body: None,
-    };
-    if !want.reads(bytes) {
-        return Ok(match metadata_only(file, &header, from, bytes)? {
-            Ok(metadata) => Look::Found(found(metadata)),
-            Err((offset, why)) => contradiction(path, offset, why),
-        });
-    }
-    let octets = read_range(file, from, from.saturating_add(bytes))?;
-    match message(&header, &octets) {
-        Ok(message) if message.metadata.attachments => Ok(attachments(path)),
-        Ok(message) => {
-            let (stored, at) = (message.stored, from.saturating_add(message.layout.body_at));
-            body_of(path, at, stored, found(message.metadata), want)
+    fn facts(&self, path: &Path, file: &File, entry: &BodyEntry, raw: &RawAppend, want: Want) -> io::Result<Look> {
+        let beginning = read_range(file, 0, u64::try_from(DBOX_PREFIX_BYTES).unwrap_or(u64::MAX))?;
+        let header = match FileHeader::parse(&beginning) {
+            Ok(header) => header,
+            Err(e) => return Ok(contradiction(path, e.offset, e.why)),
+        };
+        let (from, bytes) = (u64::from(entry.offset), u64::from(entry.bytes));
+        let found = |metadata: &Metadata| Stored {
+            guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+            received: metadata.received.unwrap_or_default(),
+            saved: raw.save_date,
+            size: metadata.virtual_size,
+            body: None,
+        };
+        if !want.reads(bytes) {
+            return Ok(match metadata_only(file, &header, from, bytes)? {
+                Ok(metadata) => Look::Found(found(&metadata)),
+                Err((offset, why)) => contradiction(path, offset, why),
+            });
         }
-        Err(e) => Ok(contradiction(path, e.offset.saturating_add(from), e.why)),
+        let octets = read_range(file, from, from.saturating_add(bytes))?;
+        match message(&header, &octets) {
+            Ok(message) => {
+                let at = from.saturating_add(message.layout.body_at);
+                let plain = plain_octets(&message, &self.settings, "");
+                Ok(with_body(path, at, plain, found(&message.metadata), want))
+            }
+            Err(e) => Ok(contradiction(path, e.offset.saturating_add(from), e.why)),
+        }
     }
 }
 

@@ -10,7 +10,9 @@
 //! | [`chain`], [`replay`] | a mailbox's whole state |
 //! | [`classify`] | where a log stands against a position |
 //! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
-//! | [`map`], [`dbox`], [`transform`], [`crlf`] | bodies |
+//! | [`map`], [`dbox`], [`attachment`] | bodies, and what of them lies apart |
+//! | [`transform`], [`decompress`], [`lz4`], [`plain`], [`crlf`] | stored octets, and what IMAP answers for them |
+//! | [`body_settings`] | what the configuration says of bodies |
 //! | [`mutf7`], [`subscriptions`], [`mailbox_log`], [`list_index`] | a user's tree |
 //!
 //! The capture reads files and emits operations; from the thread's loop down to the files:
@@ -23,11 +25,14 @@
 //! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
+pub mod attachment;
+pub mod body_settings;
 pub mod chain;
 pub mod classify;
 pub mod commit;
 pub mod crlf;
 pub mod dbox;
+pub mod decompress;
 pub mod exts;
 #[cfg(test)]
 pub(crate) mod forge;
@@ -35,11 +40,13 @@ pub mod index;
 pub(crate) mod le;
 pub mod list_index;
 pub mod log;
+pub mod lz4;
 pub mod mailbox_log;
 pub mod maildir_name;
 pub mod map;
 pub mod mutf7;
 pub mod payload;
+pub mod plain;
 pub mod ranges;
 pub mod reader;
 pub mod record;
@@ -53,6 +60,7 @@ pub mod uidlist;
 pub mod bodies;
 pub mod body_cache;
 pub mod catalogue;
+mod dbox_body;
 pub mod directory;
 pub mod doveadm;
 pub mod engine;

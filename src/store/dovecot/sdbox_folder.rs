@@ -1,12 +1,14 @@
 //! One mailbox of sdbox: each message is a file `u.<uid>`, in the mailbox's directory or at the same place below the
 //! alternative root.
 
+use super::body_settings::BodySettings;
 use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, sdbox_message};
-use super::stored::{Look, Stored, Want, body_of, contradiction, seconds, unreadable};
+use super::dbox_body::plain_octets;
+use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
 use super::tail::read_range;
 use super::transaction::RawAppend;
 use crate::limits::{BODY_BYTES_MAX, DBOX_METADATA_BYTES_MAX};
-use crate::op::{MessageGuid, Uid};
+use crate::op::{Guid, MessageGuid, Uid};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,13 +22,17 @@ const ALT_ROOT: &str = "dbox-alt-root";
 pub(crate) struct SdboxFolder {
     root: PathBuf,
     directory: PathBuf,
+    mailbox: Guid,
+    settings: BodySettings,
 }
 
 impl SdboxFolder {
-    pub(crate) fn new(root: &Path, directory: &Path) -> Self {
+    pub(crate) fn new(root: &Path, directory: &Path, mailbox: Guid, settings: BodySettings) -> Self {
         Self {
             root: root.to_owned(),
             directory: directory.to_owned(),
+            mailbox,
+            settings,
         }
     }
 
@@ -42,7 +48,7 @@ impl SdboxFolder {
 
     pub(crate) fn look(&self, raw: &RawAppend, want: Want) -> Look {
         for path in self.paths(raw.uid) {
-            match File::open(&path).and_then(|file| facts(&path, &file, raw, want)) {
+            match File::open(&path).and_then(|file| self.facts(&path, &file, raw, want)) {
                 Ok(look) => return look,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return unreadable(&path, &e),
@@ -57,48 +63,46 @@ impl SdboxFolder {
             |path: PathBuf| std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         self.directory.is_dir() && self.paths(uid).into_iter().all(absent)
     }
-}
 
-fn facts(path: &Path, file: &File, raw: &RawAppend, want: Want) -> io::Result<Look> {
-    let meta = file.metadata()?;
-    if meta.len() > BODY_BYTES_MAX {
-        return Ok(contradiction(
-            path,
-            BODY_BYTES_MAX,
-            format!("a message of {} bytes", meta.len()),
-        ));
-    }
-    let found = |metadata: Metadata| Stored {
-        guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
-        received: metadata.received.unwrap_or_default(),
-        saved: seconds(meta.ctime()),
-        size: metadata.virtual_size.or(raw.size),
-        body: None,
-    };
-    if !want.reads(meta.len()) {
-        return Ok(match metadata_only(file, meta.len())? {
-            Ok(metadata) => Look::Found(found(metadata)),
-            Err((offset, why)) => contradiction(path, offset, why),
-        });
-    }
-    let bytes = read_range(file, 0, meta.len())?;
-    match sdbox_message(&bytes) {
-        Ok(message) if message.metadata.attachments => Ok(attachments(path)),
-        Ok(message) => {
-            let octets = message.stored;
-            body_of(path, message.layout.body_at, octets, found(message.metadata), want)
+    fn facts(&self, path: &Path, file: &File, raw: &RawAppend, want: Want) -> io::Result<Look> {
+        let meta = file.metadata()?;
+        if meta.len() > BODY_BYTES_MAX {
+            return Ok(contradiction(
+                path,
+                BODY_BYTES_MAX,
+                format!("a message of {} bytes", meta.len()),
+            ));
         }
-        Err(e) => Ok(contradiction(path, e.offset, e.why)),
+        let found = |metadata: &Metadata| Stored {
+            guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+            received: metadata.received.unwrap_or_default(),
+            saved: seconds(meta.ctime()),
+            size: metadata.virtual_size,
+            body: None,
+        };
+        if !want.reads(meta.len()) {
+            return Ok(match metadata_only(file, meta.len())? {
+                Ok(metadata) => Look::Found(found(&metadata)),
+                Err((offset, why)) => contradiction(path, offset, why),
+            });
+        }
+        let bytes = read_range(file, 0, meta.len())?;
+        match sdbox_message(&bytes) {
+            Ok(message) => {
+                // A copy has its attachments under names of its own.
+                let suffix = format!("-{}-{}", self.mailbox.to_hex(), raw.uid);
+                let plain = plain_octets(&message, &self.settings, &suffix);
+                Ok(with_body(
+                    path,
+                    message.layout.body_at,
+                    plain,
+                    found(&message.metadata),
+                    want,
+                ))
+            }
+            Err(e) => Ok(contradiction(path, e.offset, e.why)),
+        }
     }
-}
-
-/// A message whose large parts lie in files of their own.
-pub(crate) fn attachments(path: &Path) -> Look {
-    contradiction(
-        path,
-        0,
-        "attachments are stored apart (mail_attachment_dir), which is not read yet".to_owned(),
-    )
 }
 
 /// Header and metadata of a large file without what lies between.

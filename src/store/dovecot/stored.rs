@@ -1,9 +1,9 @@
 //! A message as its files tell it, whatever the format.
 
-use super::crlf::to_crlf;
-use super::transform::Transform;
+use super::crlf::{into_crlf, to_crlf};
 use crate::limits::SMALL_BODY_BYTES_MAX;
 use crate::op::{MessageGuid, Missing};
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
@@ -67,32 +67,35 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Look {
     contradiction(path, 0, error.to_string())
 }
 
-/// Puts in the body, where it is asked for. `offset` is where it begins in the file.
-pub(crate) fn body_of(path: &Path, offset: u64, octets: &[u8], mut stored: Stored, want: Want) -> io::Result<Look> {
-    if want == Want::Facts {
-        return Ok(Look::Found(stored));
+/// Puts in the body that the plain octets make. `offset` is where it is stored in the file. What is wrong with it is said
+/// when the body is asked for; until then the facts stay true.
+pub(crate) fn with_body(
+    path: &Path,
+    offset: u64,
+    plain: Result<Cow<'_, [u8]>, String>,
+    mut stored: Stored,
+    want: Want,
+) -> Look {
+    match (plain.and_then(|plain| sized(plain, stored.size)), want) {
+        (Ok(body), _) => stored.body = Some(body),
+        (Err(why), Want::Body) => return contradiction(path, offset, why),
+        (Err(_), _) => {}
     }
-    match Transform::plain(octets) {
-        Ok(plain) => stored.body = Some(to_crlf(plain)),
-        Err(e) if want == Want::Body => return Ok(contradiction(path, offset, e.to_string())),
-        Err(_) => {}
-    }
-    let length = stored
-        .body
-        .as_ref()
-        .map(|body| u64::try_from(body.len()).unwrap_or(u64::MAX));
-    match (length, stored.size) {
-        (Some(length), Some(size)) if length != size => {
-            let why = format!("a body of {length} bytes where the store says {size}");
-            if want == Want::Body {
-                return Ok(contradiction(path, offset, why));
-            }
-            // It is said when the body is asked for; the facts stay true.
-            stored.body = None;
+    Look::Found(stored)
+}
+
+/// The body, where it has the size that the store says.
+fn sized(plain: Cow<'_, [u8]>, size: Option<u64>) -> Result<Vec<u8>, String> {
+    let body = match plain {
+        Cow::Borrowed(octets) => to_crlf(octets),
+        Cow::Owned(octets) => into_crlf(octets),
+    };
+    match size {
+        Some(said) if usize::try_from(said) != Ok(body.len()) => {
+            Err(format!("a body of {} bytes where the store says {said}", body.len()))
         }
-        _ => {}
+        _ => Ok(body),
     }
-    Ok(Look::Found(stored))
 }
 
 /// A file time, where there is one.

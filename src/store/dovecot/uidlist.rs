@@ -48,9 +48,9 @@ impl UidlistEntry {
         MessageGuid(self.guid.clone().unwrap_or_else(|| self.base.clone()))
     }
 
-    /// Size on disk, where list or name tells it.
+    /// Octets before any compression, where list or name tells it (`S`).
     #[must_use]
-    pub fn stored_bytes(&self) -> Option<u64> {
+    pub fn plain_bytes(&self) -> Option<u64> {
         self.size.or_else(|| MaildirName::parse(&self.base).size())
     }
 
@@ -219,7 +219,7 @@ mod tests {
         let entry = list.get(Uid(4)).unwrap();
         assert_eq!((entry.base.as_str(), entry.message_guid().as_str()), ("b", "deadbeef"));
         let entry = list.get(Uid(7)).unwrap();
-        assert_eq!((entry.stored_bytes(), entry.body_bytes()), (Some(98), Some(103)));
+        assert_eq!((entry.plain_bytes(), entry.body_bytes()), (Some(98), Some(103)));
         assert_eq!(list.get(Uid(1)).unwrap().message_guid().as_str(), "a,S=592,W=615");
         assert_eq!(list.get(Uid(2)), None);
     }

@@ -32,6 +32,7 @@ fn listed(layout: Layout, root: &Path) -> Listing {
         &MailRoot {
             path: root.to_owned(),
             layout,
+            bodies: crate::store::dovecot::body_settings::BodySettings::default(),
             nonexistent_code: true,
         },
         &Identities::default(),
