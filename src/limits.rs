@@ -128,6 +128,8 @@ pub const USERS_SECONDS: u64 = 60;
 pub const FOLDERS_MAX: usize = 64;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.
 pub const DOVEADM_SECONDS_MAX: u64 = 120;
+/// Users named in one call of `doveadm`: their names fit a command line, each with up to [`USER_BYTES_MAX`].
+pub const DOVEADM_USERS_MAX: usize = 200;
 /// Most output of one call of `doveadm`: 100,000 users with paths of 200 bytes are 20 MB.
 pub const DOVEADM_OUTPUT_BYTES_MAX: u64 = 64 << 20;
 /// Longest node name: what a DNS name in a certificate can have (RFC 1035 section 2.3.4).

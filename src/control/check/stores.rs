@@ -54,8 +54,21 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
         let what = format!("{} more users can't be captured", troubled.len() - NAMED_USERS_MAX);
         found.push(Finding::error(&topic, what, "start with those named above"));
     }
+    found.extend(encryption(&topic, &roots));
     found.push(watches(&topic, &roots));
     found
+}
+
+/// The keys of mail-crypt are the users' own.
+fn encryption(topic: &str, roots: &[MailRoot]) -> Option<Finding> {
+    roots.iter().any(|root| root.bodies.encrypts).then(|| {
+        let what = "mail-crypt is loaded: bodies that it encrypts can't be read without the users' keys, and stay pending \
+                    on the copy";
+        let todo = "leave the users with encrypted mail out (users = [\"*\", \"!pattern\"]); or stop encrypting \
+                    (mail_crypt_save_version = 0; since 2.4: crypt_write_algorithm = without a value), and have what is \
+                    encrypted written anew by doveadm backup to another location";
+        Finding::error(topic, what, todo)
+    })
 }
 
 fn users(topic: &str, known: usize, roots: &[MailRoot], troubled: usize) -> Finding {

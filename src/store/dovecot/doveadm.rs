@@ -3,8 +3,8 @@
 //! `doveadm mailbox path -A NAME` (both versions) prints `USER PATH` for every user without opening a mailbox; nothing
 //! is changed by asking. Where a mailbox of a made-up name would lie tells the layout.
 
-use super::body_settings::BodySettings;
-use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX};
+use super::body_settings::{BodyConfig, BodySettings};
+use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX};
 use crate::op::UserName;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -69,7 +69,8 @@ impl Doveadm {
         Ok(text.lines().filter(|l| !l.is_empty()).map(UserName::from).collect())
     }
 
-    /// All users with their mail roots. Six calls, whatever the number of users.
+    /// All users with their mail roots. Seven calls, whatever the number of users; where each has a folder of attachments of
+    /// its own, one more for every [`DOVEADM_USERS_MAX`].
     ///
     /// # Errors
     /// `doveadm` fails, hangs or says too much. What is wrong with one user is that user's result.
@@ -83,10 +84,13 @@ impl Doveadm {
         let index = self.paths(&["mailbox", "path", "-A", "-t", "index", "INBOX"])?;
         let control = self.paths(&["mailbox", "path", "-A", "-t", "control", "INBOX"])?;
         let probe = self.paths(&["mailbox", "path", "-A", PROBE])?;
+        let bodies = self.body_config()?;
+        let attachments = self.attachments(&bodies, &names, nonexistent_code)?;
         let found = names.into_iter().map(|user| {
             let of = |paths: &BTreeMap<UserName, PathBuf>| paths.get(&user).cloned();
             let root = mail_root(of(&inbox), of(&index), of(&control), of(&probe), nonexistent_code);
-            (user, root)
+            let bodies = bodies.of_user(of(&attachments));
+            (user, root.map(|root| MailRoot { bodies, ..root }))
         });
         Ok(found.collect())
     }
@@ -96,6 +100,37 @@ impl Doveadm {
     fn is_2_4(&self, anybody: &UserName) -> Result<bool, DoveadmError> {
         let (text, _, _) = self.call(&["user", "-e", "%{dovecot:version}", &anybody.0])?;
         Ok(text.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
+    /// What the configuration says of bodies. Nothing, where `doveadm` is not allowed to read it: then what it would say is
+    /// missed where it is needed, with a reason.
+    ///
+    /// # Errors
+    /// `doveadm` hangs or says too much.
+    pub fn body_config(&self) -> Result<BodyConfig, DoveadmError> {
+        let (text, _, _) = self.call(&["config", "-n"])?;
+        Ok(BodyConfig::parse(&text))
+    }
+
+    /// Each user's folder of attachments, where it is not the same for all.
+    fn attachments(
+        &self,
+        bodies: &BodyConfig,
+        users: &[UserName],
+        is_2_4: bool,
+    ) -> Result<BTreeMap<UserName, PathBuf>, DoveadmError> {
+        let Some(template) = bodies.template(is_2_4) else {
+            return Ok(BTreeMap::new());
+        };
+        let user = if is_2_4 { "%{user}" } else { "%u" };
+        let line = format!("{user} {template}");
+        let mut found = BTreeMap::new();
+        for some in users.chunks(DOVEADM_USERS_MAX) {
+            let names = some.iter().map(|user| user.0.as_str());
+            let arguments: Vec<&str> = ["user", "-e", &line].into_iter().chain(names).collect();
+            found.append(&mut self.paths(&arguments)?);
+        }
+        Ok(found)
     }
 
     /// `USER PATH` lines. A user whose storage can't be opened has no line; the exit status then says failure, which is
