@@ -10,11 +10,10 @@ use crate::codec::wire::Counts;
 use crate::limits::APPLY_FRAMES_MAX;
 use crate::op::{Lsn, Payload, Uid};
 use crate::session::receive::ReceiveInput;
-use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts, TargetError};
+use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Bytes of frames that are read at once.
@@ -52,7 +51,7 @@ impl Applier {
                 questions: 0,
             };
             if let Err(Stopped::Halted(why)) = applying.run(&asked) {
-                applying.links.shared.halted.because(format!("applying: {why}"));
+                applying.links.shared.health.stop(format!("applying: {why}"));
             }
         })
         .map(Self)
@@ -183,17 +182,11 @@ impl Applying {
         if batch.is_empty() {
             return Ok(());
         }
-        let verdicts = loop {
+        let applied = self.links.shared.health.patiently("applying", || {
             self.links.shared.pulses.applying.beat();
-            match self.target.apply(batch, answers) {
-                Ok(verdicts) => break verdicts,
-                Err(TargetError::Retry(why)) => {
-                    tracing::error!(why, "the store can't be written: applying waits");
-                    super::pause(Duration::from_secs(1));
-                }
-                Err(error) => return Err(Stopped::Halted(error.to_string())),
-            }
-        };
+            self.target.apply(batch, answers)
+        });
+        let verdicts = applied.map_err(|e| Stopped::Halted(e.to_string()))?;
         let different = verdicts.iter().filter(|verdict| !verdict.why.is_empty()).count();
         self.links.shared.counted.applied(batch.len(), different);
         batch.clear();

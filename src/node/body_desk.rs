@@ -2,14 +2,15 @@
 
 use super::NodeError;
 use super::desk::Desk;
-use super::halted::Halted;
+use super::health::Health;
 use crate::op::{BodyName, Missing};
 use crate::session::receive::ReceiveInput;
 use crate::store::target::{BodyStore, TargetError};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
 use tokio::sync::mpsc;
+
+const STORING: &str = "storing bodies";
 
 /// What the body store is asked to do.
 pub(super) enum BodyWork {
@@ -40,11 +41,11 @@ impl BodyDesk {
     pub(super) fn start(
         bodies: Arc<dyn BodyStore>,
         fed: mpsc::Sender<ReceiveInput>,
-        halted: Arc<Halted>,
+        health: Arc<Health>,
     ) -> Result<Self, NodeError> {
         Desk::start("bodies", move |asked| {
-            if let Err(error) = run(&*bodies, &asked, &fed) {
-                halted.because(format!("the body store: {error}"));
+            if let Err(error) = run(&*bodies, &asked, &fed, &health) {
+                health.stop(format!("the body store: {error}"));
             }
         })
         .map(Self)
@@ -67,24 +68,27 @@ fn run(
     bodies: &dyn BodyStore,
     asked: &Receiver<BodyWork>,
     fed: &mpsc::Sender<ReceiveInput>,
+    health: &Health,
 ) -> Result<(), TargetError> {
     while let Ok(work) = asked.recv() {
         let input = match work {
             BodyWork::Stop => return Ok(()),
             BodyWork::Check { request, names } => ReceiveInput::Checked {
                 request,
-                lacking: patiently(|| bodies.lacking(&names))?,
+                lacking: health.patiently(STORING, || bodies.lacking(&names))?,
             },
-            BodyWork::Store { name, octets } => store(bodies, name, &octets)?,
+            BodyWork::Store { name, octets } => store(bodies, name, &octets, health)?,
             BodyWork::Missing { name, missing } => {
-                patiently(|| bodies.put_missing(&name, &missing))?;
+                health.patiently(STORING, || bodies.put_missing(&name, &missing))?;
                 ReceiveInput::Stored(name)
             }
             BodyWork::Commit => {
-                patiently(|| bodies.commit())?;
+                health.patiently(STORING, || bodies.commit())?;
                 ReceiveInput::BodiesCommitted
             }
-            BodyWork::ListPending { most } => ReceiveInput::Pending(patiently(|| bodies.pending(most))?),
+            BodyWork::ListPending { most } => {
+                ReceiveInput::Pending(health.patiently(STORING, || bodies.pending(most))?)
+            }
         };
         if fed.blocking_send(input).is_err() {
             return Ok(());
@@ -94,8 +98,8 @@ fn run(
 }
 
 /// A body that contradicts what its name says of it (its size) is not stored: it counts as damaged at the source.
-fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8]) -> Result<ReceiveInput, TargetError> {
-    match patiently(|| bodies.put(&name, octets)) {
+fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8], health: &Health) -> Result<ReceiveInput, TargetError> {
+    match health.patiently(STORING, || bodies.put(&name, octets)) {
         Err(TargetError::Broken(why)) => {
             tracing::warn!(mailbox = %name.place.mailbox.guid, uid = %name.place.uid, why, "a body was refused");
             let missing = Missing {
@@ -104,26 +108,9 @@ fn store(bodies: &dyn BodyStore, name: BodyName, octets: &[u8]) -> Result<Receiv
                 offset: 0,
                 why,
             };
-            patiently(|| bodies.put_missing(&name, &missing))?;
+            health.patiently(STORING, || bodies.put_missing(&name, &missing))?;
         }
         other => other?,
     }
     Ok(ReceiveInput::Stored(name))
-}
-
-/// Repeats while the disk is full or the database is busy.
-fn patiently<T>(mut deed: impl FnMut() -> Result<T, TargetError>) -> Result<T, TargetError> {
-    let mut said = false;
-    loop {
-        match deed() {
-            Err(TargetError::Retry(why)) => {
-                if !said {
-                    tracing::error!(why, "the body store can't be written: receiving waits");
-                }
-                said = true;
-                super::pause(Duration::from_secs(1));
-            }
-            other => return other,
-        }
-    }
 }

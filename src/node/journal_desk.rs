@@ -2,16 +2,17 @@
 
 use super::NodeError;
 use super::desk::Desk;
-use super::halted::Halted;
+use super::health::Health;
 use crate::codec::EncodedFrame;
-use crate::journal::{Class, Head, Journal, JournalError};
+use crate::journal::{Head, Journal, JournalError};
 use crate::limits::STANDBY_JOURNAL_BYTES;
 use crate::op::Lsn;
 use crate::session::receive::ReceiveInput;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Duration;
 use tokio::sync::mpsc;
+
+const RECEIVING: &str = "receiving";
 
 /// What the journal is asked to do.
 pub(super) enum JournalWork {
@@ -31,11 +32,11 @@ impl JournalDesk {
     pub(super) fn start(
         journal: Journal,
         fed: mpsc::Sender<ReceiveInput>,
-        halted: Arc<Halted>,
+        health: Arc<Health>,
     ) -> Result<Self, NodeError> {
         Desk::start("journal", move |asked| {
-            if let Err(error) = run(journal, &asked, &fed) {
-                halted.because(format!("the journal: {error}; {}", error.hint()));
+            if let Err(error) = run(journal, &asked, &fed, &health) {
+                health.stop(format!("the journal: {error}; {}", error.hint()));
             }
         })
         .map(Self)
@@ -58,26 +59,31 @@ fn run(
     mut journal: Journal,
     asked: &Receiver<JournalWork>,
     fed: &mpsc::Sender<ReceiveInput>,
+    health: &Health,
 ) -> Result<(), JournalError> {
     while let Ok(first) = asked.recv() {
         let mut changed = None;
         for work in std::iter::once(first).chain(asked.try_iter().take(63)) {
             match work {
                 JournalWork::Stop => return Ok(()),
-                JournalWork::Trim(upto) => trim(&mut journal, upto)?,
+                JournalWork::Trim(upto) => trim(&mut journal, upto, health)?,
                 JournalWork::RollBack => {
-                    roll_back(&mut journal)?;
+                    roll_back(&mut journal, health)?;
                     changed = Some(Lsn(0));
                 }
-                JournalWork::Restart(base) => changed = Some(patiently(|| journal.restart_at(&base))?.lsn),
+                JournalWork::Restart(base) => {
+                    changed = Some(health.patiently(RECEIVING, || journal.restart_at(&base))?.lsn)
+                }
                 JournalWork::Append(frames) => {
-                    patiently(|| journal.append(&frames))?;
+                    health.patiently(RECEIVING, || journal.append(&frames))?;
                     changed = frames.last().map(|f| f.lsn).or(changed);
                 }
             }
         }
         if let Some(appended) = changed {
-            let head = patiently(|| journal.commit())?.unwrap_or(super::files::NOWHERE);
+            let head = health
+                .patiently(RECEIVING, || journal.commit())?
+                .unwrap_or(super::files::NOWHERE);
             if fed.blocking_send(journaled(head, appended)).is_err() {
                 return Ok(());
             }
@@ -87,15 +93,15 @@ fn run(
 }
 
 /// What is whole is kept: it was handed over before and counts as taken.
-fn roll_back(journal: &mut Journal) -> Result<(), JournalError> {
-    patiently(|| journal.commit())?;
-    patiently(|| journal.roll_back())
+fn roll_back(journal: &mut Journal, health: &Health) -> Result<(), JournalError> {
+    health.patiently(RECEIVING, || journal.commit())?;
+    health.patiently(RECEIVING, || journal.roll_back())
 }
 
 /// Keeps a stretch of applied frames for peers that may follow this node one day.
-fn trim(journal: &mut Journal, upto: Lsn) -> Result<(), JournalError> {
+fn trim(journal: &mut Journal, upto: Lsn, health: &Health) -> Result<(), JournalError> {
     if journal.bytes() > STANDBY_JOURNAL_BYTES {
-        patiently(|| journal.trim(upto))?;
+        health.patiently(RECEIVING, || journal.trim(upto))?;
     }
     Ok(())
 }
@@ -105,22 +111,5 @@ fn journaled(head: Head, appended: Lsn) -> ReceiveInput {
         stream: head.stream,
         appended: appended.max(head.lsn),
         committed: head.lsn,
-    }
-}
-
-/// Repeats while the disk is full.
-fn patiently<T>(mut deed: impl FnMut() -> Result<T, JournalError>) -> Result<T, JournalError> {
-    let mut said = false;
-    loop {
-        match deed() {
-            Err(error) if error.class() == Class::Retry => {
-                if !said {
-                    tracing::error!(%error, hint = error.hint(), "the journal can't be written: receiving waits");
-                }
-                said = true;
-                super::pause(Duration::from_secs(1));
-            }
-            other => return other,
-        }
     }
 }

@@ -18,7 +18,7 @@ mod desk;
 mod files;
 mod front;
 mod group;
-mod halted;
+mod health;
 mod journal_desk;
 mod journal_text;
 mod listener;

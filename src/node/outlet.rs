@@ -1,6 +1,7 @@
 //! Where capture pours what it found: sealed into frames, durable in the journal before capture goes on, announced to
 //! the peers, and checkpointed and trimmed from time to time.
 
+use super::health::Health;
 use super::peer::{Offer, Peer};
 use super::primary::Announcement;
 use super::pulse::Pulse;
@@ -29,6 +30,7 @@ pub(super) struct JournalOutlet {
     pub(super) covered: Lsn,
     pub(super) offered: Offered,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) health: Arc<Health>,
 }
 
 /// What has gathered since the last checkpoint.
@@ -138,21 +140,11 @@ impl JournalOutlet {
         &mut self,
         mut deed: impl FnMut(&mut Journal) -> Result<T, JournalError>,
     ) -> Result<T, OutletError> {
-        let mut said = false;
-        loop {
+        let done = self.health.patiently("capture", || {
             self.pulse.beat();
-            match deed(&mut self.journal) {
-                Ok(value) => return Ok(value),
-                Err(error) if error.class() == crate::journal::Class::Retry => {
-                    if !said {
-                        tracing::error!(%error, hint = error.hint(), "the journal can't be written: capture waits");
-                    }
-                    said = true;
-                    super::pause(Duration::from_secs(1));
-                }
-                Err(error) => return Err(OutletError(format!("{error}; {}", error.hint()))),
-            }
-        }
+            deed(&mut self.journal)
+        });
+        done.map_err(|error| OutletError(format!("{error}; {}", error.hint())))
     }
 
     fn checkpoint_where_due(&mut self) -> Result<(), OutletError> {

@@ -2,6 +2,7 @@
 
 use super::NodeError;
 use super::counted::Counted;
+use super::health::Health;
 use super::outlet::{JournalOutlet, Offered, Since, replay};
 use super::peer::Peer;
 use super::pulse::Pulse;
@@ -42,6 +43,7 @@ pub(super) struct PrimaryShared {
     pub(super) peers: Vec<Arc<Peer>>,
     pub(super) clock: Clock,
     pub(super) counted: Counted,
+    pub(super) health: Arc<Health>,
     /// True where this stream replaces an older one.
     pub(super) rebuilt: bool,
     /// Beaten by capture: whenever it answers, emits, or waits for room.
@@ -98,6 +100,7 @@ impl Primary {
         let view = opened.journal.view();
         let table = std::mem::take(&mut opened.table);
         let pulse = Arc::new(Pulse::default());
+        let health = Arc::<Health>::default();
         let outlet = JournalOutlet {
             journal: opened.journal,
             sealer: opened.sealer,
@@ -110,6 +113,7 @@ impl Primary {
             covered: opened.covered,
             offered: Offered::default(),
             pulse: Arc::clone(&pulse),
+            health: Arc::clone(&health),
         };
         let source_status = Arc::new(Mutex::new(SourceStatus::default()));
         let source = start_source(group, store, table, outlet, Arc::clone(&source_status))?;
@@ -123,6 +127,7 @@ impl Primary {
             peers: peers.clone(),
             clock,
             counted,
+            health,
             rebuilt: false,
             pulse,
         });
@@ -156,6 +161,7 @@ impl Primary {
     /// Stops shipping and capture, and waits for its last checkpoint.
     pub(super) fn stop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.health.end();
         if self.shared.source.send(Command::Stop).is_err() {
             tracing::debug!("capture had ended before");
         }

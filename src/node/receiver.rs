@@ -201,7 +201,7 @@ impl Drive {
     fn beat(&self) {
         let pulses = &self.receiver.shared.pulses;
         pulses.receiving.beat();
-        if self.receiver.shared.halted.why().is_some() {
+        if self.receiver.shared.health.stopped().is_some() {
             pulses.applying.beat();
         } else if pulses.applying.age() < Duration::from_secs(STALLED_SECONDS) {
             self.apply(ApplyWork::Beat);
@@ -317,14 +317,14 @@ impl Drive {
 
     fn read_own(&mut self, request: u64, from: Lsn, bytes_max: usize) {
         let (journal, fed) = (self.receiver.shared.journal.clone(), self.receiver.fed.clone());
-        let halted = Arc::clone(&self.receiver.shared.halted);
+        let health = Arc::clone(&self.receiver.shared.health);
         tokio::task::spawn_blocking(move || match journal.reader(from).read_batch(bytes_max) {
             Ok(frames) => {
                 if fed.blocking_send(ReceiveInput::Own { request, frames }).is_err() {
                     tracing::trace!("the session that asked is over");
                 }
             }
-            Err(error) => halted.because(format!("reading the own journal: {error}; {}", error.hint())),
+            Err(error) => health.stop(format!("reading the own journal: {error}; {}", error.hint())),
         });
     }
 

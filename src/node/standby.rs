@@ -4,7 +4,7 @@ use super::NodeError;
 use super::applier::{self, Applier};
 use super::body_desk::BodyDesk;
 use super::counted::Counted;
-use super::halted::Halted;
+use super::health::Health;
 use super::journal_desk::JournalDesk;
 use super::notices::NoticeFile;
 use super::pulse::Pulse;
@@ -45,7 +45,7 @@ pub(super) struct StandbyShared {
     /// What an operator asks of the primary.
     pub(super) questions: mpsc::Sender<Question>,
     pub(super) counted: Counted,
-    pub(super) halted: Arc<Halted>,
+    pub(super) health: Arc<Health>,
     pub(super) pulses: Pulses,
 }
 
@@ -97,8 +97,8 @@ impl Standby {
         };
         let (shared, first) = share(&opened, &view, questions, counted)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
-        let journal = JournalDesk::start(journal, fed.clone(), Arc::clone(&shared.halted))?;
-        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone(), Arc::clone(&shared.halted))?;
+        let journal = JournalDesk::start(journal, fed.clone(), Arc::clone(&shared.health))?;
+        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone(), Arc::clone(&shared.health))?;
         let applier = Applier::start(
             opened.target,
             applier::Links {
@@ -139,6 +139,7 @@ impl Standby {
     /// Stops receiving, then applying, then closes journal and store.
     pub(super) fn stop(self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.health.end();
         self.applier.stop();
         self.journal.stop();
         self.bodies.stop();
@@ -161,8 +162,8 @@ fn share(
         state: Mutex::new(ReceiverState::default()),
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
-        halted: Arc::default(),
         pulses: Pulses::default(),
+        health: Arc::default(),
         questions,
         counted,
     };

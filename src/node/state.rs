@@ -33,19 +33,16 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         .collect();
     let last = peers.iter().min_by_key(|peer| peer.lsn.and_then(|lsn| lsn.applied));
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let problems: Vec<String> = source
-        .held
-        .iter()
-        .map(|finding| {
-            format!(
-                "{}: {} at byte {}: {}",
-                finding.mailbox,
-                finding.file.display(),
-                finding.offset,
-                finding.why
-            )
-        })
-        .collect();
+    let damage = source.held.iter().map(|finding| {
+        format!(
+            "{}: {} at byte {}: {}",
+            finding.mailbox,
+            finding.file.display(),
+            finding.offset,
+            finding.why
+        )
+    });
+    let problems = shared.health.waits().into_iter().chain(damage).collect();
     GroupStatus {
         name: group.config.name.clone(),
         role: Role::Primary,
@@ -139,7 +136,7 @@ fn seconds_since(ms: u64) -> f64 {
 fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
     let progress = *shared.progress.borrow();
     let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let halted = shared.halted.why();
+    let halted = shared.health.stopped();
     let head = shared.journal.head().unwrap_or(NOWHERE);
     let known = progress.applied.stream != StreamId::default();
     let captured = state.heartbeat.map(|(beat, _)| beat.captured.max(head.lsn));
@@ -148,6 +145,7 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         .iter()
         .map(|why| format!("this copy has stopped: {why}"))
         .collect();
+    problems.extend(shared.health.waits());
     if state.peer.is_none() {
         problems.extend(state.problem.iter().cloned());
     }

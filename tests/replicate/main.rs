@@ -8,6 +8,7 @@ mod folders;
 mod live;
 mod outage;
 mod peers;
+mod room;
 mod rotation;
 mod verify;
 

@@ -151,11 +151,45 @@ impl Node {
 
     /// Starts the daemon and waits until `shadowctl status` answers.
     pub fn start(&mut self) -> Result<()> {
-        let argv = [
+        self.start_by(&[])
+    }
+
+    /// As [`Self::start`], with a state directory that has room for so much and is gone with the daemon.
+    pub fn start_in_room(&mut self, mib: u32) -> Result<()> {
+        std::fs::create_dir_all(self.state())?;
+        let state = self.state().display().to_string();
+        let mount = format!("mount -t tmpfs -o size={mib}m tmpfs '{state}' && exec \"$@\"");
+        self.start_by(&process::words(&[
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sh",
+            "-c",
+            &mount,
+            "in-room",
+        ]))
+    }
+
+    /// Makes the room of [`Self::start_in_room`] another size.
+    pub fn change_room(&self, mib: u32) -> Result<()> {
+        let id = self.process_id().context("the daemon doesn't run")?.to_string();
+        let state = self.state().display().to_string();
+        let size = format!("remount,size={mib}m");
+        process::check(&process::words(&[
+            "nsenter", "-t", &id, "-m", "mount", "-o", &size, &state,
+        ]))
+        .map(drop)
+    }
+
+    fn start_by(&mut self, before: &[String]) -> Result<()> {
+        let mut argv = before.to_vec();
+        argv.extend([
             self.programs.shadowd.display().to_string(),
             "--config".into(),
             self.config().display().to_string(),
-        ];
+        ]);
         let mut server = Server::start("shadowd", &argv, &self.log_file())?;
         let answered = process::until("shadowctl status answers", START_LIMIT, || {
             if let Some(status) = server.ended()? {
