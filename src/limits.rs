@@ -43,6 +43,8 @@ pub const IMAP_TAG_BYTES_MAX: usize = 64;
 pub const IMAP_NESTING_MAX: usize = 32;
 /// Longest LIST pattern: matching costs pattern length times name length.
 pub const IMAP_PATTERN_BYTES_MAX: usize = 2048;
+/// Bytes that one reading of a client's connection takes, packed or not.
+pub const IMAP_READ_BYTES: usize = 4096;
 /// Answer bytes that are collected before they are written out.
 pub const IMAP_ANSWER_CHUNK_BYTES: usize = 64 << 10;
 /// Body parts of one message that are told apart; Dovecot's default.
@@ -54,6 +56,8 @@ pub const MIME_NESTING_MAX: usize = 100;
 /// Deepest nesting that is handed to the decoder for text searches, whose own depth is not bounded; deeper mail is
 /// searched as it stands.
 pub const MIME_DECODE_NESTING_MAX: usize = 30;
+/// Ids of one `References` field that count: longer threads hang together all the same.
+pub const REFERENCES_MAX: usize = 1000;
 /// Addresses of one header field that ENVELOPE shows: a hostile megabyte of commas must not become a gigabyte.
 pub const ENVELOPE_ADDRESSES_MAX: usize = 10_000;
 /// Largest passwd-file: a million users of 60 bytes.
@@ -262,6 +266,18 @@ pub const PACK_NAME_BYTES_MAX: usize = 16 << 10;
 pub const PACK_FILES_OPEN_MAX: usize = 64;
 /// Read-only connections to one embedded store; beyond them readers wait for one another.
 pub const READERS_MAX: usize = 8;
+/// Listings of mailboxes that are kept for the next client, bytes: of some thousand usual mailboxes, or sixteen of 100,000
+/// messages.
+pub const LISTINGS_BYTES_MAX: usize = 32 << 20;
+/// Messages that are read from the store in one go, between two answers' writing.
+pub const READ_MESSAGES: usize = 128;
+/// Octets of such a reading; one larger message may go alone.
+pub const READ_OCTETS: usize = 1 << 20;
+/// Octets that are read first where a header is wanted: nine of ten end before.
+pub const HEADER_BYTES_GUESS: usize = 8 << 10;
+/// Bodies whose octets were checked against their hash since the start, so that their headers are read alone: one bit
+/// each.
+pub const CHECKED_BODIES_MAX: usize = 64 << 20;
 /// Messages in one question whether they are gone at the source.
 pub const GONE_QUESTION_MESSAGES_MAX: usize = 2000;
 /// Frames after which a primary writes down how far each mailbox was read: bounds what a restart reads again.

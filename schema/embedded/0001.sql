@@ -33,6 +33,8 @@ CREATE TABLE mailboxes (
     messages       INTEGER NOT NULL,        -- kept with every change, as the two below
     unseen         INTEGER NOT NULL,
     size           INTEGER NOT NULL,        -- sum of messages.octets
+    rewritten      INTEGER NOT NULL DEFAULT 0,  -- grows with changes that no higher MODSEQ shows
+    expunged_since INTEGER NOT NULL DEFAULT 0,  -- every expunge under a higher MODSEQ than this stands in expunged
     held           TEXT,                    -- why later transactions are diverted
     vanished       TEXT,                    -- why the mailbox itself is thought to be gone
     doomed         INTEGER NOT NULL,        -- deleted, but a message's other append is held
@@ -65,6 +67,7 @@ CREATE TABLE messages (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_guid ON messages (guid);
 CREATE INDEX messages_pending ON messages (guid) WHERE body IS NULL;
+CREATE INDEX messages_modseq ON messages (mailbox, modseq);     -- what changed since a client last looked
 
 -- UIDs that never come back under the mailbox's UIDVALIDITY.
 CREATE TABLE expunged (
@@ -73,6 +76,7 @@ CREATE TABLE expunged (
     modseq  INTEGER NOT NULL,               -- of the expunge
     PRIMARY KEY (mailbox, uid)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX expunged_modseq ON expunged (mailbox, modseq);
 
 -- What left the copy and can be brought back.
 CREATE TABLE retained (

@@ -72,11 +72,29 @@ pub(super) fn astring(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// A mailbox's name as clients read it.
-pub(super) fn name(name: &MailboxName) -> Vec<u8> {
+/// A mailbox's name as clients read it: in modified UTF-7, or as it is where the client enabled UTF-8.
+pub(super) fn name(name: &MailboxName, utf8: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    astring(&mut out, mutf7::encode(&name.join(SEPARATOR)).as_bytes());
+    let text = name.join(SEPARATOR);
+    if utf8 && !text.is_ascii() && !text.contains(char::is_control) {
+        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+        out.extend_from_slice(format!("\"{escaped}\"").as_bytes());
+    } else if utf8 {
+        astring(&mut out, text.as_bytes());
+    } else {
+        astring(&mut out, mutf7::encode(&text).as_bytes());
+    }
     out
+}
+
+/// A message's or mailbox's id for OBJECTID (RFC 8474): the GUID where that has the form of one, else made from it.
+pub(super) fn object_id(guid: &str) -> String {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !guid.is_empty() && guid.len() <= 255 && guid.bytes().all(fits) {
+        return guid.to_owned();
+    }
+    let hash = blake3::hash(guid.as_bytes()).to_hex();
+    format!("G{}", hash.get(..32).unwrap_or_default())
 }
 
 /// `\Seen $Forwarded`: system flags and keywords, without parentheses.

@@ -1,22 +1,11 @@
-//! CAPABILITY, ENABLE, ID, NAMESPACE: what the server is and can do. Pure texts.
+//! CAPABILITY, ENABLE, ID, NAMESPACE: what the server is and can do.
 
-/// What is offered to a client that has not logged in.
-pub(super) fn before_login(may_send_password: bool, may_begin_tls: bool) -> String {
-    let mut text = String::from("IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+");
-    if may_begin_tls {
-        text.push_str(" STARTTLS");
-    }
-    text.push_str(if may_send_password {
-        " AUTH=PLAIN AUTH=LOGIN"
-    } else {
-        " LOGINDISABLED"
-    });
-    text
-}
+use super::session::{Reply, Session, State, Stop};
 
-/// What is offered to a user.
-pub(super) const AFTER_LOGIN: &str = "IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ UNSELECT CHILDREN NAMESPACE \
-     CONDSTORE ESEARCH WITHIN STATUS=SIZE SAVEDATE SPECIAL-USE";
+/// What a user is offered, but for compression, which can be begun only once. `docs/imap.md` says what each is.
+const AFTER_LOGIN: &str = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS \
+     THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN \
+     LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA UTF8=ACCEPT";
 
 /// `* NAMESPACE …`: one personal namespace.
 pub(super) const NAMESPACE: &str = "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n";
@@ -28,9 +17,78 @@ pub(super) const ID: &str = concat!(
     "\")\r\n"
 );
 
-/// What of `names` can be enabled.
-pub(super) fn enabled(names: &[String]) -> Vec<&str> {
-    let mut found: Vec<&str> = names.iter().map(String::as_str).filter(|n| *n == "CONDSTORE").collect();
-    found.dedup();
-    found
+/// What is offered to a client that has not logged in.
+fn before_login(may_send_password: bool, may_begin_tls: bool) -> String {
+    let mut text = String::from("IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE LITERAL+");
+    if may_begin_tls {
+        text.push_str(" STARTTLS");
+    }
+    text.push_str(if may_send_password {
+        " AUTH=PLAIN AUTH=LOGIN"
+    } else {
+        " LOGINDISABLED"
+    });
+    text
+}
+
+impl Session {
+    /// The capabilities in this state.
+    pub(super) fn offered(&self) -> String {
+        match self.state {
+            State::NotAuthenticated => {
+                let may_begin_tls = !self.client.encrypted && self.front.tls.is_some();
+                before_login(self.client.may_send_password(), may_begin_tls)
+            }
+            _ if self.wire.is_compressed() => AFTER_LOGIN.to_owned(),
+            _ => format!("{AFTER_LOGIN} COMPRESS=DEFLATE"),
+        }
+    }
+
+    pub(super) fn capability(&mut self) -> Result<Reply, Stop> {
+        let offered = self.offered();
+        self.wire.put(format!("* CAPABILITY {offered}\r\n"));
+        Reply::ok("Capability completed.")
+    }
+
+    pub(super) fn enable(&mut self, names: &[String]) -> Result<Reply, Stop> {
+        let mut words = String::new();
+        for name in names {
+            if self.enable_one(name) && !words.contains(name.as_str()) {
+                words.push(' ');
+                words.push_str(if name == "IMAP4REV2" { "IMAP4rev2" } else { name });
+            }
+        }
+        self.wire.put(format!("* ENABLED{words}\r\n"));
+        Reply::ok("Enabled.")
+    }
+
+    /// True where there is such a thing.
+    fn enable_one(&mut self, name: &str) -> bool {
+        match name {
+            "CONDSTORE" => self.knows_modseqs(),
+            "QRESYNC" => {
+                self.knows_modseqs();
+                self.enabled.qresync = true;
+            }
+            "UTF8=ACCEPT" => self.enabled.utf8 = true,
+            "IMAP4REV2" => {
+                self.enabled.rev2 = true;
+                self.enabled.utf8 = true;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The client has shown that it knows MODSEQs. In a mailbox it is told the highest, once (RFC 7162 section 3.1).
+    pub(super) fn knows_modseqs(&mut self) {
+        if self.enabled.condstore {
+            return;
+        }
+        self.enabled.condstore = true;
+        if let State::Selected(_, selected) = &self.state {
+            let line = format!("* OK [HIGHESTMODSEQ {}] Highest\r\n", selected.row.highest_modseq);
+            self.wire.put(line);
+        }
+    }
 }

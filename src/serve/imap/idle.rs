@@ -14,11 +14,17 @@ impl Session {
         loop {
             self.refresh().await?;
             self.wire.flush().await?;
-            let mut changes = self.changes.clone();
+            let mut changes = self.selected().ok().map(|selected| selected.changes.clone());
+            let changed = async {
+                match &mut changes {
+                    Some(changes) => changes.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 event = self.wait() => return done(event?),
-                Ok(()) = changes.changed() => {}
+                true = changed => {}
                 () = tokio::time::sleep(STILL_HERE) => self.wire.put("* OK Still here\r\n"),
                 () = tokio::time::sleep_until(deadline) => {
                     let text = "Disconnected for inactivity.".to_owned();

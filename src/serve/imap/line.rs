@@ -76,6 +76,12 @@ impl CommandBuffer {
         self.input.is_empty() && self.command.is_empty()
     }
 
+    /// Gives back what was pushed and not looked at: it was meant for another layer.
+    pub(super) fn take_input(&mut self) -> Vec<u8> {
+        self.searched = 0;
+        std::mem::take(&mut self.input)
+    }
+
     /// Takes bytes from the connection. Call [`Self::next`] until it has nothing before pushing more.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);

@@ -1,39 +1,70 @@
-//! LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9), as Dovecot answers them: parents that are no mailboxes are
-//! `\Noselect` (but stale names are not: [`crate::op::Stale`]), each name says whether it has children, special use is told.
+//! LIST (RFC 9051 section 6.3.9, with LIST-EXTENDED and LIST-STATUS) and LSUB (RFC 3501 section 6.3.9), as Dovecot answers
+//! them: parents that are no mailboxes are `\Noselect` (but stale names are not: [`crate::op::Stale`]), each name says
+//! whether it has children, special use is told.
 
 use super::answer;
+use super::grammar::{List, StatusItem};
 use super::mutf7::{self, SEPARATOR};
 use super::session::{Reply, Session, Stop};
+use super::status::Looked;
 use crate::op::MailboxName;
 use crate::store::embedded::view::Tree;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// [`SEPARATOR`] for joining.
 const LEVELS: &str = "/";
 
 impl Session {
-    pub(super) async fn list(&mut self, reference: &[u8], pattern: &[u8]) -> Result<Reply, Stop> {
-        if pattern.is_empty() {
-            self.wire.put("* LIST (\\Noselect) \"/\" ");
-            let mut root = Vec::new();
-            answer::astring(&mut root, reference);
-            self.wire.put(root);
-            self.wire.put("\r\n");
+    pub(super) async fn list(&mut self, list: &List) -> Result<Reply, Stop> {
+        if !list.is_extended() && list.patterns.iter().all(Vec::is_empty) {
+            self.wire.put(root(&list.reference));
             return Reply::ok("List completed.");
         }
         let tree = self.tree().await?;
-        if let Some(pattern) = Pattern::new(reference, pattern) {
-            self.wire.put(list(&tree, &pattern));
+        let patterns = self.patterns(&list.reference, &list.patterns);
+        let names = names(&tree);
+        let lines: Vec<(Vec<u8>, MailboxName, bool)> = selected(list, &names, &tree, &patterns)
+            .into_iter()
+            .map(|(levels, listed)| {
+                let mut line = Vec::new();
+                let name = MailboxName(levels.to_vec());
+                listed.write(&mut line, list, &name, self.enabled.utf8);
+                (line, name, listed.has_status(list))
+            })
+            .collect();
+        let status = list.returns.as_ref().map(|r| r.status.as_slice()).unwrap_or_default();
+        for (line, name, has_status) in &lines {
+            self.wire.stream(line).await?;
+            if has_status & !status.is_empty() {
+                self.list_status(name, status).await?;
+            }
         }
         Reply::ok("List completed.")
     }
 
+    /// The STATUS of a listed name; nothing where it went meanwhile.
+    async fn list_status(&mut self, name: &MailboxName, items: &[StatusItem]) -> Result<(), Stop> {
+        if let Looked::Mailbox(row) = self.look(name).await? {
+            let words = self.status_words(&row, items).await?;
+            self.status_line(name, &words);
+        }
+        Ok(())
+    }
+
     pub(super) async fn lsub(&mut self, reference: &[u8], pattern: &[u8]) -> Result<Reply, Stop> {
         let tree = self.tree().await?;
-        if let Some(pattern) = Pattern::new(reference, pattern) {
-            self.wire.put(lsub(&tree, &pattern));
-        }
+        let patterns = self.patterns(reference, &[pattern.to_vec()]);
+        let answer = lsub(&tree, &patterns, pattern.ends_with(b"%"), self.enabled.utf8);
+        self.wire.put(answer);
         Reply::ok("Lsub completed.")
+    }
+
+    fn patterns(&self, reference: &[u8], patterns: &[Vec<u8>]) -> Vec<Pattern> {
+        let utf8 = self.enabled.utf8;
+        patterns
+            .iter()
+            .filter_map(|pattern| Pattern::new(reference, pattern, utf8))
+            .collect()
     }
 
     async fn tree(&self) -> Result<Tree, Stop> {
@@ -42,42 +73,72 @@ impl Session {
     }
 }
 
+/// `LIST "" ""`: the separator, and what of the reference is a root.
+fn root(reference: &[u8]) -> Vec<u8> {
+    let mut line = b"* LIST (\\Noselect) \"/\" ".to_vec();
+    let end = reference.iter().position(|b| *b == b'/').map(|at| at.saturating_add(1));
+    answer::astring(&mut line, end.and_then(|end| reference.get(..end)).unwrap_or_default());
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
 /// What LIST says of a name.
-#[derive(Default)]
-struct Attributes {
+#[derive(Clone, Default)]
+struct Listed {
     selectable: bool,
     children: bool,
     special_use: Option<String>,
+    subscribed: bool,
+    /// A name below, which is not listed itself, is subscribed.
+    below_subscribed: bool,
+    /// A name below, which is not listed itself, has a special use.
+    below_special: bool,
 }
 
-/// The `* LIST` lines, INBOX first, then by name.
-fn list(tree: &Tree, pattern: &Pattern) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, attributes) in attributes(tree) {
-        if !pattern.matches(&name.join(LEVELS)) {
-            continue;
-        }
+impl Listed {
+    fn write(&self, out: &mut Vec<u8>, list: &List, name: &MailboxName, utf8: bool) {
+        let extended = list.is_extended();
+        let returns = list.returns.clone().unwrap_or_default();
         let mut words = Vec::new();
-        if !attributes.selectable {
-            words.push("\\Noselect".to_owned());
+        if !self.selectable {
+            words.push(if extended { "\\NonExistent" } else { "\\Noselect" }.to_owned());
         }
-        words.push(
-            if attributes.children {
-                "\\HasChildren"
-            } else {
-                "\\HasNoChildren"
-            }
-            .to_owned(),
-        );
-        words.extend(attributes.special_use.map(|special| format!("\\{special}")));
-        line(&mut out, "LIST", &words.join(" "), name);
+        if self.subscribed && (list.subscribed || returns.subscribed) {
+            words.push("\\Subscribed".to_owned());
+        }
+        if !extended || returns.children {
+            words.push(
+                if self.children {
+                    "\\HasChildren"
+                } else {
+                    "\\HasNoChildren"
+                }
+                .to_owned(),
+            );
+        }
+        if !extended || list.special_use || returns.special_use {
+            words.extend(self.special_use.iter().map(|special| format!("\\{special}")));
+        }
+        out.extend_from_slice(format!("* LIST ({}) \"{SEPARATOR}\" ", words.join(" ")).as_bytes());
+        out.extend_from_slice(&answer::name(name, utf8));
+        if list.recursive && self.below_subscribed {
+            out.extend_from_slice(b" (CHILDINFO (\"SUBSCRIBED\"))");
+        }
+        if list.recursive && self.below_special {
+            out.extend_from_slice(b" (CHILDINFO (\"SPECIAL-USE\"))");
+        }
+        out.extend_from_slice(b"\r\n");
     }
-    out
+
+    /// True where RETURN (STATUS …) tells of it.
+    fn has_status(&self, list: &List) -> bool {
+        self.selectable && (self.subscribed || !list.subscribed)
+    }
 }
 
-/// Every name, each parent among them, whether the tree has it or not.
-fn attributes(tree: &Tree) -> BTreeMap<&[String], Attributes> {
-    let mut names: BTreeMap<&[String], Attributes> = BTreeMap::new();
+/// Every name, each parent among them, whether the tree has it or not; and names that are only subscribed.
+fn names(tree: &Tree) -> BTreeMap<&[String], Listed> {
+    let mut names: BTreeMap<&[String], Listed> = BTreeMap::new();
     for row in &tree.rows {
         let levels = row.name.0.as_slice();
         let own = names.entry(levels).or_default();
@@ -87,7 +148,75 @@ fn attributes(tree: &Tree) -> BTreeMap<&[String], Attributes> {
             names.entry(parent).or_default().children = true;
         }
     }
+    for name in &tree.subscribed {
+        if let Some(listed) = names.get_mut(name.0.as_slice()) {
+            listed.subscribed = true;
+        }
+    }
     names
+}
+
+/// The names to list, INBOX first, then by name; subscriptions in the order of subscribing.
+fn selected<'t>(
+    list: &List,
+    names: &BTreeMap<&'t [String], Listed>,
+    tree: &'t Tree,
+    patterns: &[Pattern],
+) -> Vec<(&'t [String], Listed)> {
+    let matches = |levels: &[String]| any_matches(patterns, levels);
+    if !list.subscribed && !list.special_use {
+        let fitting = names.iter().filter(|(levels, _)| matches(levels));
+        return fitting.map(|(levels, listed)| (*levels, listed.clone())).collect();
+    }
+    let special = |levels: &[String]| names.get(levels).is_some_and(|listed| listed.special_use.is_some());
+    let wanted: Vec<&[String]> = if list.subscribed {
+        let subscribed = tree.subscribed.iter().map(|name| name.0.as_slice());
+        subscribed
+            .filter(|levels| !list.special_use || special(levels))
+            .collect()
+    } else {
+        names.keys().copied().filter(|levels| special(levels)).collect()
+    };
+    let mut found: Vec<(&[String], Listed)> = Vec::new();
+    for levels in &wanted {
+        if matches(levels) {
+            let mut listed = names.get(levels).cloned().unwrap_or_default();
+            listed.subscribed |= list.subscribed;
+            found.push((levels, listed));
+        }
+    }
+    if list.recursive {
+        add_parents(list, names, &wanted, patterns, &mut found);
+    }
+    found
+}
+
+/// RECURSIVEMATCH: names that match and have one below that would be listed.
+fn add_parents<'t>(
+    list: &List,
+    names: &BTreeMap<&'t [String], Listed>,
+    wanted: &[&'t [String]],
+    patterns: &[Pattern],
+    found: &mut Vec<(&'t [String], Listed)>,
+) {
+    let mut places: HashMap<&[String], usize> = found.iter().enumerate().map(|(n, (levels, _))| (*levels, n)).collect();
+    for levels in wanted {
+        for parent in parents(levels).filter(|parent| any_matches(patterns, parent)) {
+            let place = *places.entry(parent).or_insert_with(|| {
+                found.push((parent, names.get(parent).cloned().unwrap_or_default()));
+                found.len().saturating_sub(1)
+            });
+            if let Some((_, listed)) = found.get_mut(place) {
+                listed.below_subscribed |= list.subscribed;
+                listed.below_special |= list.special_use;
+            }
+        }
+    }
+}
+
+fn any_matches(patterns: &[Pattern], levels: &[String]) -> bool {
+    let name = levels.join(LEVELS);
+    patterns.iter().any(|pattern| pattern.matches(&name))
 }
 
 /// Names above `levels`, the nearest last.
@@ -95,38 +224,29 @@ fn parents(levels: &[String]) -> impl DoubleEndedIterator<Item = &[String]> {
     (1..levels.len()).filter_map(|n| levels.get(..n))
 }
 
-/// The `* LSUB` lines in the order of subscription. Where a subscribed name itself doesn't match, its nearest parent
-/// that does is shown as `\Noselect`, once (RFC 3501: the `%` rule).
-fn lsub(tree: &Tree, pattern: &Pattern) -> Vec<u8> {
+/// The `* LSUB` lines in the order of subscription. Where a subscribed name itself doesn't match and the pattern ends
+/// with `%`, its nearest parent that does is shown as `\Noselect`, once (RFC 3501).
+fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, utf8: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    let matches = |levels: &[String]| pattern.matches(&levels.join(LEVELS));
-    let mut shown: Vec<&[String]> = Vec::new();
-    for name in &tree.subscribed {
-        if matches(&name.0) {
-            line(&mut out, "LSUB", "", &name.0);
-            shown.push(&name.0);
-        }
+    let mut line = |attributes: &str, levels: &[String]| {
+        out.extend_from_slice(format!("* LSUB ({attributes}) \"{SEPARATOR}\" ").as_bytes());
+        out.extend_from_slice(&answer::name(&MailboxName(levels.to_vec()), utf8));
+        out.extend_from_slice(b"\r\n");
+    };
+    let mut shown: HashSet<&[String]> = HashSet::new();
+    let (matching, other): (Vec<_>, Vec<_>) = tree.subscribed.iter().partition(|name| any_matches(patterns, &name.0));
+    for name in matching {
+        line("", &name.0);
+        shown.insert(&name.0);
     }
-    for name in &tree.subscribed {
-        if matches(&name.0) {
-            continue;
-        }
-        if let Some(parent) = parents(&name.0)
-            .rev()
-            .find(|p| matches(p))
-            .filter(|p| !shown.contains(p))
-        {
-            line(&mut out, "LSUB", "\\Noselect", parent);
-            shown.push(parent);
+    for name in other.iter().filter(|_| ends_with_percent) {
+        let parent = parents(&name.0).rev().find(|parent| any_matches(patterns, parent));
+        if let Some(parent) = parent.filter(|parent| !shown.contains(parent)) {
+            line("\\Noselect", parent);
+            shown.insert(parent);
         }
     }
     out
-}
-
-fn line(out: &mut Vec<u8>, verb: &str, attributes: &str, levels: &[String]) {
-    out.extend_from_slice(format!("* {verb} ({attributes}) \"{SEPARATOR}\" ").as_bytes());
-    out.extend_from_slice(&answer::name(&MailboxName(levels.to_vec())));
-    out.extend_from_slice(b"\r\n");
 }
 
 /// A pattern with `*` (anything) and `%` (anything within a level).
@@ -134,8 +254,8 @@ struct Pattern(Vec<char>);
 
 impl Pattern {
     /// None where reference and pattern are no modified UTF-7: such a pattern matches nothing.
-    fn new(reference: &[u8], pattern: &[u8]) -> Option<Self> {
-        let text = mutf7::decode(&[reference, pattern].concat())?;
+    fn new(reference: &[u8], pattern: &[u8], utf8: bool) -> Option<Self> {
+        let text = mutf7::text(&[reference, pattern].concat(), utf8)?;
         let mut chars: Vec<char> = text.chars().collect();
         chars.dedup_by(|a, b| a == b && *a == '*');
         let first: String = chars.iter().take(5).collect();
@@ -187,7 +307,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new(b"", pattern.as_bytes()).unwrap().matches(name)
+        Pattern::new(b"", pattern.as_bytes(), false).unwrap().matches(name)
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! LOGIN (RFC 9051 section 6.2.3), and what every way to log in has in common.
 
-use super::capability::AFTER_LOGIN;
 use super::session::{Reply, Session, State, Stop};
 use super::wire::Ended;
 use crate::serve::auth::Verdict;
@@ -19,7 +18,7 @@ impl Session {
                 tracing::debug!(peer = %self.client.peer, "IMAP login");
                 self.state = State::Authenticated(user);
                 self.wire.trust();
-                Reply::ok(format!("[CAPABILITY {AFTER_LOGIN}] Logged in"))
+                Reply::ok(format!("[CAPABILITY {}] Logged in", self.offered()))
             }
             Verdict::Refused => self.wrong_password().await,
             Verdict::Unavailable => Reply::no("[UNAVAILABLE] Logins can't be checked just now"),

@@ -1,4 +1,4 @@
-//! IMAP4rev1 for readers (RFC 3501, answers as Dovecot gives them), with CONDSTORE, ESEARCH, SAVEDATE, IDLE and X-GUID.
+//! IMAP4rev1 and rev2 for readers, answers as Dovecot gives them; `docs/imap.md` lists the extensions.
 //!
 //! Bytes become commands in [`mod@line`] and [`grammar`], commands are answered by [`session`] with one file per command,
 //! and everything that a message's octets tell (parts, ENVELOPE, BODYSTRUCTURE, searchable text) comes from [`mail`].
@@ -7,22 +7,27 @@
 mod answer;
 mod authenticate;
 mod capability;
+mod compress;
 mod fetch;
 mod grammar;
 mod idle;
+mod letter;
 mod line;
 mod list;
 mod login;
 mod mail;
 mod mutf7;
+mod quota;
 mod search;
 mod select;
 mod selected;
 mod session;
+mod sort;
 mod starttls;
 mod status;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod wire;
 
 pub use session::Session;
@@ -40,9 +45,10 @@ pub fn fuzz_message(octets: &[u8]) {
     drop(mail::pieces(
         &octets,
         &[
-            grammar::Item::Envelope,
-            grammar::Item::Body,
-            grammar::Item::BodyStructure,
+            &grammar::Item::Envelope,
+            &grammar::Item::Body,
+            &grammar::Item::BodyStructure,
+            &grammar::Item::Preview("PREVIEW"),
         ],
     ));
 }

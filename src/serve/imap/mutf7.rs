@@ -79,9 +79,18 @@ fn unshift(wide: &str) -> Option<String> {
     String::from_utf16(&units).ok()
 }
 
+/// Text as a client writes it: modified UTF-7, or UTF-8 where the client enabled it.
+pub(super) fn text(bytes: &[u8], utf8: bool) -> Option<String> {
+    if !utf8 {
+        return decode(bytes);
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    (text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control)).then(|| text.to_owned())
+}
+
 /// A mailbox name as the client wrote it. `INBOX` in any case is the INBOX, also as a first level.
-pub(super) fn mailbox(bytes: &[u8]) -> Option<MailboxName> {
-    let text = decode(bytes)?;
+pub(super) fn mailbox(bytes: &[u8], utf8: bool) -> Option<MailboxName> {
+    let text = text(bytes, utf8)?;
     let mut levels: Vec<String> = text.split(SEPARATOR).map(str::to_owned).collect();
     if let Some(first) = levels.first_mut().filter(|l| l.eq_ignore_ascii_case("INBOX")) {
         "INBOX".clone_into(first);

@@ -73,16 +73,27 @@ impl From<Ended> for Stop {
     }
 }
 
+/// What the client has shown that it knows (RFC 5161, RFC 7162 section 3.1). None of it is taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Enabled {
+    /// MODSEQs.
+    pub(super) condstore: bool,
+    /// VANISHED instead of EXPUNGE.
+    pub(super) qresync: bool,
+    /// Answers of IMAP4rev2.
+    pub(super) rev2: bool,
+    /// Names and quoted strings in UTF-8.
+    pub(super) utf8: bool,
+}
+
 /// One connection's session.
 pub struct Session {
     pub(super) front: Arc<FrontEnd>,
     pub(super) client: Client,
     pub(super) wire: Wire,
     pub(super) state: State,
-    /// True once the client has shown that it knows MODSEQs (RFC 7162 section 3.1).
-    pub(super) condstore: bool,
+    pub(super) enabled: Enabled,
     pub(super) failed_logins: u32,
-    pub(super) changes: watch::Receiver<u64>,
     pub(super) shutdown: watch::Receiver<bool>,
     bad_commands: u32,
     since: Instant,
@@ -92,15 +103,13 @@ impl Session {
     /// A session that has not greeted yet.
     #[must_use]
     pub fn new(front: Arc<FrontEnd>, client: Client, wire: Wire, shutdown: watch::Receiver<bool>) -> Self {
-        let changes = front.view.changes();
         Self {
             front,
             client,
             wire,
             state: State::NotAuthenticated,
-            condstore: false,
+            enabled: Enabled::default(),
             failed_logins: 0,
-            changes,
             shutdown,
             bad_commands: 0,
             since: Instant::now(),
@@ -246,15 +255,14 @@ impl Session {
                 self.wire.put(super::capability::NAMESPACE);
                 Reply::ok("Namespace completed.")
             }
-            Command::Select {
-                mailbox,
-                examine,
-                condstore,
-            } => self.select(&mailbox, examine, condstore).await,
-            Command::List { reference, pattern } => self.list(&reference, &pattern).await,
+            Command::Select(select) => self.select(select).await,
+            Command::List(list) => self.list(&list).await,
             Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern).await,
             Command::Status { mailbox, items } => self.status(&mailbox, &items).await,
             Command::Idle => self.idle().await,
+            Command::Compress(mechanism) => self.compress(tag, &mechanism).await,
+            Command::GetQuota(_) => self.quota(),
+            Command::GetQuotaRoot(mailbox) => self.quota_root(&mailbox).await,
             Command::Write(_) => Reply::no(STANDBY),
             command => {
                 if !matches!(self.state, State::Selected(..)) {
@@ -266,12 +274,15 @@ impl Session {
     }
 
     async fn obey_selected(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        self.arrive().await?;
         match command {
             Command::Check => self.noop("Check completed.").await,
             Command::Close => self.leave("Close completed."),
             Command::Unselect => self.leave("Unselect completed."),
             Command::Fetch(fetch) => self.fetch(fetch).await,
             Command::Search(search) => self.search(tag, search).await,
+            Command::Sort(sort) => self.sort(tag, sort).await,
+            Command::Thread(thread) => self.thread(thread).await,
             _ => Reply::bad("Unknown command"),
         }
     }
@@ -286,30 +297,6 @@ impl Session {
     async fn noop(&mut self, text: &str) -> Result<Reply, Stop> {
         self.refresh().await?;
         Reply::ok(text)
-    }
-
-    fn offered(&self) -> String {
-        match self.state {
-            State::NotAuthenticated => {
-                let may_begin_tls = !self.client.encrypted && self.front.tls.is_some();
-                super::capability::before_login(self.client.may_send_password(), may_begin_tls)
-            }
-            _ => super::capability::AFTER_LOGIN.to_owned(),
-        }
-    }
-
-    fn capability(&mut self) -> Result<Reply, Stop> {
-        let offered = self.offered();
-        self.wire.put(format!("* CAPABILITY {offered}\r\n"));
-        Reply::ok("Capability completed.")
-    }
-
-    fn enable(&mut self, names: &[String]) -> Result<Reply, Stop> {
-        let enabled = super::capability::enabled(names);
-        self.condstore |= enabled.contains(&"CONDSTORE");
-        let words: String = enabled.iter().map(|name| format!(" {name}")).collect();
-        self.wire.put(format!("* ENABLED{words}\r\n"));
-        Reply::ok("Enabled.")
     }
 
     /// The user; commands that need one are refused before.
@@ -328,61 +315,37 @@ impl Session {
         }
     }
 
+    /// As [`Self::selected`], to change it.
+    pub(super) fn selected_mut(&mut self) -> Result<&mut Selected, Stop> {
+        match &mut self.state {
+            State::Selected(_, selected) => Ok(selected),
+            _ => Err(Stop::Reply(Reply::Bad("No mailbox selected".to_owned()))),
+        }
+    }
+
     /// Reads the store on a blocking thread.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn View) -> Result<T, ViewError> + Send + 'static,
     ) -> Result<T, Stop> {
+        self.reading(read).await
+    }
+
+    /// Begins to read the store on a blocking thread.
+    pub(super) fn reading<T, R>(&self, read: R) -> impl Future<Output = Result<T, Stop>> + Send + use<T, R>
+    where
+        T: Send + 'static,
+        R: FnOnce(&dyn View) -> Result<T, ViewError> + Send + 'static,
+    {
         let view = Arc::clone(&self.front.view);
-        let result = match tokio::task::spawn_blocking(move || read(view.as_ref())).await {
-            Ok(result) => result,
-            Err(error) => Err(ViewError(error.to_string())),
-        };
-        result.map_err(|error| {
-            tracing::error!(%error, peer = %self.client.peer, "an IMAP command could not be answered");
-            Stop::Reply(Reply::No("[UNAVAILABLE] The store can't be read just now".to_owned()))
-        })
-    }
-
-    /// Tells the client what changed in the selected mailbox. A mailbox that is gone, or has become another one, ends
-    /// the session, as Dovecot does: IMAP has no other way to say so.
-    pub(super) async fn refresh(&mut self) -> Result<(), Stop> {
-        if matches!(self.changes.has_changed(), Ok(false)) {
-            return Ok(());
+        let peer = self.client.peer;
+        let task = tokio::task::spawn_blocking(move || read(view.as_ref()));
+        async move {
+            let result = task.await.unwrap_or_else(|error| Err(ViewError(error.to_string())));
+            result.map_err(|error| {
+                tracing::error!(%error, %peer, "an IMAP command could not be answered");
+                Stop::Reply(Reply::No("[UNAVAILABLE] The store can't be read just now".to_owned()))
+            })
         }
-        self.changes.mark_unchanged();
-        let State::Selected(_, selected) = &self.state else {
-            return Ok(());
-        };
-        let known = selected.row.clone();
-        let key = known.key;
-        let fresh = self.read(move |view| match view.mailbox_again(key)? {
-            Some(row) if row == known => Ok(Fresh::Same),
-            Some(row) if row.uidvalidity == known.uidvalidity => Ok(view
-                .messages(key)?
-                .map_or(Fresh::Gone, |(row, messages)| Fresh::Changed(row, messages))),
-            _ => Ok(Fresh::Gone),
-        });
-        match fresh.await? {
-            Fresh::Same => {}
-            Fresh::Gone => return Err(Ended::Bye("Mailbox was deleted under us.".to_owned()).into()),
-            Fresh::Changed(row, messages) => {
-                let State::Selected(_, selected) = &mut self.state else {
-                    return Ok(());
-                };
-                let news = selected.advance(row, messages, self.condstore);
-                self.wire.put(news);
-            }
-        }
-        Ok(())
     }
-}
-
-enum Fresh {
-    Same,
-    Gone,
-    Changed(
-        crate::store::embedded::view::MailboxRow,
-        Vec<crate::store::embedded::view::MessageRow>,
-    ),
 }

@@ -4,26 +4,57 @@ use super::answer;
 use super::grammar::StatusItem;
 use super::mutf7;
 use super::session::{Reply, Session, Stop};
-use crate::op::{Guid, MailboxName, Stale};
-use crate::store::embedded::view::MailboxRow;
+use crate::op::{Flags, Guid, MailboxName, Stale};
+use crate::store::embedded::view::{MailboxKey, MailboxRow};
 use std::time::Duration;
 
 impl Session {
     pub(super) async fn status(&mut self, mailbox: &[u8], items: &[StatusItem]) -> Result<Reply, Stop> {
-        let name = named(mailbox)?;
+        let name = self.named(mailbox)?;
         let words: Vec<String> = match self.look(&name).await? {
-            Looked::Mailbox(row) => items.iter().map(|item| word(*item, &row)).collect(),
+            Looked::Mailbox(row) => self.status_words(&row, items).await?,
             Looked::Stale(stale, _) if items == [StatusItem::Guid] && stale.guid != Guid::default() => {
                 vec![guid(stale.guid)]
             }
             Looked::Stale(stale, took) => return Err(gone(&name, stale, took)),
             Looked::Nothing => return Err(nonexistent(&name)),
         };
-        self.condstore |= items.contains(&StatusItem::HighestModseq);
-        self.wire.put("* STATUS ");
-        self.wire.put(answer::name(&name));
-        self.wire.put(format!(" ({})\r\n", words.join(" ")));
+        if items.contains(&StatusItem::HighestModseq) {
+            self.knows_modseqs();
+        }
+        self.status_line(&name, &words);
         Reply::ok("Status completed.")
+    }
+
+    pub(super) fn status_line(&mut self, name: &MailboxName, words: &[String]) {
+        self.wire.put("* STATUS ");
+        self.wire.put(answer::name(name, self.enabled.utf8));
+        self.wire.put(format!(" ({})\r\n", words.join(" ")));
+    }
+
+    pub(super) async fn status_words(&self, row: &MailboxRow, items: &[StatusItem]) -> Result<Vec<String>, Stop> {
+        let deleted = if items.contains(&StatusItem::Deleted) {
+            self.deleted(row.key).await?
+        } else {
+            0
+        };
+        Ok(items.iter().map(|item| word(*item, row, deleted)).collect())
+    }
+
+    /// Number of messages with `\Deleted`.
+    async fn deleted(&self, key: MailboxKey) -> Result<usize, Stop> {
+        self.read(move |view| {
+            let listing = view.listing(key)?;
+            let marks = listing.iter().flat_map(|listing| listing.iter());
+            Ok(marks.filter(|mark| mark.flags.contains(Flags::DELETED)).count())
+        })
+        .await
+    }
+
+    /// A mailbox name as the client wrote it, or the reply that it is none.
+    pub(super) fn named(&self, mailbox: &[u8]) -> Result<MailboxName, Stop> {
+        let invalid = || Stop::Reply(Reply::No("Mailbox name is not valid mUTF-7".to_owned()));
+        mutf7::mailbox(mailbox, self.enabled.utf8).ok_or_else(invalid)
     }
 
     /// The mailbox of that name, or the reply that there is none.
@@ -35,7 +66,7 @@ impl Session {
         }
     }
 
-    async fn look(&self, name: &MailboxName) -> Result<Looked, Stop> {
+    pub(super) async fn look(&self, name: &MailboxName) -> Result<Looked, Stop> {
         let (user, wanted) = (self.user()?, name.clone());
         self.read(move |view| {
             let began = processor_time();
@@ -74,7 +105,7 @@ fn processor_time() -> Duration {
 }
 
 /// What a name stands for.
-enum Looked {
+pub(super) enum Looked {
     Mailbox(MailboxRow),
     /// With the time that finding it took.
     Stale(Stale, Duration),
@@ -92,17 +123,11 @@ fn seconds(elapsed: Duration) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
-/// A mailbox name as the client wrote it, or the reply that it is none.
-pub(super) fn named(mailbox: &[u8]) -> Result<MailboxName, Stop> {
-    let invalid = || Stop::Reply(Reply::No("Mailbox name is not valid mUTF-7".to_owned()));
-    mutf7::mailbox(mailbox).ok_or_else(invalid)
-}
-
 fn guid(guid: Guid) -> String {
     format!("X-GUID {}", guid.to_hex())
 }
 
-fn word(item: StatusItem, row: &MailboxRow) -> String {
+fn word(item: StatusItem, row: &MailboxRow, deleted: usize) -> String {
     let value = match item {
         StatusItem::Messages => row.messages.to_string(),
         StatusItem::Recent => "0".to_owned(),
@@ -111,6 +136,8 @@ fn word(item: StatusItem, row: &MailboxRow) -> String {
         StatusItem::Unseen => row.unseen.to_string(),
         StatusItem::HighestModseq => row.highest_modseq.to_string(),
         StatusItem::Size => row.size.to_string(),
+        StatusItem::Deleted => deleted.to_string(),
+        StatusItem::MailboxId => format!("({})", row.guid.to_hex()),
         StatusItem::Guid => return guid(row.guid),
     };
     let name = StatusItem::NAMED

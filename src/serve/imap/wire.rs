@@ -1,7 +1,8 @@
 //! One connection: bytes in through the command buffer, bytes out through a small buffer of answers.
 
+use super::compress::Deflate;
 use super::line::{CommandBuffer, Event, Flood};
-use crate::limits::IMAP_ANSWER_CHUNK_BYTES;
+use crate::limits::{IMAP_ANSWER_CHUNK_BYTES, IMAP_READ_BYTES};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +40,9 @@ pub struct Wire {
     commands: CommandBuffer,
     answers: Vec<u8>,
     write: Duration,
+    deflate: Option<Box<Deflate>>,
+    /// What was read and not unpacked yet.
+    packed: Vec<u8>,
 }
 
 impl Wire {
@@ -50,7 +54,19 @@ impl Wire {
             commands: CommandBuffer::new(),
             answers: Vec::new(),
             write,
+            deflate: None,
+            packed: Vec::new(),
         }
+    }
+
+    /// Everything is compressed from now on, in both directions.
+    pub(super) fn compress(&mut self) {
+        self.packed = self.commands.take_input();
+        self.deflate = Some(Box::new(Deflate::new()));
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.deflate.is_some()
     }
 
     /// The bounds of a known user from now on.
@@ -60,18 +76,37 @@ impl Wire {
 
     /// The next event. Cancel safe.
     pub(super) async fn event(&mut self) -> Result<Event, Ended> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; IMAP_READ_BYTES];
         loop {
             if let Some(event) = self.commands.next()? {
                 return Ok(event);
+            }
+            if self.unpack()? {
+                continue;
             }
             let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
             let n = stream.read(&mut chunk).await?;
             if n == 0 {
                 return Err(Ended::Gone);
             }
-            self.commands.push(chunk.get(..n).unwrap_or_default());
+            let fresh = chunk.get(..n).unwrap_or_default();
+            if self.is_compressed() {
+                self.packed.extend_from_slice(fresh);
+            } else {
+                self.commands.push(fresh);
+            }
         }
+    }
+
+    /// Moves some packed bytes on; false where there is nothing to move.
+    fn unpack(&mut self) -> Result<bool, Ended> {
+        let Some(deflate) = &mut self.deflate else {
+            return Ok(false);
+        };
+        let (bytes, used) = deflate.unpack(&self.packed)?;
+        self.packed.drain(..used.min(self.packed.len()));
+        self.commands.push(&bytes);
+        Ok(used > 0 || !bytes.is_empty())
     }
 
     /// Adds to the answer.
@@ -79,14 +114,24 @@ impl Wire {
         self.answers.extend_from_slice(bytes.as_ref());
     }
 
+    /// The answer so far, to add to. Call [`Self::room`] every now and then.
+    pub(super) fn answer(&mut self) -> &mut Vec<u8> {
+        &mut self.answers
+    }
+
+    /// Writes out what has come together where it is much.
+    pub(super) async fn room(&mut self) -> Result<(), Ended> {
+        if self.answers.len() >= IMAP_ANSWER_CHUNK_BYTES {
+            self.write_answers().await?;
+        }
+        Ok(())
+    }
+
     /// Adds to the answer, and writes out what has come together where it is much. Large pieces are not copied.
     pub(super) async fn stream(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         if bytes.len() < IMAP_ANSWER_CHUNK_BYTES {
             self.put(bytes);
-            if self.answers.len() >= IMAP_ANSWER_CHUNK_BYTES {
-                self.write_answers().await?;
-            }
-            return Ok(());
+            return self.room().await;
         }
         self.write_answers().await?;
         for chunk in bytes.chunks(IMAP_ANSWER_CHUNK_BYTES) {
@@ -116,6 +161,11 @@ impl Wire {
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         let write = self.write;
+        let packed = match &mut self.deflate {
+            Some(deflate) if !bytes.is_empty() => Some(deflate.pack(bytes)?),
+            _ => None,
+        };
+        let bytes = packed.as_deref().unwrap_or(bytes);
         let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
         tokio::time::timeout(write, stream.write_all(bytes))
             .await

@@ -99,11 +99,15 @@ pub(super) fn by_hash(tx: &Connection, hash: &BodyHash) -> rusqlite::Result<Opti
 
 /// A body by its number: what it is and where.
 pub(super) fn by_id(tx: &Connection, id: i64) -> rusqlite::Result<(BodyHash, Location)> {
-    tx.prepare_cached("SELECT hash, length, pack, pack_offset FROM bodies WHERE id = ?1")?
-        .query_row([id], |row| {
-            let length = octets(row, 1)?;
-            Ok((BodyHash(row.get(0)?), location(row, 2, length)?))
-        })
+    tx.prepare_cached("SELECT hash, pack, pack_offset, length FROM bodies WHERE id = ?1")?
+        .query_row([id], |row| located(row, 0))
+}
+
+/// What a body is and where it lies; columns from `at`: hash, pack, offset, length.
+pub(super) fn located(row: &Row<'_>, at: usize) -> rusqlite::Result<(BodyHash, Location)> {
+    let column = |n: usize| at.saturating_add(n);
+    let length = octets(row, column(3))?;
+    Ok((BodyHash(row.get(at)?), location(row, column(1), length)?))
 }
 
 fn octets(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {

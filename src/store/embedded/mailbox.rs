@@ -45,6 +45,8 @@ pub(super) struct Mailbox {
     pub(super) messages: u32,
     unseen: u32,
     size: u64,
+    rewritten: u64,
+    expunged_since: Modseq,
     pub(super) held: Option<String>,
     keywords: Vec<Keyword>,
 }
@@ -72,8 +74,8 @@ impl Mailbox {
         };
         let loaded = tx
             .prepare_cached(
-                "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held
-                 FROM mailboxes WHERE user = ?1 AND guid = ?2",
+                "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held,
+                 rewritten, expunged_since FROM mailboxes WHERE user = ?1 AND guid = ?2",
             )?
             .query_row(params![user, is.guid.0], |row| Self::from_row(user, is, row))
             .optional()?;
@@ -95,6 +97,8 @@ impl Mailbox {
             unseen: row.get(6)?,
             size: row.get::<_, i64>(7)?.cast_unsigned(),
             held: row.get(8)?,
+            rewritten: row.get::<_, i64>(9)?.cast_unsigned(),
+            expunged_since: Modseq(row.get::<_, i64>(10)?.cast_unsigned()),
             keywords: Vec::new(),
         })
     }
@@ -122,6 +126,8 @@ impl Mailbox {
             messages: 0,
             unseen: 0,
             size: 0,
+            rewritten: 0,
+            expunged_since: Modseq(0),
             held: None,
             keywords: Vec::new(),
         })
@@ -131,7 +137,8 @@ impl Mailbox {
     pub(super) fn save(&self, tx: &Connection) -> rusqlite::Result<()> {
         tx.prepare_cached(
             "UPDATE mailboxes SET uidvalidity = ?2, uidnext = ?3, highest_modseq = ?4, messages = ?5, unseen = ?6,
-             size = ?7, held = ?8 WHERE id = ?1",
+             size = ?7, held = ?8, rewritten = ?9,
+             expunged_since = ?10 WHERE id = ?1",
         )?
         .execute(params![
             self.id,
@@ -141,9 +148,21 @@ impl Mailbox {
             self.messages,
             self.unseen,
             self.size.cast_signed(),
-            self.held
+            self.held,
+            self.rewritten.cast_signed(),
+            self.expunged_since.0.cast_signed()
         ])?;
         Ok(())
+    }
+
+    /// Something is about to change that no MODSEQ above the highest so far tells: readers must read everything again.
+    pub(super) fn rewrite(&mut self) {
+        self.rewritten = self.rewritten.wrapping_add(1);
+    }
+
+    /// The list begins here: what was expunged before, under this MODSEQ or a lower one, is not known.
+    pub(super) fn begins(&mut self) {
+        self.expunged_since = self.highest_modseq;
     }
 
     /// UIDNEXT and HIGHESTMODSEQ never fall.
@@ -185,6 +204,7 @@ impl Mailbox {
         };
         if let Some(old) = before {
             self.uncount(old);
+            self.rewrite();
         }
         self.count(&stored);
         self.write(tx, &stored, &keywords)
@@ -361,6 +381,7 @@ impl Mailbox {
             tx.prepare_cached(statement)?.execute([self.id])?;
         }
         (self.messages, self.unseen, self.size) = (0, 0, 0);
+        self.rewrite();
         Ok(())
     }
 }

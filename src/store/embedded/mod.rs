@@ -13,11 +13,18 @@
 //! | `quarantine` | held, diverted, deferred, inferred |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
 //! | `pool`, `reader`, `view` | readers |
+//! | `listing`, `listings` | a mailbox's messages in columns, shared between its readers |
+//! | `changes` | telling those who wait for a mailbox's changes |
+//! | `checked` | which bodies were compared with their hash |
 
 mod apply;
 mod attributes;
 mod bodies;
+mod changes;
+mod checked;
 mod digest;
+mod listing;
+mod listings;
 mod mailbox;
 mod open;
 mod packs;

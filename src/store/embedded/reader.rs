@@ -1,17 +1,18 @@
 //! The store as its readers see it.
 
-use super::attributes;
-use super::bodies;
-use super::mailbox::{keywords, read_name, spelled, stored_name};
+use super::mailbox::{keywords, read_name, stored_name};
 use super::store::Store;
-use super::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
+use super::view::{Depth, Detail, Listing, MailboxKey, MailboxRow, Opening, Tree, TreeRow, View, ViewError, Visitor};
+use super::{attributes, bodies, listings};
 use crate::op::{
-    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable,
-    UserName,
+    AttributeScope, Flags, Guid, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::watch;
+
+/// UIDs nearer to each other than this are read as one run: stepping over a row costs less than finding another.
+const RUN_GAP: u32 = 8;
 
 /// Reads through the store's pool.
 pub(super) struct Reader(pub(super) Arc<Store>);
@@ -36,16 +37,7 @@ impl View for Reader {
     }
 
     fn mailbox(&self, user: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError> {
-        self.0.readers.read(|tx| {
-            let Some(user) = bodies::known_user(tx, user)? else {
-                return Ok(None);
-            };
-            let found = tx
-                .prepare_cached("SELECT id FROM mailboxes WHERE user = ?1 AND name = ?2")?
-                .query_row(params![user, stored_name(name)], |row| row.get(0).map(MailboxKey))
-                .optional()?;
-            found.map_or(Ok(None), |key| numbers(tx, key))
-        })
+        self.0.readers.read(|tx| named(tx, user, name))
     }
 
     fn stale(&self, user: &UserName, name: &MailboxName) -> Result<Option<Stale>, ViewError> {
@@ -64,37 +56,162 @@ impl View for Reader {
         self.0.readers.read(|tx| numbers(tx, key))
     }
 
-    fn messages(&self, key: MailboxKey) -> Result<Option<(MailboxRow, Vec<MessageRow>)>, ViewError> {
+    fn open(
+        &self,
+        user: &UserName,
+        name: &MailboxName,
+        told: &mut dyn FnMut(Opening),
+    ) -> Result<Option<Arc<Listing>>, ViewError> {
         self.0.readers.read(|tx| {
-            let Some(mailbox) = numbers(tx, key)? else {
+            let Some(row) = named(tx, user, name)? else {
                 return Ok(None);
             };
-            let messages = list(tx, &mailbox)?;
-            Ok(Some((mailbox, messages)))
+            let known = self.0.listings.at_hand(&row);
+            let first_unseen = match &known {
+                Some(listing) => first_unseen(listing),
+                None => first_unseen_of(tx, &row)?,
+            };
+            told(Opening {
+                keywords: keywords(tx, row.key.0)?,
+                row: row.clone(),
+                first_unseen,
+            });
+            known.map_or_else(|| self.0.listings.read(tx, &row), Ok).map(Some)
         })
     }
 
-    fn body(&self, key: MailboxKey, uid: Uid) -> Result<Option<Arc<[u8]>>, ViewError> {
-        let found = self.0.readers.read(|tx| {
-            let body = tx
-                .prepare_cached("SELECT body FROM messages WHERE mailbox = ?1 AND uid = ?2")?
-                .query_row(params![key.0, uid.0], |row| row.get::<_, Option<i64>>(0))
-                .optional()?
-                .flatten();
-            body.map(|body| bodies::by_id(tx, body)).transpose()
-        })?;
-        let Some((hash, location)) = found else { return Ok(None) };
-        let octets = self.0.packs.read(&location, &hash).map_err(ViewError)?;
-        Ok(Some(octets.into()))
+    fn listing(&self, key: MailboxKey) -> Result<Option<Arc<Listing>>, ViewError> {
+        self.0.readers.read(|tx| match numbers(tx, key)? {
+            Some(row) => self.0.listings.read(tx, &row).map(Some),
+            None => Ok(None),
+        })
     }
 
     fn attributes(&self, user: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
         attributes::read(&self.0, user, scope)
     }
 
-    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.0.changes.subscribe()
+    fn visit(&self, key: MailboxKey, uids: &[Uid], depth: Depth, each: &mut Visitor<'_>) -> Result<(), ViewError> {
+        self.0.readers.read(|tx| {
+            for run in uids.chunk_by(|a, b| b.0.saturating_sub(a.0) < RUN_GAP) {
+                if !self.visit_run(tx, key, run, depth, each)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
+
+    fn vanished(&self, key: MailboxKey, since: Modseq) -> Result<Vec<Uid>, ViewError> {
+        let mut gone = self.0.readers.read(|tx| listings::vanished(tx, key, since))?;
+        gone.sort_unstable();
+        Ok(gone)
+    }
+
+    fn watch(&self, key: MailboxKey) -> watch::Receiver<u64> {
+        self.0.changes.watch(key)
+    }
+}
+
+impl Reader {
+    /// Visits UIDs that lie close together; false where the visitor has enough.
+    fn visit_run(
+        &self,
+        tx: &Connection,
+        key: MailboxKey,
+        uids: &[Uid],
+        depth: Depth,
+        each: &mut Visitor<'_>,
+    ) -> Result<bool, ViewError> {
+        let (Some(first), Some(last)) = (uids.first(), uids.last()) else {
+            return Ok(true);
+        };
+        let mut statement = tx.prepare_cached(
+            "SELECT m.uid, m.guid, m.internal_date, m.save_date, m.octets, m.body, b.hash, b.pack, b.pack_offset, b.length
+             FROM messages m LEFT JOIN bodies b ON b.id = m.body
+             WHERE m.mailbox = ?1 AND m.uid BETWEEN ?2 AND ?3 ORDER BY m.uid",
+        )?;
+        let mut rows = statement.query(params![key.0, first.0, last.0])?;
+        while let Some(row) = rows.next()? {
+            let detail = detail(row)?;
+            if uids.binary_search(&detail.uid).is_err() {
+                continue;
+            }
+            let octets = match depth {
+                Depth::Detail => None,
+                _ if detail.body_pending => None,
+                Depth::Header => Some(self.header(row)?),
+                Depth::Whole => Some(self.whole(row)?),
+            };
+            if !each(detail, octets) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A body that was checked once is trusted for its header's sake: what lies in a pack doesn't change, and deep
+    /// verification reads it all.
+    fn header(&self, row: &Row<'_>) -> Result<Arc<[u8]>, ViewError> {
+        let body: i64 = row.get(5)?;
+        if !self.0.checked.holds(body) {
+            let octets = self.whole(row)?;
+            self.0.checked.add(body);
+            return Ok(octets);
+        }
+        let (_, location) = bodies::located(row, 6)?;
+        let octets = self.0.packs.read_header(&location).map_err(ViewError)?;
+        Ok(octets.into())
+    }
+
+    fn whole(&self, row: &Row<'_>) -> Result<Arc<[u8]>, ViewError> {
+        let (hash, location) = bodies::located(row, 6)?;
+        let octets = self.0.packs.read(&location, &hash).map_err(ViewError)?;
+        Ok(octets.into())
+    }
+}
+
+fn detail(row: &Row<'_>) -> rusqlite::Result<Detail> {
+    Ok(Detail {
+        uid: Uid(row.get(0)?),
+        guid: MessageGuid(row.get(1)?),
+        internal_date: row.get(2)?,
+        save_date: row.get(3)?,
+        size: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+        body_pending: row.get::<_, Option<i64>>(5)?.is_none(),
+    })
+}
+
+/// The numbers of the mailbox of that name.
+fn named(tx: &Connection, user: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError> {
+    let Some(user) = bodies::known_user(tx, user)? else {
+        return Ok(None);
+    };
+    let found = tx
+        .prepare_cached("SELECT id FROM mailboxes WHERE user = ?1 AND name = ?2")?
+        .query_row(params![user, stored_name(name)], |row| row.get(0).map(MailboxKey))
+        .optional()?;
+    found.map_or(Ok(None), |key| numbers(tx, key))
+}
+
+fn first_unseen(listing: &Listing) -> Option<u32> {
+    let place = listing.iter().position(|mark| !mark.flags.contains(Flags::SEEN))?;
+    u32::try_from(place.saturating_add(1)).ok()
+}
+
+/// The same without a listing; most often one of the first rows answers it, or there is none.
+fn first_unseen_of(tx: &Connection, row: &MailboxRow) -> rusqlite::Result<Option<u32>> {
+    if row.unseen == 0 {
+        return Ok(None);
+    }
+    let uid: Option<u32> = tx
+        .prepare_cached("SELECT uid FROM messages WHERE mailbox = ?1 AND flags & ?2 = 0 ORDER BY uid LIMIT 1")?
+        .query_row(params![row.key.0, Flags::SEEN.bits()], |row| row.get(0))
+        .optional()?;
+    let Some(uid) = uid else { return Ok(None) };
+    tx.prepare_cached("SELECT count(*) FROM messages WHERE mailbox = ?1 AND uid <= ?2")?
+        .query_row(params![row.key.0, uid], |row| row.get(0))
+        .map(Some)
 }
 
 fn name(row: &Row<'_>, column: usize) -> Result<MailboxName, ViewError> {
@@ -145,7 +262,8 @@ fn subscribed(tx: &Connection, user: i64) -> Result<Vec<MailboxName>, ViewError>
 fn numbers(tx: &Connection, key: MailboxKey) -> Result<Option<MailboxRow>, ViewError> {
     let found = tx
         .prepare_cached(
-            "SELECT guid, uidvalidity, uidnext, highest_modseq, messages, unseen, size
+            "SELECT guid, uidvalidity, uidnext, highest_modseq, messages, unseen, size, rewritten,
+             expunged_since
              FROM mailboxes WHERE id = ?1 AND name IS NOT NULL",
         )?
         .query_row([key.0], |row| {
@@ -158,47 +276,10 @@ fn numbers(tx: &Connection, key: MailboxKey) -> Result<Option<MailboxRow>, ViewE
                 messages: row.get(4)?,
                 unseen: row.get(5)?,
                 size: row.get::<_, i64>(6)?.cast_unsigned(),
+                rewritten: row.get::<_, i64>(7)?.cast_unsigned(),
+                expunged_since: Modseq(row.get::<_, i64>(8)?.cast_unsigned()),
             })
         })
         .optional()?;
     Ok(found)
-}
-
-fn list(tx: &Connection, mailbox: &MailboxRow) -> Result<Vec<MessageRow>, ViewError> {
-    let names = keywords(tx, mailbox.key.0)?;
-    // Messages with the same keywords share one list of them.
-    let mut shared: HashMap<Vec<u8>, Arc<[Keyword]>> = HashMap::new();
-    let mut statement = tx.prepare_cached(
-        "SELECT uid, guid, flags, keywords, modseq, internal_date, save_date, octets, body IS NULL
-         FROM messages WHERE mailbox = ?1 ORDER BY uid",
-    )?;
-    let mut rows = statement.query([mailbox.key.0])?;
-    let mut messages = Vec::with_capacity(usize::try_from(mailbox.messages).unwrap_or(0));
-    while let Some(row) = rows.next()? {
-        let packed = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let keywords = match shared.get(packed) {
-            Some(known) => Arc::clone(known),
-            None => Arc::clone(
-                shared
-                    .entry(packed.to_vec())
-                    .or_insert_with(|| spelled(&names, packed).into()),
-            ),
-        };
-        messages.push(message(row, keywords)?);
-    }
-    Ok(messages)
-}
-
-fn message(row: &Row<'_>, keywords: Arc<[Keyword]>) -> rusqlite::Result<MessageRow> {
-    Ok(MessageRow {
-        uid: Uid(row.get(0)?),
-        guid: MessageGuid(row.get(1)?),
-        flags: Flags::from_bits(row.get(2)?),
-        keywords,
-        modseq: Modseq(row.get::<_, i64>(4)?.cast_unsigned()),
-        internal_date: row.get(5)?,
-        save_date: row.get(6)?,
-        size: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
-        body_pending: row.get(8)?,
-    })
 }

@@ -217,5 +217,6 @@ fn replace(tx: &Connection, mailbox: &mut Mailbox, ours: &[Stored], state: &Stat
         mailbox.raise(Uid(0), message.modseq);
         mailbox.put(tx, None, message.clone())?;
     }
+    mailbox.begins();
     Ok(())
 }

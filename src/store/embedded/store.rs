@@ -2,6 +2,9 @@
 
 use super::super::target::TargetError;
 use super::bodies;
+use super::changes::Changes;
+use super::checked::Checked;
+use super::listings::Listings;
 use super::open;
 use super::packs::{Packs, Position};
 use super::pool::ReadPool;
@@ -9,16 +12,17 @@ use crate::op::NodeName;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// One open store.
 pub(super) struct Store {
     writer: Mutex<Connection>,
     pub(super) packs: Packs,
     pub(super) readers: ReadPool,
-    pub(super) changes: watch::Sender<u64>,
+    pub(super) listings: Listings,
+    pub(super) checked: Checked,
+    pub(super) changes: Arc<Changes>,
     pub(super) node: NodeName,
     pub(super) retain: Duration,
     _lock: File,
@@ -30,6 +34,7 @@ impl Store {
         let lock = open::lock(dir)?;
         let path = dir.join("mail.sqlite");
         let writer = open::writer(&path)?;
+        let changes = Changes::observe(&writer)?;
         let indexed = writer.query_row("SELECT pack, pack_offset FROM stream", [], |row| {
             let offset: i64 = row.get(1)?;
             Ok(Position {
@@ -41,7 +46,9 @@ impl Store {
             packs: Packs::open(&dir.join("packs"), indexed)?,
             readers: ReadPool::new(path),
             writer: Mutex::new(writer),
-            changes: watch::Sender::new(0),
+            listings: Listings::default(),
+            checked: Checked::default(),
+            changes,
             node: node.clone(),
             retain,
             _lock: lock,
@@ -59,13 +66,14 @@ impl Store {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, TargetError>,
     ) -> Result<T, TargetError> {
         let mut writer = self.writer();
+        self.changes.begin();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let indexed = bodies::index(&transaction, &self.packs.unindexed())?;
         let made = change(&transaction)?;
         transaction.commit()?;
         self.packs.indexed(indexed);
+        self.changes.committed();
         drop(writer);
-        self.changes.send_modify(|number| *number = number.wrapping_add(1));
         Ok(made)
     }
 

@@ -92,8 +92,8 @@ impl Copy {
     fn uids(&mut self, mailbox: u8) -> Vec<u32> {
         let view = &self.store().view;
         let row = view.mailbox(&USER.into(), &name(mailbox)).unwrap();
-        let (_, messages) = view.messages(row.unwrap().key).unwrap().unwrap();
-        messages.iter().map(|message| message.uid.0).collect()
+        let listing = view.listing(row.unwrap().key).unwrap().unwrap();
+        listing.uids().iter().map(|uid| uid.0).collect()
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) fn apply(tx: &Connection, txn: &MailboxTxn, frames: &[Frame]) -> Resu
     if let Some(why) = txn.contradiction(mailbox.uidvalidity, mailbox.uidnext) {
         return hold(tx, &mut mailbox, why, frames);
     }
+    if txn.ops.iter().any(|op| op.modseq() <= mailbox.highest_modseq) {
+        mailbox.rewrite();
+    }
     let mut arriving = arriving(txn);
     for op in &txn.ops {
         match op {

@@ -1,9 +1,9 @@
 //! What a reader sees of the embedded store: consistent, read-only, never in the way of the writer.
 
-use crate::op::{
-    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName,
-};
+pub use super::listing::{Listing, Mark};
+use crate::op::{AttributeScope, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// One name of a user's tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,21 +50,19 @@ pub struct MailboxRow {
     pub unseen: u32,
     /// Sum of the sizes, octets.
     pub size: u64,
+    /// Grows with each change that no higher MODSEQ shows.
+    pub rewritten: u64,
+    /// Every expunge under a higher MODSEQ than this is known.
+    pub expunged_since: Modseq,
 }
 
-/// A message's metadata.
+/// What a mailbox's numbers don't say and clients ask of every message: GUID, dates, size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageRow {
+pub struct Detail {
     /// UID.
     pub uid: Uid,
     /// GUID as the source spells it.
     pub guid: MessageGuid,
-    /// System flags.
-    pub flags: Flags,
-    /// Keywords.
-    pub keywords: Arc<[Keyword]>,
-    /// MODSEQ.
-    pub modseq: Modseq,
     /// INTERNALDATE, UNIX seconds.
     pub internal_date: i64,
     /// SAVEDATE, UNIX seconds.
@@ -74,6 +72,31 @@ pub struct MessageRow {
     /// True while the body is not here: body items are answered NO `[UNAVAILABLE]`.
     pub body_pending: bool,
 }
+
+/// How much of each message is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing but the [`Detail`].
+    Detail,
+    /// Octets that hold the whole header, and maybe more.
+    Header,
+    /// All octets.
+    Whole,
+}
+
+/// What is told of a mailbox before its messages have been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Its numbers.
+    pub row: MailboxRow,
+    /// Keywords that it knows, in the order of their first use.
+    pub keywords: Vec<Keyword>,
+    /// Number of the first message without `\Seen`, from 1.
+    pub first_unseen: Option<u32>,
+}
+
+/// Takes one message: its detail, and its octets where they were asked for and are here. False: no more.
+pub type Visitor<'v> = dyn FnMut(Detail, Option<Arc<[u8]>>) -> bool + 'v;
 
 /// The store can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -107,17 +130,23 @@ pub trait View: Send + Sync {
     /// The store can't be read.
     fn mailbox_again(&self, key: MailboxKey) -> Result<Option<MailboxRow>, ViewError>;
 
-    /// All messages by ascending UID, one moment's picture together with the mailbox's numbers.
+    /// The mailbox of that name with all its messages; none where it can't be selected. `told` hears of it once, early,
+    /// about the same moment.
     ///
     /// # Errors
     /// The store can't be read.
-    fn messages(&self, key: MailboxKey) -> Result<Option<(MailboxRow, Vec<MessageRow>)>, ViewError>;
+    fn open(
+        &self,
+        user: &UserName,
+        name: &MailboxName,
+        told: &mut dyn FnMut(Opening),
+    ) -> Result<Option<Arc<Listing>>, ViewError>;
 
-    /// A message's octets; none where it is gone or its body is pending.
+    /// All messages now; none once the mailbox is gone. Cheap where little changed since somebody asked.
     ///
     /// # Errors
-    /// The store can't be read, or the body does not match its hash.
-    fn body(&self, key: MailboxKey, uid: Uid) -> Result<Option<Arc<[u8]>>, ViewError>;
+    /// The store can't be read.
+    fn listing(&self, key: MailboxKey) -> Result<Option<Arc<Listing>>, ViewError>;
 
     /// All attributes of one scope, by ascending name. One whose value is not here yet is left out.
     ///
@@ -125,6 +154,18 @@ pub trait View: Send + Sync {
     /// The store can't be read, or a value does not match its hash.
     fn attributes(&self, user: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError>;
 
-    /// A counter that grows with every applied transaction; wait on it to hear of changes.
-    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+    /// Reads messages, by ascending UID; those that are gone are left out.
+    ///
+    /// # Errors
+    /// The store can't be read, or a body does not match its hash.
+    fn visit(&self, key: MailboxKey, uids: &[Uid], depth: Depth, each: &mut Visitor<'_>) -> Result<(), ViewError>;
+
+    /// UIDs that were expunged under a higher MODSEQ, ascending.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn vanished(&self, key: MailboxKey, since: Modseq) -> Result<Vec<Uid>, ViewError>;
+
+    /// A counter that grows with every change of this mailbox, also when it goes; wait on it to hear of changes.
+    fn watch(&self, key: MailboxKey) -> watch::Receiver<u64>;
 }

@@ -3,6 +3,7 @@
 use super::scan::{Bad, Scan, is_atom};
 use super::set::SequenceSet;
 use crate::limits::MIME_NESTING_MAX;
+use crate::store::embedded::view::Depth;
 
 /// FETCH or UID FETCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(in crate::serve::imap) struct Fetch {
     pub(in crate::serve::imap) items: Vec<Item>,
     /// Only messages with a higher MODSEQ.
     pub(in crate::serve::imap) changed_since: Option<u64>,
+    /// Tell what of the set was expunged since, too.
+    pub(in crate::serve::imap) vanished: bool,
 }
 
 /// One item.
@@ -24,10 +27,18 @@ pub(in crate::serve::imap) enum Item {
     Modseq,
     SaveDate,
     Guid,
+    EmailId,
+    ThreadId,
     Envelope,
     Body,
     BodyStructure,
     Section(Section),
+    /// `BINARY[…]<…>` (RFC 3516).
+    Binary(Section),
+    /// `BINARY.SIZE[…]`
+    BinarySize(Section),
+    /// RFC 8970, with the name that the answer has.
+    Preview(&'static str),
 }
 
 /// `BODY[…]<…>` and its RFC 822 forms.
@@ -64,12 +75,15 @@ impl Fetch {
         } else {
             macro_or_item(scan)?
         };
-        let mut changed_since = None;
+        let (mut changed_since, mut vanished) = (None, false);
         if !scan.is_done() {
             scan.space()?;
-            changed_since = modifiers(scan)?;
+            (changed_since, vanished) = modifiers(scan)?;
         }
         scan.done()?;
+        if vanished && (changed_since.is_none() || !uid) {
+            return Bad::new("VANISHED used without CHANGEDSINCE");
+        }
         if changed_since.is_some() {
             items.push(Item::Modseq);
         }
@@ -81,6 +95,7 @@ impl Fetch {
             set,
             items: in_order(items),
             changed_since,
+            vanished,
         })
     }
 }
@@ -105,10 +120,37 @@ fn in_order(items: Vec<Item>) -> Vec<Item> {
 impl Item {
     /// True where the message's octets are needed.
     pub(in crate::serve::imap) fn needs_body(&self) -> bool {
-        matches!(
-            self,
-            Self::Envelope | Self::Body | Self::BodyStructure | Self::Section(_)
-        )
+        self.depth() > Depth::Detail
+    }
+
+    /// How much of a message must be read; none where its mailbox's listing has it.
+    pub(in crate::serve::imap) fn reads(&self) -> Option<Depth> {
+        match self {
+            Self::Uid | Self::Flags | Self::Modseq | Self::ThreadId => None,
+            other => Some(other.depth()),
+        }
+    }
+
+    fn depth(&self) -> Depth {
+        match self {
+            Self::Uid | Self::Flags | Self::InternalDate | Self::Size | Self::Modseq => Depth::Detail,
+            Self::SaveDate | Self::Guid | Self::EmailId | Self::ThreadId => Depth::Detail,
+            Self::Envelope => Depth::Header,
+            Self::Section(section) if section.is_in_header() => Depth::Header,
+            Self::Body | Self::BodyStructure | Self::Section(_) => Depth::Whole,
+            Self::Binary(_) | Self::BinarySize(_) | Self::Preview(_) => Depth::Whole,
+        }
+    }
+}
+
+impl Section {
+    /// True where only the message's own header is wanted.
+    fn is_in_header(&self) -> bool {
+        let header = matches!(
+            self.text,
+            SectionText::Header | SectionText::Fields(_) | SectionText::FieldsNot(_)
+        );
+        header && self.part.is_empty()
     }
 }
 
@@ -135,6 +177,12 @@ fn item(scan: &mut Scan<'_>) -> Result<Vec<Item>, Bad> {
         "MODSEQ" => Item::Modseq,
         "SAVEDATE" => Item::SaveDate,
         "X-GUID" => Item::Guid,
+        "EMAILID" => Item::EmailId,
+        "THREADID" => Item::ThreadId,
+        "PREVIEW" => preview(scan, "PREVIEW")?,
+        "SNIPPET" => preview(scan, "SNIPPET")?,
+        "BINARY" | "BINARY.PEEK" => Item::Binary(binary(scan, "BINARY", true)?),
+        "BINARY.SIZE" => Item::BinarySize(binary(scan, "BINARY.SIZE", false)?),
         "ENVELOPE" => Item::Envelope,
         "BODYSTRUCTURE" => Item::BodyStructure,
         "BODY" if scan.peek() != Some(b'[') => Item::Body,
@@ -153,6 +201,34 @@ fn rfc822(name: &str, text: SectionText) -> Item {
         text,
         partial: None,
     })
+}
+
+/// `BINARY[1.2]<0.5>`: parts by number only.
+fn binary(scan: &mut Scan<'_>, name: &str, may_be_partial: bool) -> Result<Section, Bad> {
+    let mut section = section(scan)?;
+    let plain = section.text == SectionText::All && (may_be_partial || section.partial.is_none());
+    section.name = section.name.replacen("BODY", name, 1);
+    if plain {
+        return Ok(section);
+    }
+    Bad::new(format!("Invalid {name}[..] section"))
+}
+
+/// `PREVIEW`, `PREVIEW (LAZY)`; `(FUZZY)` is what drafts of it had, and Dovecot answers.
+fn preview(scan: &mut Scan<'_>, name: &'static str) -> Result<Item, Bad> {
+    let mut ahead = *scan;
+    while ahead.take(b' ') {}
+    if ahead.peek() == Some(b'(') {
+        *scan = ahead;
+        scan.list(1, |scan| {
+            scan.take(b'/');
+            match scan.keyword().as_str() {
+                "LAZY" | "FUZZY" | "LAZY=FUZZY" => Ok(()),
+                other => Bad::new(format!("'{other}' is not a supported {name} modifier")),
+            }
+        })?;
+    }
+    Ok(Item::Preview(name))
 }
 
 fn section(scan: &mut Scan<'_>) -> Result<Section, Bad> {
@@ -229,13 +305,18 @@ fn split_part(spec: &str) -> Option<(Vec<u32>, &str)> {
     Some((part, rest))
 }
 
-fn modifiers(scan: &mut Scan<'_>) -> Result<Option<u64>, Bad> {
-    let found = scan.list(1, |scan| match scan.keyword().as_str() {
-        "CHANGEDSINCE" => {
-            scan.space()?;
-            scan.number()
+fn modifiers(scan: &mut Scan<'_>) -> Result<(Option<u64>, bool), Bad> {
+    let (mut since, mut vanished) = (None, false);
+    scan.list(1, |scan| {
+        match scan.keyword().as_str() {
+            "CHANGEDSINCE" => {
+                scan.space()?;
+                since = Some(scan.number()?);
+            }
+            "VANISHED" => vanished = true,
+            _ => return Bad::new("Unknown FETCH modifier"),
         }
-        other => Bad::new(format!("Unknown FETCH modifier {other}")),
+        Ok(())
     })?;
-    Ok(found.last().copied())
+    Ok((since, vanished))
 }

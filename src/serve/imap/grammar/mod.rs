@@ -1,14 +1,20 @@
 //! Commands: from bytes to what is meant. Pure; every input gives a command or a reason.
 
 mod fetch;
+mod list;
 mod scan;
 mod search;
+mod select;
 mod set;
+mod sort;
 
 pub(super) use fetch::{Fetch, Item, Section, SectionText};
+pub(super) use list::List;
 pub(super) use scan::{Bad, is_atom};
 pub(super) use search::{Day, Key, MONTHS, Return, Search};
-pub(super) use set::compact;
+pub(super) use select::{Known, Select};
+pub(super) use set::{SequenceSet, compact};
+pub(super) use sort::{Algorithm, Criterion, Sort, SortKey, Thread};
 
 use crate::limits::IMAP_PATTERN_BYTES_MAX;
 use scan::Scan;
@@ -31,15 +37,8 @@ pub(super) enum Command {
     Enable(Vec<String>),
     Id,
     Namespace,
-    Select {
-        mailbox: Vec<u8>,
-        examine: bool,
-        condstore: bool,
-    },
-    List {
-        reference: Vec<u8>,
-        pattern: Vec<u8>,
-    },
+    Select(Select),
+    List(List),
     Lsub {
         reference: Vec<u8>,
         pattern: Vec<u8>,
@@ -54,6 +53,12 @@ pub(super) enum Command {
     Idle,
     Fetch(Fetch),
     Search(Search),
+    Sort(Sort),
+    Thread(Thread),
+    /// COMPRESS with that mechanism.
+    Compress(String),
+    GetQuota(Vec<u8>),
+    GetQuotaRoot(Vec<u8>),
     /// One of the commands that change something.
     Write(String),
 }
@@ -69,11 +74,13 @@ pub(super) enum StatusItem {
     HighestModseq,
     Size,
     Guid,
+    MailboxId,
+    Deleted,
 }
 
 impl StatusItem {
     /// Every item with its name.
-    pub(super) const NAMED: [(Self, &'static str); 8] = [
+    pub(super) const NAMED: [(Self, &'static str); 10] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
@@ -82,7 +89,16 @@ impl StatusItem {
         (Self::HighestModseq, "HIGHESTMODSEQ"),
         (Self::Size, "SIZE"),
         (Self::Guid, "X-GUID"),
+        (Self::MailboxId, "MAILBOXID"),
+        (Self::Deleted, "DELETED"),
     ];
+
+    fn parse(scan: &mut Scan<'_>) -> Result<Self, Bad> {
+        let word = scan.keyword();
+        let item = Self::NAMED.iter().find(|(_, name)| *name == word);
+        item.map(|(item, _)| *item)
+            .ok_or_else(|| Bad(format!("Invalid status item {word}")))
+    }
 }
 
 /// Commands that change mail, folders or their attributes: all of them end the same way on a standby.
@@ -136,7 +152,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Command, Bad> {
         return Ok(Command::Write(verb));
     }
     match verb.as_str() {
-        "UID FETCH" | "UID SEARCH" => {
+        "UID FETCH" | "UID SEARCH" | "UID SORT" | "UID THREAD" => {
             scan.space()?;
             scan.word();
         }
@@ -145,6 +161,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Command, Bad> {
     match verb.as_str() {
         "FETCH" | "UID FETCH" => Fetch::parse(&mut scan, verb.starts_with("UID")).map(Command::Fetch),
         "SEARCH" | "UID SEARCH" => Search::parse(&mut scan, verb.starts_with("UID")).map(Command::Search),
+        "SORT" | "UID SORT" => Sort::parse(&mut scan, verb.starts_with("UID")).map(Command::Sort),
+        "THREAD" | "UID THREAD" => Thread::parse(&mut scan, verb.starts_with("UID")).map(Command::Thread),
         _ => {
             let command = plain(&verb, &mut scan)?;
             scan.done()?;
@@ -171,16 +189,25 @@ fn plain(verb: &str, scan: &mut Scan<'_>) -> Result<Command, Bad> {
             Command::Login { name, password }
         }
         "ENABLE" => enable(scan)?,
-        "SELECT" | "EXAMINE" => select(scan, verb == "EXAMINE")?,
-        "LIST" => {
-            let (reference, pattern) = two(scan, bounded_pattern)?;
-            Command::List { reference, pattern }
-        }
+        "SELECT" | "EXAMINE" => Command::Select(Select::parse(scan, verb == "EXAMINE")?),
+        "LIST" => Command::List(List::parse(scan)?),
         "LSUB" => {
             let (reference, pattern) = two(scan, bounded_pattern)?;
             Command::Lsub { reference, pattern }
         }
         "STATUS" => status(scan)?,
+        "COMPRESS" => {
+            scan.space()?;
+            Command::Compress(scan.keyword())
+        }
+        "GETQUOTA" => {
+            scan.space()?;
+            Command::GetQuota(scan.astring()?)
+        }
+        "GETQUOTAROOT" => {
+            scan.space()?;
+            Command::GetQuotaRoot(scan.astring()?)
+        }
         _ => return Bad::new("Unknown command"),
     })
 }
@@ -244,36 +271,10 @@ fn enable(scan: &mut Scan<'_>) -> Result<Command, Bad> {
     }
 }
 
-fn select(scan: &mut Scan<'_>, examine: bool) -> Result<Command, Bad> {
-    scan.space()?;
-    let mailbox = scan.astring()?;
-    let mut condstore = false;
-    if !scan.is_done() {
-        scan.space()?;
-        scan.list(1, |scan| match scan.keyword().as_str() {
-            "CONDSTORE" => {
-                condstore = true;
-                Ok(())
-            }
-            other => Bad::new(format!("Unknown SELECT parameter {other}")),
-        })?;
-    }
-    Ok(Command::Select {
-        mailbox,
-        examine,
-        condstore,
-    })
-}
-
 fn status(scan: &mut Scan<'_>) -> Result<Command, Bad> {
     scan.space()?;
     let mailbox = scan.astring()?;
     scan.space()?;
-    let items = scan.list(1, |scan| {
-        let word = scan.keyword();
-        let item = StatusItem::NAMED.iter().find(|(_, name)| *name == word);
-        item.map(|(item, _)| *item)
-            .ok_or_else(|| Bad(format!("Invalid status item {word}")))
-    })?;
+    let items = scan.list(1, StatusItem::parse)?;
     Ok(Command::Status { mailbox, items })
 }

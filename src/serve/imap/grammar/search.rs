@@ -22,6 +22,14 @@ pub(in crate::serve::imap) enum Return {
     Max,
     All,
     Count,
+    /// Nothing is answered; the result is kept as `$`.
+    Save,
+    /// A part of the result, by its places in it: from 1, or from the end.
+    Partial {
+        first: u32,
+        last: u32,
+        from_end: bool,
+    },
 }
 
 /// Which of a message's days.
@@ -39,7 +47,7 @@ pub(in crate::serve::imap) enum Day {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serve::imap) enum Key {
     All,
-    /// Nothing: `\Recent` is never set here.
+    /// Nothing: `\Recent` is never set here, and there are no thread ids.
     None,
     Numbers(SequenceSet),
     Uids(SequenceSet),
@@ -60,6 +68,8 @@ pub(in crate::serve::imap) enum Key {
     Body(Vec<u8>),
     Text(Vec<u8>),
     Guid(String),
+    /// EMAILID (RFC 8474).
+    EmailId(String),
     Not(Box<Key>),
     Or(Box<Key>, Box<Key>),
     And(Vec<Key>),
@@ -68,14 +78,7 @@ pub(in crate::serve::imap) enum Key {
 impl Search {
     pub(super) fn parse(scan: &mut Scan<'_>, uid: bool) -> Result<Self, Bad> {
         scan.space()?;
-        let returns = match after_keyword(scan, "RETURN") {
-            true => {
-                let list = scan.list(0, returned)?;
-                scan.space()?;
-                Some(list)
-            }
-            false => None,
-        };
+        let returns = returns(scan)?;
         let charset = match after_keyword(scan, "CHARSET") {
             true => {
                 let name = scan.astring()?;
@@ -84,20 +87,36 @@ impl Search {
             }
             false => None,
         };
-        let mut keys = Vec::new();
-        loop {
-            keys.push(key(scan)?);
-            if scan.is_done() {
-                break;
-            }
-            scan.space()?;
-        }
         Ok(Self {
             uid,
             returns,
             charset,
-            key: Key::And(keys),
+            key: keys(scan)?,
         })
+    }
+}
+
+/// `RETURN (…)` and the space behind it, where it comes next.
+pub(super) fn returns(scan: &mut Scan<'_>) -> Result<Option<Vec<Return>>, Bad> {
+    if !after_keyword(scan, "RETURN") {
+        return Ok(None);
+    }
+    let list = scan.list(0, returned)?;
+    scan.space()?;
+    Ok(Some(list))
+}
+
+/// One or more keys, to the end.
+pub(super) fn keys(scan: &mut Scan<'_>) -> Result<Key, Bad> {
+    let mut keys = Vec::new();
+    loop {
+        keys.push(key(scan)?);
+        if !scan.is_done() {
+            scan.space()?;
+        }
+        if scan.is_done() {
+            return Ok(Key::And(keys));
+        }
     }
 }
 
@@ -130,14 +149,36 @@ fn returned(scan: &mut Scan<'_>) -> Result<Return, Bad> {
         "MAX" => Ok(Return::Max),
         "ALL" => Ok(Return::All),
         "COUNT" => Ok(Return::Count),
+        "SAVE" => Ok(Return::Save),
+        "PARTIAL" => partial(scan),
         other => Bad::new(format!("Unknown SEARCH return option {other}")),
     }
+}
+
+/// `PARTIAL 1:100`, or from the end `-1:-100` (RFC 9394).
+fn partial(scan: &mut Scan<'_>) -> Result<Return, Bad> {
+    scan.space()?;
+    let from_end = scan.take(b'-');
+    let a: u32 = scan.number()?;
+    scan.need(b':')?;
+    if from_end {
+        scan.need(b'-')?;
+    }
+    let b: u32 = scan.number()?;
+    if a == 0 || b == 0 {
+        return Bad::new("PARTIAL range broken");
+    }
+    Ok(Return::Partial {
+        first: a.min(b),
+        last: a.max(b),
+        from_end,
+    })
 }
 
 fn key(scan: &mut Scan<'_>) -> Result<Key, Bad> {
     match scan.peek() {
         Some(b'(') => return scan.nested(|scan| Ok(Key::And(scan.list(1, key)?))),
-        Some(b'*' | b'0'..=b'9') => return Ok(Key::Numbers(SequenceSet::parse(scan)?)),
+        Some(b'*' | b'$' | b'0'..=b'9') => return Ok(Key::Numbers(SequenceSet::parse(scan)?)),
         Some(b'"' | b'{') => return Bad::new("Unexpected string as search key"),
         _ => {}
     }
@@ -212,7 +253,9 @@ fn with_argument(word: &str, scan: &mut Scan<'_>) -> Result<Key, Bad> {
             argument(scan)?;
             modseq(scan)?
         }
-        "BODY" | "TEXT" | "X-GUID" | "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => {
+        // searches here are not fuzzy: a match is a match (RFC 6203 leaves the how to the server)
+        "FUZZY" => scan.nested(next)?,
+        "BODY" | "TEXT" | "X-GUID" | "EMAILID" | "THREADID" | "FROM" | "TO" | "CC" | "BCC" | "SUBJECT" => {
             argument(scan)?;
             textual(word, scan.astring()?)
         }
@@ -231,6 +274,8 @@ fn textual(word: &str, text: Vec<u8>) -> Key {
         "BODY" => Key::Body(text),
         "TEXT" => Key::Text(text),
         "X-GUID" => Key::Guid(String::from_utf8_lossy(&text).into_owned()),
+        "EMAILID" => Key::EmailId(String::from_utf8_lossy(&text).into_owned()),
+        "THREADID" => Key::None,
         field => Key::Header(field.to_ascii_lowercase(), text),
     }
 }

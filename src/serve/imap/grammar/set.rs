@@ -23,26 +23,41 @@ impl Place {
 
 /// Message numbers or UIDs, as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::serve::imap) struct SequenceSet(Vec<(Place, Place)>);
+pub(in crate::serve::imap) enum SequenceSet {
+    /// `1:3,7:*`
+    Ranges(Vec<(Place, Place)>),
+    /// `$`: what the last search with SAVE found (RFC 5182).
+    Saved,
+}
 
 impl SequenceSet {
     pub(super) fn parse(scan: &mut Scan<'_>) -> Result<Self, Bad> {
+        if scan.take(b'$') {
+            return Ok(Self::Saved);
+        }
         let mut ranges = Vec::new();
         loop {
             let first = place(scan)?;
             let last = if scan.take(b':') { place(scan)? } else { first };
             ranges.push((first, last));
             if !scan.take(b',') {
-                return Ok(Self(ranges));
+                return Ok(Self::Ranges(ranges));
             }
         }
     }
 
-    /// Ascending ranges that don't touch, with `*` as `last`. For UIDs `last` is the highest UID in the mailbox, and
-    /// ranges may hold UIDs that don't exist.
+    fn ranges(&self) -> &[(Place, Place)] {
+        match self {
+            Self::Ranges(ranges) => ranges,
+            Self::Saved => &[],
+        }
+    }
+
+    /// Ascending ranges that don't touch, with `*` as `last`; none for `$`. For UIDs `last` is the highest UID in the
+    /// mailbox, and ranges may hold UIDs that don't exist.
     pub(in crate::serve::imap) fn resolve(&self, last: u32) -> Vec<RangeInclusive<u32>> {
         let mut ranges: Vec<(u32, u32)> = self
-            .0
+            .ranges()
             .iter()
             .map(|(a, b)| (a.resolve(last), b.resolve(last)))
             .map(|(a, b)| (a.min(b), a.max(b)))
@@ -60,11 +75,8 @@ impl SequenceSet {
 
     /// True where every message number exists in a mailbox of `messages`; `*` exists in none that is empty.
     pub(in crate::serve::imap) fn fits(&self, messages: u32) -> bool {
-        messages > 0
-            && self
-                .0
-                .iter()
-                .all(|(a, b)| a.resolve(1) <= messages && b.resolve(1) <= messages)
+        let within = |(a, b): &(Place, Place)| a.resolve(1) <= messages && b.resolve(1) <= messages;
+        *self == Self::Saved || (messages > 0 && self.ranges().iter().all(within))
     }
 }
 

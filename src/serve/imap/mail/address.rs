@@ -6,15 +6,15 @@ use crate::limits::ENVELOPE_ADDRESSES_MAX;
 
 /// One address, or one end of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) route: Option<Vec<u8>>,
-    pub(super) mailbox: Option<Vec<u8>>,
-    pub(super) host: Option<Vec<u8>>,
+pub(in crate::serve::imap) struct Address {
+    pub(in crate::serve::imap) name: Option<Vec<u8>>,
+    pub(in crate::serve::imap) route: Option<Vec<u8>>,
+    pub(in crate::serve::imap) mailbox: Option<Vec<u8>>,
+    pub(in crate::serve::imap) host: Option<Vec<u8>>,
 }
 
 /// Reads a list.
-pub(super) fn parse(value: &[u8]) -> Vec<Address> {
+pub(in crate::serve::imap) fn parse(value: &[u8]) -> Vec<Address> {
     let mut list = List {
         lexer: Lexer::new(value),
         found: Vec::new(),

@@ -91,6 +91,6 @@ pub(super) fn header_of(octets: &[u8], range: Range<usize>) -> Range<usize> {
 }
 
 /// Value on one line: line ends go, the white space behind them stays.
-pub(super) fn unfold(value: &[u8]) -> Vec<u8> {
+pub(in crate::serve::imap) fn unfold(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|b| !b"\r\n".contains(b)).collect()
 }

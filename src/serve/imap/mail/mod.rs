@@ -4,15 +4,18 @@
 //! decoded by `mail-parser`.
 
 mod address;
+mod binary;
 mod bodystructure;
 mod envelope;
 mod field;
 mod lexer;
 mod part;
+mod preview;
 mod section;
 mod text;
 
-pub(super) use field::Fields;
+pub(super) use address::parse as addresses;
+pub(super) use field::{Fields, unfold};
 pub(super) use part::Part;
 pub(super) use text::{SearchText, fold};
 
@@ -38,8 +41,12 @@ impl Piece {
     }
 }
 
-/// The items that need octets, in the order asked for.
-pub(super) fn pieces(octets: &Arc<[u8]>, items: &[Item]) -> Vec<Piece> {
+/// A part's transfer encoding is one that nobody here can decode.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UnknownEncoding;
+
+/// The items that need octets, in the order asked for. (For items of the header, `octets` may end behind it.)
+pub(super) fn pieces(octets: &Arc<[u8]>, items: &[&Item]) -> Result<Vec<Piece>, UnknownEncoding> {
     let mut pieces = Vec::new();
     let mut parsed = None;
     for item in items {
@@ -57,11 +64,14 @@ pub(super) fn pieces(octets: &Arc<[u8]>, items: &[Item]) -> Vec<Piece> {
                 )));
             }
             Item::Section(section) => pieces.extend(section::pieces(octets, section, part)),
+            Item::Binary(section) => pieces.push(Piece::Item(binary::write(octets, section, &part())?)),
+            Item::BinarySize(section) => pieces.push(Piece::Item(binary::size(octets, section, &part())?)),
+            Item::Preview(name) => pieces.push(Piece::Item(named(name, &preview::write(octets)))),
             Item::Uid | Item::Flags | Item::InternalDate | Item::Size => {}
-            Item::Modseq | Item::SaveDate | Item::Guid => {}
+            Item::Modseq | Item::SaveDate | Item::Guid | Item::EmailId | Item::ThreadId => {}
         }
     }
-    pieces
+    Ok(pieces)
 }
 
 fn named(name: &str, value: &[u8]) -> Vec<u8> {

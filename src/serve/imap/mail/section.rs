@@ -40,7 +40,7 @@ pub(super) fn pieces<'t>(octets: &Arc<[u8]>, section: &Section, tree: impl FnOnc
 }
 
 /// The part of `range` that `<first.count>` asks for.
-fn cut(range: Range<usize>, partial: Option<(u64, u64)>) -> Range<usize> {
+pub(super) fn cut(range: Range<usize>, partial: Option<(u64, u64)>) -> Range<usize> {
     let Some((first, count)) = partial else { return range };
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let start = range.start.saturating_add(number(first)).min(range.end);
@@ -99,7 +99,7 @@ fn in_part(octets: &[u8], section: &Section, root: &Part) -> Option<Octets> {
 }
 
 /// The part of that number. What is no multipart has one part, itself; a message within is seen through.
-fn find<'p>(root: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
+pub(super) fn find<'p>(root: &'p Part, numbers: &[u32]) -> Option<&'p Part> {
     let mut part = root;
     let mut in_message = true;
     for number in numbers {

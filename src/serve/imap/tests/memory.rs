@@ -3,13 +3,23 @@
 use crate::op::{
     AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName,
 };
-use crate::store::embedded::view::{MailboxKey, MailboxRow, MessageRow, Tree, TreeRow, View, ViewError};
+use crate::store::embedded::view::{
+    Depth, Detail, Listing, MailboxKey, MailboxRow, Opening, Tree, TreeRow, View, ViewError, Visitor,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// A message with its octets, where they are here.
-pub(crate) type Message = (MessageRow, Option<Arc<[u8]>>);
+/// A message.
+#[derive(Clone)]
+pub(crate) struct Message {
+    pub(crate) detail: Detail,
+    pub(crate) flags: Flags,
+    pub(crate) keywords: Vec<Keyword>,
+    pub(crate) modseq: Modseq,
+    /// Where they are here.
+    pub(crate) octets: Option<Arc<[u8]>>,
+}
 
 /// One mailbox.
 #[derive(Clone, Default)]
@@ -18,7 +28,9 @@ pub(crate) struct Folder {
     pub(crate) uidvalidity: u32,
     pub(crate) uidnext: u32,
     pub(crate) highest_modseq: u64,
+    pub(crate) expunged_since: u64,
     pub(crate) messages: BTreeMap<u32, Message>,
+    pub(crate) expunged: BTreeMap<u32, u64>,
 }
 
 /// A user's account.
@@ -87,37 +99,42 @@ impl Folder {
     pub(crate) fn deliver(&mut self, octets: &[u8], flags: Flags, keywords: &[&str]) -> u32 {
         self.highest_modseq += 1;
         let uid = self.uidnext;
-        let row = MessageRow {
+        let detail = Detail {
             uid: Uid(uid),
             guid: MessageGuid(format!("{uid:032x}")),
-            flags,
-            keywords: keywords.iter().map(|k| Keyword::from(*k)).collect(),
-            modseq: Modseq(self.highest_modseq),
-            internal_date: 1_563_324_265,
+            internal_date: 1_563_324_265 + i64::from(uid),
             save_date: Some(1_563_324_300),
             size: Some(octets.len() as u64),
             body_pending: false,
         };
-        self.messages.insert(uid, (row, Some(octets.into())));
+        let message = Message {
+            detail,
+            flags,
+            keywords: keywords.iter().map(|k| Keyword::from(*k)).collect(),
+            modseq: Modseq(self.highest_modseq),
+            octets: Some(octets.into()),
+        };
+        self.messages.insert(uid, message);
         self.uidnext += 1;
         uid
     }
 
     /// Changes a message, under a new MODSEQ.
-    pub(crate) fn edit(&mut self, uid: u32, edit: impl FnOnce(&mut MessageRow)) {
+    pub(crate) fn edit(&mut self, uid: u32, edit: impl FnOnce(&mut Message)) {
         self.highest_modseq += 1;
-        let row = &mut self.messages.get_mut(&uid).unwrap().0;
-        row.modseq = Modseq(self.highest_modseq);
-        edit(row);
+        let message = self.messages.get_mut(&uid).unwrap();
+        message.modseq = Modseq(self.highest_modseq);
+        edit(message);
     }
 
     pub(crate) fn expunge(&mut self, uid: u32) {
         self.highest_modseq += 1;
         self.messages.remove(&uid).unwrap();
+        self.expunged.insert(uid, self.highest_modseq);
     }
 
     fn row(&self, key: i64) -> MailboxRow {
-        let rows = || self.messages.values().map(|(row, _)| row);
+        let rows = || self.messages.values();
         MailboxRow {
             key: MailboxKey(key),
             guid: self.guid,
@@ -126,8 +143,16 @@ impl Folder {
             highest_modseq: Modseq(self.highest_modseq),
             messages: u32::try_from(self.messages.len()).unwrap(),
             unseen: u32::try_from(rows().filter(|m| !m.flags.contains(Flags::SEEN)).count()).unwrap(),
-            size: rows().filter_map(|m| m.size).sum(),
+            size: rows().filter_map(|m| m.detail.size).sum(),
+            rewritten: 0,
+            expunged_since: Modseq(self.expunged_since),
         }
+    }
+
+    fn listing(&self, key: i64) -> Arc<Listing> {
+        let marks = self.messages.values();
+        let marks = marks.map(|m| (m.detail.uid, m.flags, m.keywords.as_slice(), m.modseq));
+        Arc::new(Listing::of(self.row(key), marks))
     }
 }
 
@@ -156,29 +181,71 @@ impl View for Memory {
         Ok(self.lock().boxes.get(&key.0).map(|(_, mailbox)| mailbox.row(key.0)))
     }
 
-    fn messages(&self, key: MailboxKey) -> Result<Option<(MailboxRow, Vec<MessageRow>)>, ViewError> {
-        let account = self.lock();
-        let found = account.boxes.get(&key.0).map(|(_, mailbox)| {
-            let rows = mailbox.messages.values().map(|(row, _)| row.clone()).collect();
-            (mailbox.row(key.0), rows)
+    fn open(
+        &self,
+        user: &UserName,
+        name: &MailboxName,
+        told: &mut dyn FnMut(Opening),
+    ) -> Result<Option<Arc<Listing>>, ViewError> {
+        let Some(row) = self.mailbox(user, name)? else {
+            return Ok(None);
+        };
+        let listing = self.listing(row.key)?;
+        let first = listing
+            .iter()
+            .flat_map(|l| l.iter())
+            .position(|m| !m.flags.contains(Flags::SEEN));
+        told(Opening {
+            row,
+            keywords: listing.iter().flat_map(|l| l.keywords()).cloned().collect(),
+            first_unseen: first.map(|place| u32::try_from(place).unwrap() + 1),
         });
-        Ok(found)
+        Ok(listing)
     }
 
-    fn body(&self, key: MailboxKey, uid: Uid) -> Result<Option<Arc<[u8]>>, ViewError> {
+    fn listing(&self, key: MailboxKey) -> Result<Option<Arc<Listing>>, ViewError> {
+        Ok(self.lock().boxes.get(&key.0).map(|(_, mailbox)| mailbox.listing(key.0)))
+    }
+
+    fn visit(&self, key: MailboxKey, uids: &[Uid], depth: Depth, each: &mut Visitor<'_>) -> Result<(), ViewError> {
         let account = self.lock();
-        let message = account
-            .boxes
-            .get(&key.0)
-            .and_then(|(_, mailbox)| mailbox.messages.get(&uid.0));
-        Ok(message.and_then(|(_, octets)| octets.clone()))
+        let Some((_, mailbox)) = account.boxes.get(&key.0) else {
+            return Ok(());
+        };
+        for message in uids.iter().filter_map(|uid| mailbox.messages.get(&uid.0)) {
+            let octets = message.octets.clone().filter(|_| depth > Depth::Detail);
+            if !each(message.detail.clone(), octets) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn attributes(&self, _: &UserName, scope: AttributeScope) -> Result<Vec<(String, Vec<u8>)>, ViewError> {
         Ok(self.lock().attributes.get(&scope).cloned().unwrap_or_default())
     }
 
-    fn changes(&self) -> watch::Receiver<u64> {
+    fn vanished(&self, key: MailboxKey, since: Modseq) -> Result<Vec<Uid>, ViewError> {
+        let mut account = self.lock();
+        let expunged = account.mailbox(key.0).expunged.clone();
+        Ok(expunged
+            .into_iter()
+            .filter(|(_, m)| *m > since.0)
+            .map(|(uid, _)| Uid(uid))
+            .collect())
+    }
+
+    fn watch(&self, _: MailboxKey) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// A listing of so many messages, UIDs from 1.
+pub(crate) fn rows(messages: u32) -> Listing {
+    let mut folder = Folder::default();
+    folder.uidnext = 1;
+    for _ in 0..messages {
+        folder.deliver(b"", Flags::NONE, &[]);
+    }
+    (*folder.listing(1)).clone()
 }

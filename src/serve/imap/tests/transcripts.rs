@@ -150,7 +150,7 @@ async fn strangers_learn_nothing_and_users_get_in() {
     let mut client = house.client().await;
     client
         .play(
-            "S: * OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN] mailshadow standby ready.
+            "S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE LITERAL+ AUTH=PLAIN AUTH=LOGIN] mailshadow standby ready.
              C: SELECT INBOX
              S: t BAD Log in first
              C: XFOO
@@ -172,7 +172,7 @@ async fn strangers_learn_nothing_and_users_get_in() {
              c: YW5u
              S: + UGFzc3dvcmQ6
              c: c2VjcmV0
-             S: t OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE LITERAL+ UNSELECT CHILDREN NAMESPACE CONDSTORE ESEARCH WITHIN STATUS=SIZE SAVEDATE SPECIAL-USE] Logged in
+             S: t OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA UTF8=ACCEPT COMPRESS=DEFLATE] Logged in
              C: LOGIN ann secret
              S: t BAD Already logged in
              C: NAMESPACE
@@ -289,12 +289,14 @@ async fn reading_a_mailbox_marks_nothing_as_seen() {
              S: * OK [UIDVALIDITY 77] UIDs valid
              S: * OK [UIDNEXT 4] Predicted next UID
              S: * OK [HIGHESTMODSEQ 4] Highest
+             S: * OK [MAILBOXID (01010101010101010101010101010101)] Mailbox id
              S: t OK [READ-ONLY] Select completed.
              C: FETCH 2 (BODY[TEXT] FLAGS UID)
              S: * 2 FETCH (FLAGS () UID 2 BODY[TEXT] {7}⏎hello⏎)
              S: t OK Fetch completed.
              C: UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE MODSEQ SAVEDATE X-GUID) (CHANGEDSINCE 3)
-             S: * 3 FETCH (UID 3 FLAGS (\\Flagged work) INTERNALDATE \"17-Jul-2019 00:44:25 +0000\" RFC822.SIZE 13 MODSEQ (4) SAVEDATE \"17-Jul-2019 00:45:00 +0000\" X-GUID 00000000000000000000000000000003)
+             S: * OK [HIGHESTMODSEQ 4] Highest
+             S: * 3 FETCH (UID 3 FLAGS (\\Flagged work) INTERNALDATE \"17-Jul-2019 00:44:28 +0000\" RFC822.SIZE 13 MODSEQ (4) SAVEDATE \"17-Jul-2019 00:45:00 +0000\" X-GUID 00000000000000000000000000000003)
              S: t OK Fetch completed.
              C: FETCH 1 (BODY.PEEK[2] BODY.PEEK[1]<1.9> BODY.PEEK[2.MIME] BODY.PEEK[HEADER.FIELDS (to)] BODY)
              S: * 1 FETCH (BODY[2] {10}⏎<b>two</b> BODY[1]<1> {2}⏎ne BODY[2.MIME] {27}⏎Content-Type: text/html⏎⏎ BODY[HEADER.FIELDS (TO)] {23}⏎To: bob@example.net⏎⏎ BODY ((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 0)(\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 0) \"mixed\"))
@@ -409,10 +411,10 @@ async fn an_idle_client_hears_of_what_is_applied() {
 async fn a_body_that_has_not_come_is_said_to_be_missing_and_never_invented() {
     let house = house().await;
     house.memory.change(|account| {
-        let (row, octets) = account.mailbox(1).messages.get_mut(&2).unwrap();
-        row.body_pending = true;
-        row.size = None;
-        *octets = None;
+        let message = account.mailbox(1).messages.get_mut(&2).unwrap();
+        message.detail.body_pending = true;
+        message.detail.size = None;
+        message.octets = None;
     });
     let mut client = house.ann().await;
     client.send("x EXAMINE INBOX\r\n").await;

@@ -11,7 +11,7 @@ pub(crate) use record::{Content, Record};
 pub(crate) use tail::{Entry, Location, Position, Tail};
 
 use super::super::target::TargetError;
-use crate::limits::{PACK_BYTES, PACK_FILES_OPEN_MAX};
+use crate::limits::{HEADER_BYTES_GUESS, PACK_BYTES, PACK_FILES_OPEN_MAX};
 use crate::op::BodyHash;
 use record::HEADER_BYTES;
 use std::collections::HashMap;
@@ -119,6 +119,32 @@ impl Packs {
         Ok(octets)
     }
 
+    /// Reads the octets up to the end of their header at least. They are not checked: a part has no hash.
+    pub(super) fn read_header(&self, at: &Location) -> Result<Vec<u8>, String> {
+        let path = path(&self.dir, at.position.pack);
+        let wrong = |what: String| format!("{} at {}: {what}", path.display(), at.position.offset);
+        let file = self.file(at.position.pack).map_err(|e| wrong(e.to_string()))?;
+        let whole = usize::try_from(at.length).map_err(|e| wrong(e.to_string()))?;
+        let mut octets = Vec::new();
+        let mut wanted = HEADER_BYTES_GUESS;
+        loop {
+            let known = octets.len();
+            octets.resize(wanted.min(whole), 0);
+            let offset = at
+                .position
+                .offset
+                .saturating_add(u64::try_from(known).unwrap_or(u64::MAX));
+            let fresh = octets.get_mut(known..).unwrap_or_default();
+            file.read_exact_at(fresh, offset).map_err(|e| wrong(e.to_string()))?;
+            let blank = octets.starts_with(b"\n") || octets.starts_with(b"\r\n");
+            let fresh = octets.get(known.saturating_sub(3)..).unwrap_or_default();
+            if blank || octets.len() >= whole || ends_header(fresh) {
+                return Ok(octets);
+            }
+            wanted = wanted.saturating_mul(8);
+        }
+    }
+
     fn file(&self, pack: u32) -> std::io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(&pack) {
@@ -174,6 +200,11 @@ impl Writing {
         self.end = Position { pack, offset: 0 };
         Ok(())
     }
+}
+
+/// True where an empty line stands behind another line.
+fn ends_header(octets: &[u8]) -> bool {
+    octets.windows(2).any(|w| w == b"\n\n") || octets.windows(3).any(|w| w == b"\n\r\n")
 }
 
 fn length(bytes: &[u8]) -> u64 {

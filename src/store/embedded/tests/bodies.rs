@@ -3,7 +3,8 @@
 use super::*;
 use crate::store::embedded::packs::{Content, Record};
 use crate::store::embedded::store::Store;
-use crate::store::embedded::view::MailboxKey;
+use crate::store::embedded::view::{Depth, Detail, MailboxKey};
+use std::sync::Arc;
 
 fn body_name(mailbox: u8, uid: u32, guid: &str, size: Option<u64>) -> BodyName {
     let place = BodyPlace {
@@ -42,12 +43,19 @@ impl Copy {
     }
 
     fn body(&mut self, mailbox: u8, uid: u32) -> Option<Vec<u8>> {
+        let (_, octets) = self.visit(mailbox, uid, Depth::Whole)?;
+        octets.map(|octets| octets.to_vec())
+    }
+
+    fn visit(&mut self, mailbox: u8, uid: u32, depth: Depth) -> Option<(Detail, Option<Arc<[u8]>>)> {
         let key = self.key(mailbox);
-        self.store()
-            .view
-            .body(key, Uid(uid))
-            .unwrap()
-            .map(|octets| octets.to_vec())
+        let mut seen = None;
+        let keep = &mut |detail, octets| {
+            seen = Some((detail, octets));
+            true
+        };
+        self.store().view.visit(key, &[Uid(uid)], depth, keep).unwrap();
+        seen
     }
 
     fn lacks(&mut self, name: &BodyName) -> bool {
@@ -97,18 +105,16 @@ fn a_body_that_comes_late_heals_its_message() {
     assert_eq!(copy.body(1, 1), None);
     assert_eq!(copy.store().target.counts().unwrap().bodies_pending, 1);
     assert_eq!(copy.store().bodies.pending(10).unwrap(), std::slice::from_ref(&name));
-    let mut changes = copy.store().view.changes();
+    let key = copy.key(1);
+    let mut changes = copy.store().view.watch(key);
     changes.mark_unchanged();
     copy.put(&name, b"hello");
     assert!(changes.has_changed().unwrap(), "whoever waits for changes hears of it");
     assert_eq!(copy.body(1, 1).unwrap(), b"hello");
     assert_eq!(copy.store().target.counts().unwrap().bodies_pending, 0);
-    let key = copy.key(1);
-    let (row, messages) = copy.store().view.messages(key).unwrap().unwrap();
-    assert_eq!(
-        (row.size, messages[0].size, messages[0].body_pending),
-        (5, Some(5), false)
-    );
+    let row = copy.store().view.mailbox_again(key).unwrap().unwrap();
+    let detail = copy.visit(1, 1, Depth::Detail).unwrap().0;
+    assert_eq!((row.size, detail.size, detail.body_pending), (5, Some(5), false));
     // The digest keeps to what the source declared: nothing.
     let digest = copy.query("SELECT coalesce(size, 'none') FROM messages");
     assert_eq!(digest, ["none"]);

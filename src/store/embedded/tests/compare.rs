@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::op::model::Mailbox;
+use crate::store::embedded::view::Depth;
 
 /// Everything that a client, `status` and `verify` can see.
 pub(super) fn compare(copy: &mut Copy, model: &Model) {
@@ -83,32 +84,46 @@ fn compare_tree(copy: &mut Copy, model: &Model) {
 fn compare_mailbox(copy: &mut Copy, name: &MailboxName, expected: &Mailbox) {
     let view = &copy.store().view;
     let row = view.mailbox(&USER.into(), name).unwrap().unwrap();
-    let (again, messages) = view.messages(row.key).unwrap().unwrap();
-    assert_eq!(row, again);
+    let listing = view.listing(row.key).unwrap().unwrap();
+    assert_eq!(row, listing.row);
     assert_eq!(
         (row.uidvalidity, row.uidnext, row.highest_modseq),
         (expected.uidvalidity, expected.uidnext, expected.highest_modseq)
     );
-    let listed: Vec<Append> = messages
+    let mut details = Vec::new();
+    let keep = &mut |detail, _| {
+        details.push(detail);
+        true
+    };
+    view.visit(row.key, listing.uids(), Depth::Detail, keep).unwrap();
+    assert_eq!(details.len(), listing.len());
+    let listed: Vec<Append> = listing
         .iter()
-        .map(|m| Append {
-            uid: m.uid,
-            guid: m.guid.clone(),
-            size: m.size,
-            internal_date: m.internal_date,
-            save_date: m.save_date,
-            flags: m.flags,
-            keywords: m.keywords.to_vec(),
-            modseq: m.modseq,
+        .zip(&details)
+        .map(|(mark, detail)| Append {
+            uid: mark.uid,
+            guid: detail.guid.clone(),
+            size: detail.size,
+            internal_date: detail.internal_date,
+            save_date: detail.save_date,
+            flags: mark.flags,
+            keywords: mark.keywords.to_vec(),
+            modseq: mark.modseq,
         })
         .collect();
+    assert!(
+        listing
+            .iter()
+            .zip(&details)
+            .all(|(mark, detail)| mark.uid == detail.uid)
+    );
     assert_eq!(listed, expected.messages.values().cloned().collect::<Vec<_>>());
-    assert_eq!(row.messages as usize, messages.len());
+    assert_eq!(row.messages as usize, listing.len());
     assert_eq!(
         row.unseen as usize,
-        messages.iter().filter(|m| !m.flags.contains(Flags::SEEN)).count()
+        listing.iter().filter(|m| !m.flags.contains(Flags::SEEN)).count()
     );
-    assert_eq!(row.size, messages.iter().filter_map(|m| m.size).sum::<u64>());
+    assert_eq!(row.size, details.iter().filter_map(|m| m.size).sum::<u64>());
 }
 
 /// Hidden mailboxes' attributes and what is retained too.

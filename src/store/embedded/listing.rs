@@ -1,0 +1,252 @@
+//! A mailbox's messages in columns: what every client that opens it needs at once, in some 20 bytes a message, shared
+//! between sessions. What only some commands ask for (GUID, dates, size, octets) stays in the database.
+
+use super::view::MailboxRow;
+use crate::op::{Flags, Keyword, Modseq, Uid};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All messages of a mailbox at one moment, by ascending UID. A message's *place* counts from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The mailbox's numbers at that moment.
+    pub row: MailboxRow,
+    uids: Vec<Uid>,
+    flags: Vec<Flags>,
+    words: Vec<u32>,
+    modseqs: Vec<Modseq>,
+    sets: Arc<KeywordSets>,
+}
+
+/// What a listing says of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark<'a> {
+    /// UID.
+    pub uid: Uid,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords.
+    pub keywords: &'a [Keyword],
+    /// Number of this set of keywords in the listing: equal sets have equal numbers.
+    pub set: u32,
+    /// MODSEQ.
+    pub modseq: Modseq,
+}
+
+/// The sets of keywords that messages of one mailbox have; most mailboxes have a handful.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct KeywordSets {
+    /// The mailbox's keywords in the order of their numbers.
+    keywords: Vec<Keyword>,
+    sets: Vec<Vec<Keyword>>,
+    numbers: HashMap<Vec<u8>, u32>,
+}
+
+impl KeywordSets {
+    /// The number of the set with that packed form.
+    fn number(&mut self, packed: &[u8], spell: impl Fn(&[Keyword], &[u8]) -> Vec<Keyword>) -> u32 {
+        if let Some(number) = self.numbers.get(packed) {
+            return *number;
+        }
+        let number = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        self.sets.push(spell(&self.keywords, packed));
+        self.numbers.insert(packed.to_vec(), number);
+        number
+    }
+}
+
+/// A message as a row of the database has it: keywords packed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed<'a> {
+    pub(super) uid: Uid,
+    pub(super) flags: Flags,
+    pub(super) keywords: &'a [u8],
+    pub(super) modseq: Modseq,
+}
+
+impl Listing {
+    /// Of a mailbox with these keywords, without messages yet.
+    pub(super) fn new(row: MailboxRow, keywords: Vec<Keyword>) -> Self {
+        let room = usize::try_from(row.messages).unwrap_or(0);
+        let sets = KeywordSets {
+            keywords,
+            ..KeywordSets::default()
+        };
+        Self {
+            row,
+            uids: Vec::with_capacity(room),
+            flags: Vec::with_capacity(room),
+            words: Vec::with_capacity(room),
+            modseqs: Vec::with_capacity(room),
+            sets: Arc::new(sets),
+        }
+    }
+
+    /// Of a mailbox whose messages are not known yet.
+    #[must_use]
+    pub fn of_none(row: MailboxRow) -> Self {
+        Self::new(MailboxRow { messages: 0, ..row }, Vec::new())
+    }
+
+    /// Takes a message in: a known one's marks are replaced, a new one gets its place by UID.
+    pub(super) fn put(&mut self, message: Packed<'_>) {
+        let known = self.sets.numbers.get(message.keywords).copied();
+        let word =
+            known.unwrap_or_else(|| Arc::make_mut(&mut self.sets).number(message.keywords, super::mailbox::spelled));
+        if self.uids.last().is_none_or(|last| *last < message.uid) {
+            self.uids.push(message.uid);
+            self.flags.push(message.flags);
+            self.words.push(word);
+            self.modseqs.push(message.modseq);
+            return;
+        }
+        match self.uids.binary_search(&message.uid) {
+            Ok(place) => {
+                replace(&mut self.flags, place, message.flags);
+                replace(&mut self.words, place, word);
+                replace(&mut self.modseqs, place, message.modseq);
+            }
+            Err(place) => {
+                self.uids.insert(place, message.uid);
+                self.flags.insert(place, message.flags);
+                self.words.insert(place, word);
+                self.modseqs.insert(place, message.modseq);
+            }
+        }
+    }
+
+    /// Takes messages out; `gone` ascends.
+    pub(super) fn remove(&mut self, gone: &[Uid]) {
+        let stays: Vec<bool> = self.uids.iter().map(|uid| gone.binary_search(uid).is_err()).collect();
+        keep(&mut self.uids, &stays);
+        keep(&mut self.flags, &stays);
+        keep(&mut self.words, &stays);
+        keep(&mut self.modseqs, &stays);
+    }
+
+    /// A newer picture begins with this one's messages.
+    pub(super) fn renewed(&self, row: MailboxRow, keywords: Vec<Keyword>) -> Self {
+        let mut next = self.clone();
+        next.row = row;
+        if next.sets.keywords != keywords {
+            Arc::make_mut(&mut next.sets).keywords = keywords;
+        }
+        next
+    }
+
+    /// True where the messages are as many, and as many of them unseen, as the mailbox's own numbers say.
+    pub(super) fn adds_up(&self) -> bool {
+        let seen = self.flags.iter().filter(|f| f.contains(Flags::SEEN)).count();
+        let unseen = self.uids.len().saturating_sub(seen);
+        (u32::try_from(self.uids.len()), u32::try_from(unseen)) == (Ok(self.row.messages), Ok(self.row.unseen))
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let sets = self.sets.sets.iter().map(|set| 64 + 48 * set.len()).sum::<usize>();
+        self.uids
+            .capacity()
+            .saturating_mul(17)
+            .saturating_add(sets)
+            .saturating_add(512)
+    }
+
+    /// Number of messages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.uids.len()
+    }
+
+    /// True where there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty()
+    }
+
+    /// All UIDs.
+    #[must_use]
+    pub fn uids(&self) -> &[Uid] {
+        &self.uids
+    }
+
+    /// Keywords that the mailbox knows, used or not, in the order of their first use.
+    #[must_use]
+    pub fn keywords(&self) -> &[Keyword] {
+        &self.sets.keywords
+    }
+
+    /// The message at a place.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<Mark<'_>> {
+        let set = *self.words.get(place)?;
+        Some(Mark {
+            uid: *self.uids.get(place)?,
+            flags: *self.flags.get(place)?,
+            keywords: self.set(set),
+            set,
+            modseq: *self.modseqs.get(place)?,
+        })
+    }
+
+    fn set(&self, number: u32) -> &[Keyword] {
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| self.sets.sets.get(number))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    }
+
+    /// All messages.
+    pub fn iter(&self) -> impl Iterator<Item = Mark<'_>> {
+        let marks = self.uids.iter().zip(&self.flags).zip(&self.words).zip(&self.modseqs);
+        marks.map(|(((uid, flags), set), modseq)| Mark {
+            uid: *uid,
+            flags: *flags,
+            keywords: self.set(*set),
+            set: *set,
+            modseq: *modseq,
+        })
+    }
+}
+
+fn replace<T>(column: &mut [T], place: usize, value: T) {
+    if let Some(old) = column.get_mut(place) {
+        *old = value;
+    }
+}
+
+fn keep<T>(column: &mut Vec<T>, stays: &[bool]) {
+    let mut stays = stays.iter();
+    column.retain(|_| stays.next().copied().unwrap_or(true));
+}
+
+#[cfg(test)]
+impl Listing {
+    /// Of these messages: UID, flags, keywords, MODSEQ.
+    pub(crate) fn of<'m>(
+        row: MailboxRow,
+        messages: impl IntoIterator<Item = (Uid, Flags, &'m [Keyword], Modseq)>,
+    ) -> Self {
+        let mut known: Vec<Keyword> = Vec::new();
+        let mut listing = Self::new(row, Vec::new());
+        for (uid, flags, keywords, modseq) in messages {
+            let mut numbers = Vec::new();
+            for keyword in keywords {
+                let place = known.iter().position(|k| k == keyword).unwrap_or(known.len());
+                if place == known.len() {
+                    known.push(keyword.clone());
+                }
+                numbers.push(u32::try_from(place).unwrap());
+            }
+            let keywords = super::mailbox::pack(numbers);
+            Arc::make_mut(&mut listing.sets).keywords.clone_from(&known);
+            listing.put(Packed {
+                uid,
+                flags,
+                keywords: &keywords,
+                modseq,
+            });
+        }
+        listing
+    }
+}
