@@ -71,8 +71,8 @@ impl Session {
         self.vanished(known.modseq, known.uids.as_ref()).await?;
         let selected = self.selected()?;
         let listing = Arc::clone(&selected.listing);
-        let all = vec![0..listing.len()];
-        let places = known.uids.as_ref().map_or(all, |uids| selected.places(uids, true));
+        let every = SequenceSet::every();
+        let places = selected.places(known.uids.as_ref().unwrap_or(&every), true);
         let items = [Item::Uid, Item::Flags, Item::Modseq];
         self.fetch_marks(&listing, &places, &items, Some(known.modseq)).await
     }

@@ -46,6 +46,11 @@ impl SequenceSet {
         }
     }
 
+    /// `1:*`
+    pub(in crate::serve::imap) fn every() -> Self {
+        Self::Ranges(vec![(Place::Number(1), Place::Last)])
+    }
+
     fn ranges(&self) -> &[(Place, Place)] {
         match self {
             Self::Ranges(ranges) => ranges,

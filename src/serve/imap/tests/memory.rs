@@ -242,8 +242,10 @@ impl View for Memory {
 
 /// A listing of so many messages, UIDs from 1.
 pub(crate) fn rows(messages: u32) -> Listing {
-    let mut folder = Folder::default();
-    folder.uidnext = 1;
+    let mut folder = Folder {
+        uidnext: 1,
+        ..Folder::default()
+    };
     for _ in 0..messages {
         folder.deliver(b"", Flags::NONE, &[]);
     }
