@@ -39,8 +39,8 @@ pub struct OutletError(pub String);
 
 /// What may be asked of a running source. Replies go through the boxed functions, from the source's thread.
 pub enum Command {
-    /// Look again: these directories changed, or all of them.
-    Wake(Wake),
+    /// Something changed on disk: look where.
+    Wake,
     /// Handle what woke the source before this, then reply with the last LSN: the heartbeat's question, asked once a
     /// second, so it costs what changed and not what there is. Answered between mailboxes during an initial copy too.
     CatchUp(Reply<Lsn>),
@@ -95,15 +95,6 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// What changed on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wake {
-    /// This directory.
-    Dirty(std::path::PathBuf),
-    /// Something, somewhere: events were lost.
-    All,
-}
-
 /// What a source knows of itself, for `status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceStatus {
@@ -113,6 +104,10 @@ pub struct SourceStatus {
     pub mailboxes: u64,
     /// Mailboxes that can't be read for damage: mailbox, file, byte offset, what is wrong.
     pub held: Vec<Finding>,
+    /// Directories whose changes are heard of at once.
+    pub watched_directories: u64,
+    /// Users of whom some directory is not watched: changes there are found by a scan.
+    pub scanned_users: u64,
     /// True once every mailbox of every user has been listed once.
     pub initial_done: bool,
 }

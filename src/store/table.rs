@@ -78,6 +78,8 @@ pub struct UserRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureTable {
     users: BTreeMap<UserName, UserRow>,
+    /// Of all users.
+    mailboxes: u64,
 }
 
 impl CaptureTable {
@@ -101,8 +103,7 @@ impl CaptureTable {
     /// Number of mailboxes of all users.
     #[must_use]
     pub fn mailboxes(&self) -> u64 {
-        let count: usize = self.users.values().map(|row| row.mailboxes.len()).sum();
-        u64::try_from(count).unwrap_or(u64::MAX)
+        self.mailboxes
     }
 
     /// Takes in one emitted payload, in the order of emission. Frames made for one peer say nothing new about the
@@ -209,14 +210,13 @@ impl CaptureTable {
             USER => {}
             MAILBOX => {
                 let special_use = fact.special_use;
-                row.mailboxes.insert(
-                    guid,
-                    MailboxRow {
-                        name,
-                        special_use,
-                        position,
-                    },
-                );
+                let row_now = MailboxRow {
+                    name,
+                    special_use,
+                    position,
+                };
+                let before = row.mailboxes.insert(guid, row_now);
+                self.mailboxes = self.mailboxes.saturating_add(u64::from(before.is_none()));
             }
             ATTRIBUTES_OF_MAILBOX | ATTRIBUTES_OF_USER => {
                 let (kind, fingerprint) = fact.attributes.ok_or(TableError::Fact(fact.kind))?;
@@ -257,7 +257,8 @@ impl CaptureTable {
         let row = self.users.entry(change.user.clone()).or_default();
         for mailbox in &change.mailboxes {
             let Ok(name) = &mailbox.name else {
-                row.mailboxes.remove(&mailbox.guid);
+                let gone = row.mailboxes.remove(&mailbox.guid).is_some();
+                self.mailboxes = self.mailboxes.saturating_sub(u64::from(gone));
                 row.attributes.retain(|scope, _| scope.mailbox != Some(mailbox.guid));
                 continue;
             };
@@ -267,10 +268,13 @@ impl CaptureTable {
                     known.name = name.clone();
                     known.special_use.clone_from(&mailbox.special_use);
                 })
-                .or_insert_with(|| MailboxRow {
-                    name: name.clone(),
-                    special_use: mailbox.special_use.clone(),
-                    position: None,
+                .or_insert_with(|| {
+                    self.mailboxes = self.mailboxes.saturating_add(1);
+                    MailboxRow {
+                        name: name.clone(),
+                        special_use: mailbox.special_use.clone(),
+                        position: None,
+                    }
                 });
         }
         for (name, how) in &change.unselectable {
@@ -411,6 +415,7 @@ mod tests {
                 .entry(UserName(format!("user{}@example.test", n % 100)))
                 .or_default();
             user.mailboxes.insert(Guid(guid), row);
+            table.mailboxes += 1;
         }
         assert!(table.to_parts().unwrap().len() > 1);
         assert_eq!(read_back(&table), table);

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 struct Account {
     root: MailRoot,
-    directories: BTreeMap<Guid, PathBuf>,
+    directories: Arc<BTreeMap<Guid, PathBuf>>,
 }
 
 /// A mailbox as it was looked at last: its list (for mdbox's places), and where its files are.
@@ -57,18 +57,21 @@ impl DovecotBodies {
     }
 
     /// Takes in where a user's mailboxes lie now.
-    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, directories: BTreeMap<Guid, PathBuf>) {
+    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, directories: Arc<BTreeMap<Guid, PathBuf>>) {
         let account = Account {
             root: root.clone(),
             directories,
         };
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = accounts.insert(user.clone(), account.clone());
-        let moved = before.into_iter().flat_map(|before| before.directories);
-        let moved: Vec<Guid> = moved
-            .filter(|(guid, path)| account.directories.get(guid) != Some(path))
-            .map(|(guid, _)| guid)
-            .collect();
+        let now = Arc::clone(&account.directories);
+        let Some(before) = accounts.insert(user.clone(), account) else {
+            return;
+        };
+        let moved = before
+            .directories
+            .iter()
+            .filter(|(guid, path)| now.get(guid) != Some(path));
+        let moved: Vec<Guid> = moved.map(|(guid, _)| *guid).collect();
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         for guid in moved {
             desks.remove(&MailboxId {

@@ -3,21 +3,24 @@
 //! Nothing here waits for anything but the journal: a large mailbox, a verification or a base is one step at a time, and
 //! between two steps everybody's live mail goes out.
 
+mod upkeep;
+
 use super::bodies::DovecotBodies;
 use super::directory::UserDirectory;
 use super::doveadm::{Doveadm, Users};
 use super::identity::Identities;
-use super::job::{Job, Progress};
+use super::job::{Focus, Job, Progress};
+use super::look::Look;
+use super::rota::{Rota, Timetable};
 use super::shared::Shared;
 use super::user::UserCapture;
 use super::watch::Watch;
-use crate::limits::{OPEN_LOGS_MAX, SCAN_SECONDS};
 use crate::op::{Lsn, UserName};
-use crate::store::source::{Command, Outlet, OutletError, Reply, SourceStatus, Wake};
+use crate::store::source::{Command, Finding, Outlet, OutletError, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -128,15 +131,23 @@ struct Engine {
     watch: Watch,
     users: BTreeMap<UserName, UserCapture>,
     refused: BTreeMap<UserName, String>,
-    /// To be read now.
-    dirty: BTreeSet<UserName>,
-    /// To be read then, whatever wakes.
-    due: BTreeMap<UserName, Instant>,
-    /// When each user was read last, for closing files.
-    read_at: BTreeMap<UserName, Instant>,
+    /// What is to be looked at now.
+    dirty: BTreeMap<UserName, Look>,
+    /// Who is to be read then, whatever wakes.
+    due: Timetable,
+    /// Goes round everybody, and round those who are not watched as a whole.
+    rotas: (Rota, Rota),
+    /// When each user was read last, and how many of his logs are open.
+    open: BTreeMap<UserName, (Instant, usize)>,
+    open_logs: usize,
+    /// Users who have mailboxes to be introduced.
+    introducing: BTreeSet<UserName>,
+    /// Users who were not read yet, or whose mailboxes were not all listed.
+    unlisted: BTreeSet<UserName>,
+    /// Damage that lasts.
+    held: BTreeMap<UserName, Vec<Finding>>,
     sweeps: Vec<Sweep>,
     jobs: VecDeque<Job>,
-    next_scan: Instant,
     notices: u64,
     last: Lsn,
     users_known: bool,
@@ -152,6 +163,7 @@ impl Engine {
         directory: UserDirectory,
         watch: Watch,
     ) -> Self {
+        let now = Instant::now();
         Self {
             wanted: setup.wanted,
             table: setup.table,
@@ -163,12 +175,16 @@ impl Engine {
             watch,
             users: BTreeMap::new(),
             refused: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            due: BTreeMap::new(),
-            read_at: BTreeMap::new(),
+            dirty: BTreeMap::new(),
+            due: Timetable::default(),
+            rotas: (Rota::new(now), Rota::new(now)),
+            open: BTreeMap::new(),
+            open_logs: 0,
+            introducing: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
+            held: BTreeMap::new(),
             sweeps: Vec::new(),
             jobs: VecDeque::new(),
-            next_scan: Instant::now(),
             notices: 0,
             last: Lsn::default(),
             users_known: false,
@@ -193,7 +209,6 @@ impl Engine {
             self.tick();
             self.read_dirty()?;
             self.step()?;
-            self.answer_sweeps();
             self.tell_status();
         }
     }
@@ -203,21 +218,15 @@ impl Engine {
         if !self.dirty.is_empty() {
             return Duration::ZERO;
         }
-        if !self.jobs.is_empty() || self.users.values().any(UserCapture::is_introducing) {
+        if !self.jobs.is_empty() || !self.introducing.is_empty() {
             return if self.outlet.is_offer_open() {
                 OFFER_PAUSE
             } else {
                 Duration::ZERO
             };
         }
-        let soonest = self
-            .due
-            .values()
-            .min()
-            .copied()
-            .unwrap_or(self.next_scan)
-            .min(self.next_scan);
-        soonest.saturating_duration_since(Instant::now()).min(IDLE)
+        let soonest = self.due.next().map(|at| at.saturating_duration_since(Instant::now()));
+        soonest.unwrap_or(IDLE).min(IDLE)
     }
 
     /// False: stop.
@@ -227,17 +236,12 @@ impl Engine {
                 self.early.push(command);
             }
             Command::Stop => return Ok(false),
-            Command::Wake(Wake::Dirty(directory)) => {
-                if let Some(user) = self.watch.owner(&directory) {
-                    self.watch.taken(&user);
-                    self.dirty.insert(user);
-                }
-            }
-            Command::Wake(Wake::All) => {
-                self.watch.all_taken();
-                self.all_dirty();
+            Command::Wake => {
+                self.hear();
+                self.watch.answer_bell();
             }
             Command::CatchUp(reply) => {
+                self.hear();
                 self.read_dirty()?;
                 reply(Ok(self.last));
             }
@@ -247,6 +251,7 @@ impl Engine {
                     remaining: self.users.keys().cloned().collect(),
                     reply,
                 });
+                self.answer_sweeps(None);
             }
             Command::Verify {
                 user,
@@ -269,27 +274,28 @@ impl Engine {
         Ok(true)
     }
 
-    fn all_dirty(&mut self) {
-        self.dirty.extend(self.users.keys().cloned());
-    }
-
-    /// What time brings.
-    fn tick(&mut self) {
-        let now = Instant::now();
-        let due: Vec<UserName> = self
-            .due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(user, _)| user.clone())
-            .collect();
-        for user in due {
-            self.due.remove(&user);
-            self.dirty.insert(user);
-        }
-        if self.next_scan <= now {
-            self.next_scan = now + Duration::from_secs(SCAN_SECONDS);
+    /// Takes in what the kernel has told so far.
+    fn hear(&mut self) {
+        self.watch.drain();
+        let woken = self.watch.take();
+        if woken.lost {
             self.all_dirty();
         }
+        for (user, look) in woken.users {
+            self.look_at(&user, look);
+        }
+    }
+
+    fn look_at(&mut self, user: &UserName, look: Look) {
+        match self.dirty.get_mut(user) {
+            Some(known) => known.also(look),
+            None => drop(self.dirty.insert(user.clone(), look)),
+        }
+    }
+
+    fn all_dirty(&mut self) {
+        let everybody = self.users.keys().map(|user| (user.clone(), Look::everything()));
+        self.dirty = everybody.collect();
     }
 
     /// Takes a new list of users over, where there is one.
@@ -299,13 +305,22 @@ impl Engine {
         };
         let mut found = Users::new();
         found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
-        self.users
-            .retain(|user, capture| found.get(user).is_some_and(|root| root.as_ref() == Ok(capture.root())));
+        let stays = |user: &UserName, capture: &UserCapture| {
+            found.get(user).is_some_and(|root| root.as_ref() == Ok(capture.root()))
+        };
+        let gone: Vec<UserName> = self
+            .users
+            .iter()
+            .filter(|(user, capture)| !stays(user, capture))
+            .map(|(user, _)| user.clone())
+            .collect();
+        gone.iter().for_each(|user| self.forget(user));
         for (user, root) in found {
             match root {
                 Ok(root) if !self.users.contains_key(&user) => {
                     self.refused.remove(&user);
-                    self.dirty.insert(user.clone());
+                    self.look_at(&user, Look::everything());
+                    self.unlisted.insert(user.clone());
                     self.users.insert(user.clone(), UserCapture::new(user, root));
                 }
                 Ok(_) => {}
@@ -324,63 +339,50 @@ impl Engine {
         Ok(())
     }
 
+    /// A user who is not captured any more, or whose mail lies elsewhere now.
+    fn forget(&mut self, user: &UserName) {
+        self.users.remove(user);
+        self.watch.forget_user(user);
+        self.introducing.remove(user);
+        self.unlisted.remove(user);
+        self.held.remove(user);
+        if let Some((_, logs)) = self.open.remove(user) {
+            self.open_logs = self.open_logs.saturating_sub(logs);
+        }
+        self.answer_sweeps(Some(user));
+    }
+
     fn read_dirty(&mut self) -> Result<(), OutletError> {
-        for user in std::mem::take(&mut self.dirty) {
-            self.turn(&user)?;
+        for (user, look) in std::mem::take(&mut self.dirty) {
+            self.turn(&user, look)?;
         }
         Ok(())
     }
 
-    fn turn(&mut self, user: &UserName) -> Result<(), OutletError> {
+    fn turn(&mut self, user: &UserName, look: Look) -> Result<(), OutletError> {
         let Some(capture) = self.users.get_mut(user) else {
             return Ok(());
         };
         let mut shared = Shared {
             table: &mut self.table,
             outlet: &mut *self.outlet,
+            watch: &mut self.watch,
             identities: &self.identities,
             bodies: &self.bodies,
             notices: &mut self.notices,
             last: &mut self.last,
         };
-        let end = capture.turn(&mut shared)?;
-        self.watch.cover(user, capture.directories());
+        let end = capture.turn(look, &mut shared)?;
         if let Some(again) = end.again {
-            self.due.insert(user.clone(), Instant::now() + again);
+            self.due.put(user, Instant::now() + again);
         }
-        self.read_at.insert(user.clone(), Instant::now());
-        self.close_idle_files(user);
+        self.after_work_on(user);
         Ok(())
-    }
-
-    /// Closes the logs of those who were quiet for longest, where too many are open.
-    fn close_idle_files(&mut self, busy: &UserName) {
-        let mut open: usize = self.users.values().map(UserCapture::open_files).sum();
-        if open <= OPEN_LOGS_MAX {
-            return;
-        }
-        let mut by_age: Vec<(Instant, UserName)> = self
-            .read_at
-            .iter()
-            .map(|(user, at)| (*at, user.clone()))
-            .filter(|(_, user)| user != busy)
-            .collect();
-        by_age.sort_unstable();
-        for (_, user) in by_age {
-            if open <= OPEN_LOGS_MAX / 2 {
-                break;
-            }
-            if let Some(capture) = self.users.get_mut(&user) {
-                open = open.saturating_sub(capture.open_files());
-                capture.close_files();
-            }
-        }
     }
 
     /// One step of what takes long: an introduction, else a job.
     fn step(&mut self) -> Result<(), OutletError> {
-        let introducing = self.users.iter().find(|(_, capture)| capture.is_introducing());
-        if let Some(user) = introducing.map(|(user, _)| user.clone()) {
+        if let Some(user) = self.introducing.first().cloned() {
             // Everybody's changes go on while standbys fetch what was offered.
             if self.outlet.is_offer_open() {
                 return Ok(());
@@ -390,13 +392,16 @@ impl Engine {
         let Some(mut job) = self.jobs.pop_front() else {
             return Ok(());
         };
-        if let Some(user) = job.user().cloned() {
-            // What was read is out before it is compared.
-            self.turn(&user)?;
+        // What was read is out before it is compared.
+        match job.focus() {
+            Some(Focus::Tree(user)) => self.turn(&user, Look::everything())?,
+            Some(Focus::Mailbox(id)) => self.turn(&id.user, Look::log(id.guid))?,
+            None => {}
         }
         let mut shared = Shared {
             table: &mut self.table,
             outlet: &mut *self.outlet,
+            watch: &mut self.watch,
             identities: &self.identities,
             bodies: &self.bodies,
             notices: &mut self.notices,
@@ -411,11 +416,13 @@ impl Engine {
 
     fn introduce(&mut self, user: &UserName) -> Result<(), OutletError> {
         let Some(capture) = self.users.get_mut(user) else {
+            self.introducing.remove(user);
             return Ok(());
         };
         let mut shared = Shared {
             table: &mut self.table,
             outlet: &mut *self.outlet,
+            watch: &mut self.watch,
             identities: &self.identities,
             bodies: &self.bodies,
             notices: &mut self.notices,
@@ -424,29 +431,9 @@ impl Engine {
         capture.introduce(&mut shared)?;
         if !capture.is_introducing() {
             // What waited for the new mailboxes may go now.
-            self.dirty.insert(user.clone());
+            self.look_at(user, Look::everything());
         }
+        self.after_work_on(user);
         Ok(())
-    }
-
-    fn answer_sweeps(&mut self) {
-        for sweep in &mut self.sweeps {
-            sweep
-                .remaining
-                .retain(|user| self.users.get(user).is_some_and(|capture| !capture.is_settled()));
-        }
-        for sweep in self.sweeps.extract_if(.., |sweep| sweep.remaining.is_empty()) {
-            (sweep.reply)(Ok(self.last));
-        }
-    }
-
-    fn tell_status(&self) {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.users = count(self.users.len());
-        status.mailboxes = self.table.mailboxes();
-        status.held = self.users.values().flat_map(UserCapture::findings).collect();
-        let listed = |capture: &UserCapture| !capture.is_introducing() && capture.was_read();
-        status.initial_done |= self.users_known && self.users.values().all(listed);
     }
 }

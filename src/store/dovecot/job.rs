@@ -48,6 +48,15 @@ pub struct Job {
     verified: Verified,
 }
 
+/// What the next step is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// A user's tree and every log of his.
+    Tree(UserName),
+    /// One mailbox.
+    Mailbox(MailboxId),
+}
+
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -87,10 +96,11 @@ impl Job {
         }
     }
 
-    /// Whose logs must be read to their end before the next step.
+    /// What must be read to its end before the next step.
     #[must_use]
-    pub fn user(&self) -> Option<&UserName> {
-        self.mailboxes.front().map(|id| &id.user).or_else(|| self.users.front())
+    pub fn focus(&self) -> Option<Focus> {
+        let mailbox = self.mailboxes.front().cloned().map(Focus::Mailbox);
+        mailbox.or_else(|| self.users.front().cloned().map(Focus::Tree))
     }
 
     /// Answers.

@@ -34,8 +34,6 @@ pub struct MailboxCapture {
     /// Above every UID that was emitted. A log that was taken back may give them out again: to the same messages
     /// (maildir) or to others, which only a list tells.
     uidnext: Uid,
-    /// True while messages were looked at since the last [`Self::rest`].
-    busy: bool,
     /// What the log could not tell, until a list was emitted in its place.
     unlisted: Option<Verdict>,
 }
@@ -85,7 +83,6 @@ impl MailboxCapture {
             folder,
             uidvalidity,
             uidnext,
-            busy: false,
             unlisted: None,
         }
     }
@@ -127,11 +124,16 @@ impl MailboxCapture {
         self.tail.is_deleted()
     }
 
-    /// Gives memory back where nothing happened since the last time.
-    pub fn rest(&mut self) {
-        if !std::mem::take(&mut self.busy) {
-            self.folder.rest();
-        }
+    /// True where nothing was written to the log since it was read to its end.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.unlisted.is_none() && self.tail.is_unchanged()
+    }
+
+    /// True where the last reading found another mailbox in this one's place.
+    #[must_use]
+    pub fn is_displaced(&self) -> bool {
+        self.tail.is_displaced()
     }
 
     /// How far the log was read.
@@ -179,7 +181,6 @@ impl MailboxCapture {
         };
         if found.iter().any(|(txn, _)| !txn.ops.is_empty()) {
             self.folder.refresh();
-            self.busy = true;
         }
         let expunges = expunged(&found);
         for (txn, position) in found {
@@ -192,6 +193,7 @@ impl MailboxCapture {
                 push_merging_floors(&mut reading.transactions, txn);
             }
         }
+        self.folder.rest();
         if matches!(reading.verdict, Verdict::State { .. }) {
             self.unlisted = Some(reading.verdict.clone());
         }
@@ -273,7 +275,9 @@ impl MailboxCapture {
     pub fn list_again(&mut self, broken: bool, identities: &Identities) -> Result<FullList, ReadError> {
         let before = self.tail.position();
         let uidvalidity = self.uidvalidity;
-        let mut list = list(&mut self.folder, &self.directory, identities, &BTreeMap::new())?;
+        let listed = list(&mut self.folder, &self.directory, identities, &BTreeMap::new());
+        self.folder.rest();
+        let mut list = listed?;
         list.chunk.lineage = lineage(&before, uidvalidity, &list, broken);
         list.doubt(before.unattested || list.chunk.lineage == Lineage::Broken);
         Ok(list)

@@ -19,7 +19,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`] | the thread: users, wake-ups, commands, long work |
+//! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`], [`look`] | the thread: users, wake-ups, commands, long work |
 //! | [`user`], [`order`], [`introduction`], [`trouble`], [`shared`] | one user: turns at tree and logs, in which order what goes out |
 //! | [`tree`], [`catalogue`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
@@ -51,6 +51,7 @@ pub mod ranges;
 pub mod reader;
 pub mod record;
 pub mod replay;
+pub mod rota;
 pub mod subscriptions;
 pub mod transaction;
 pub mod transform;
@@ -68,6 +69,7 @@ pub mod folder;
 pub mod identity;
 pub mod introduction;
 pub mod job;
+pub mod look;
 pub mod mailbox;
 mod maildir_folder;
 mod mdbox_folder;
@@ -75,6 +77,7 @@ pub mod order;
 mod sdbox_folder;
 pub mod shared;
 pub mod snapshot;
+mod stamp;
 mod stored;
 pub mod tail;
 pub mod tree;

@@ -1,9 +1,11 @@
 //! What the capture of all users shares: memory, outlet, announcements.
 
 use super::bodies::DovecotBodies;
+use super::catalogue::Listing;
 use super::identity::Identities;
+use super::watch::Watch;
 use crate::limits::NOTICE_MESSAGES_MAX;
-use crate::op::{Lsn, MailboxTxn, Notice, Op, Payload, StateChunk, UidRange};
+use crate::op::{Lsn, MailboxTxn, Notice, Op, Payload, StateChunk, UidRange, UserName};
 use crate::store::source::{Captured, Outlet, OutletError};
 use crate::store::table::CaptureTable;
 
@@ -13,6 +15,8 @@ pub struct Shared<'a> {
     pub table: &'a mut CaptureTable,
     /// Where it goes.
     pub outlet: &'a mut dyn Outlet,
+    /// Wakes.
+    pub watch: &'a mut Watch,
     /// GUIDs of directories.
     pub identities: &'a Identities,
     /// Where bodies are looked for.
@@ -24,6 +28,15 @@ pub struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// Watches the directories of a listing. True where it is to be made once more: see [`Watch::cover`].
+    pub fn cover(&mut self, user: &UserName, listing: &Listing) -> bool {
+        let mailboxes = listing.mailboxes.iter();
+        let mailboxes = mailboxes
+            .map(|(guid, found)| (found.directory.as_path(), *guid))
+            .collect();
+        self.watch.cover(user, &listing.directories, &mailboxes)
+    }
+
     /// Emits, and remembers only what is durable then.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use super::identity::Identities;
 use super::log::{FINGERPRINT_TAIL_BYTES, LOG_HEADER_BYTES, LogError, LogHeader};
 use super::reader::LogReader;
 use super::snapshot::{self, ReadError};
+use super::stamp::Stamp;
 use super::transaction::{Deletion, LogTransaction};
 use crate::limits::LOG_BYTES_MAX;
 use crate::op::{Guid, SourcePosition};
@@ -64,6 +65,10 @@ pub struct Tail {
     place: Place,
     file: Option<File>,
     deleted: bool,
+    /// Of the log when it was last read to its end, all of it; none where something was left.
+    stamp: Option<Stamp>,
+    /// True where another mailbox lies at the path.
+    displaced: bool,
 }
 
 /// Where the next commit is read.
@@ -86,6 +91,8 @@ impl Tail {
             place: Place::Kept(position),
             file: None,
             deleted: false,
+            stamp: None,
+            displaced: false,
         }
     }
 
@@ -99,6 +106,8 @@ impl Tail {
             place: Place::Reading(Box::new(reader)),
             file: None,
             deleted: false,
+            stamp: None,
+            displaced: false,
         }
     }
 
@@ -146,6 +155,20 @@ impl Tail {
         self.file = None;
     }
 
+    /// True where nothing was written since the log was read to its end: the path leads to the file that was read, which
+    /// is as it was then. A log that was renamed with its mailbox, replaced, deleted or appended to shows another stamp
+    /// or none at its path, so that a false answer is always only "don't know".
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.stamp.is_some() && Stamp::at(&self.directory.join(LOG)) == self.stamp
+    }
+
+    /// True where the last reading found another mailbox at this one's path: the tree tells where this one is.
+    #[must_use]
+    pub fn is_displaced(&self) -> bool {
+        self.displaced
+    }
+
     /// Reads to the log's end. Each transaction is handed over with the position after it.
     ///
     /// # Errors
@@ -155,6 +178,7 @@ impl Tail {
         identities: &Identities,
         found: &mut impl FnMut(LogTransaction, &LogReader),
     ) -> io::Result<Verdict> {
+        (self.stamp, self.displaced) = (None, false);
         for _ in 0..ROTATIONS_MAX {
             if self.file.is_none()
                 && let Some(verdict) = self.open(identities)?
@@ -165,6 +189,7 @@ impl Tail {
             let Some((next, header)) = self.successor(identities)? else {
                 return Ok(verdict.unwrap_or(Verdict::End));
             };
+            self.stamp = None;
             // Nothing is written to the old file once the new one is visible: this reading is the last. If the old one
             // ends in damage, the new one is how Dovecot healed it.
             self.drain(found)?;
@@ -182,6 +207,7 @@ impl Tail {
             return Ok(Some(Verdict::Absent));
         };
         if identities.of(self.layout, &self.directory)? != Some(self.guid) {
+            self.displaced = true;
             return Ok(Some(Verdict::Absent));
         }
         if let Place::Kept(position) = &self.place {
@@ -246,7 +272,9 @@ impl Tail {
             return Ok(None);
         };
         let base = reader.offset();
-        let size = file.metadata()?.len();
+        // Taken before the octets are read: what is written meanwhile shows at the next look.
+        let stamp = Stamp::of(&file.metadata()?);
+        let size = stamp.size();
         if header_of(file)?.is_ok_and(|header| header.is_marked_corrupt()) {
             return Ok(Some(Verdict::GivenUp));
         }
@@ -272,7 +300,10 @@ impl Tail {
                     }
                     found(txn, reader);
                 }
-                Ok(None) | Err(LogError::Incomplete) => return Ok(None),
+                Ok(None) | Err(LogError::Incomplete) => {
+                    self.stamp = Some(stamp).filter(|stamp| reader.offset() == stamp.size());
+                    return Ok(None);
+                }
                 Err(LogError::Corrupt { offset, why }) => return Ok(Some(self.damaged(offset, why))),
             }
         }
@@ -300,6 +331,7 @@ impl Tail {
         }
         // Another mailbox may have taken the path: the next listing says where ours is.
         if identities.of(self.layout, &self.directory)? != Some(self.guid) {
+            self.displaced = true;
             return Ok(None);
         }
         open_log(&path)

@@ -1,9 +1,10 @@
 //! Reads one user's tree until it holds still, and remembers which mailboxes are missing without an explanation.
 
 use super::catalogue::{self, Evidence, Listing};
-use super::doveadm::MailRoot;
+use super::doveadm::{Layout, MailRoot};
 use super::identity::Identities;
 use super::order::TreeSteps;
+use super::stamp::Stamp;
 use crate::op::{Guid, UserName};
 use crate::store::table::UserRow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,14 @@ pub struct Tree {
     user: UserName,
     root: MailRoot,
     missing: BTreeMap<Guid, Instant>,
-    directories: Vec<PathBuf>,
+    /// True where the last listing held still, and nothing of it waits.
+    settled: bool,
+    /// True where some name is listed as Dovecot remembers it.
+    heeds_list_index: bool,
+    listed_at: Option<Instant>,
+    /// The files that tell whether the tree changed, where nobody else does: as they were *before* the last listing. None
+    /// where that was not looked at: such a one counts as changed.
+    marks: BTreeMap<PathBuf, Option<Stamp>>,
     complaints: Vec<String>,
     found: bool,
 }
@@ -36,16 +44,31 @@ impl Tree {
             user,
             root,
             missing: BTreeMap::new(),
-            directories: Vec::new(),
+            settled: false,
+            heeds_list_index: false,
+            listed_at: None,
+            marks: BTreeMap::new(),
             complaints: Vec::new(),
             found: false,
         }
     }
 
-    /// Directories whose changes may change the tree or a mailbox.
+    /// True where the last listing held still, and no mailbox is missing without an explanation.
     #[must_use]
-    pub fn directories(&self) -> &[PathBuf] {
-        &self.directories
+    pub fn is_settled(&self) -> bool {
+        self.settled && self.missing.is_empty()
+    }
+
+    /// True where what Dovecot remembers of the tree is part of it.
+    #[must_use]
+    pub fn heeds_list_index(&self) -> bool {
+        self.heeds_list_index
+    }
+
+    /// How long ago it was listed.
+    #[must_use]
+    pub fn since_listed(&self) -> Duration {
+        self.listed_at.map_or(Duration::MAX, |at| at.elapsed())
     }
 
     /// True where a mailbox is missing and nothing says why.
@@ -54,24 +77,57 @@ impl Tree {
         !self.missing.is_empty()
     }
 
+    /// True where a directory or the subscriptions changed since the last listing, or may have.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let changed = |(path, mark): (&PathBuf, &Option<Stamp>)| mark.is_none() || Stamp::at(path) != *mark;
+        self.marks.is_empty() || self.marks.iter().any(changed)
+    }
+
+    /// Looks at the marks before a listing, so that what changes during it counts as changed after it.
+    fn look_at_marks(&mut self) {
+        for (path, mark) in &mut self.marks {
+            *mark = Stamp::at(path);
+        }
+    }
+
+    /// The directories of a listing; those of mailboxes change with every message and are left out. A file that is not
+    /// there keeps no mark, and its directory tells when it comes.
+    fn keep_marks(&mut self, listing: &Listing, keep: bool) {
+        let mailboxes: BTreeSet<&PathBuf> = listing.mailboxes.values().map(|found| &found.directory).collect();
+        let files = ["subscriptions", "dovecot.mailbox.log"].map(|name| self.root.path.join(name));
+        let directories = listing.directories.iter().filter(|path| !mailboxes.contains(path));
+        let wanted = directories.cloned().chain([self.root.path.clone()]);
+        let wanted = wanted.chain(files.into_iter().filter(|file| file.exists()));
+        let mut before = std::mem::take(&mut self.marks);
+        if keep {
+            self.marks = wanted
+                .map(|path| (path.clone(), before.remove(&path).flatten()))
+                .collect();
+        }
+    }
+
     /// Forgets mailboxes.
     pub fn retain(&mut self, keep: impl Fn(&Guid) -> bool) {
         self.missing.retain(|guid, _| keep(guid));
     }
 
     /// The tree as it is; listed again where something moved meanwhile. None: it can't be read (which is said once), or
-    /// the user has never logged in.
+    /// the user has never logged in. `keep_marks`: [`Self::has_changed`] will be asked.
     pub fn list(
         &mut self,
         row: Option<&UserRow>,
         deleted: &BTreeSet<Guid>,
         identities: &Identities,
+        keep_marks: bool,
     ) -> Option<Listing> {
         let mut listing = None;
+        (self.settled, self.listed_at) = (false, Some(Instant::now()));
         for attempt in 0..LISTINGS_MAX {
             if attempt > 0 {
                 std::thread::sleep(LISTING_PAUSE);
             }
+            self.look_at_marks();
             let now = match catalogue::list(&self.root, identities) {
                 Ok(now) => now,
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !self.found && row.is_none() => return None,
@@ -88,9 +144,11 @@ impl Tree {
             }
         }
         let listing = listing?;
+        self.keep_marks(&listing, keep_marks);
         self.found = true;
         self.complain(listing.complaints.clone());
-        self.directories.clone_from(&listing.directories);
+        self.settled = !listing.unsettled;
+        self.heeds_list_index = self.root.layout == Layout::MaildirPlusPlus && !listing.unselectable.is_empty();
         Some(listing)
     }
 

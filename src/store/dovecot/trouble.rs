@@ -34,6 +34,11 @@ impl Troubles {
         self.by_mailbox.get(guid).is_some_and(|trouble| trouble.said)
     }
 
+    /// Whose they are.
+    pub fn mailboxes(&self) -> impl Iterator<Item = Guid> {
+        self.by_mailbox.keys().copied()
+    }
+
     /// True where there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

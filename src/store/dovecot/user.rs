@@ -1,18 +1,18 @@
 //! Capture of one user: reads tree and logs, and lets out what may go, in an order that never shows a move as an expunge.
 //!
-//! A *turn* lists the tree and reads every log to its end; where an expunge was found it does both once more, so that
-//! whatever append belongs to it was read too ([`super::order`]). New mailboxes are then introduced one step at a time,
-//! so that a large one does not hold up anybody's mail.
+//! A *turn* looks at what is said to have changed: a log that was written to, or the tree. Where an expunge was found it
+//! looks at everything once more, so that whatever append belongs to it was read too ([`super::order`], [`reading`]). New
+//! mailboxes are then introduced one step at a time ([`introducing`]), so that a large one does not hold up anybody's mail.
 
-use super::catalogue::{self, Listing};
+mod introducing;
+mod reading;
+
 use super::doveadm::MailRoot;
-use super::identity::Identities;
 use super::introduction::Introduction;
+use super::look::Look;
 use super::mailbox::MailboxCapture;
 use super::order::{Item, Patience, Queues, TreeSteps, release};
-use super::shared::{Shared, notice};
-use super::snapshot::ReadError;
-use super::tail::Verdict;
+use super::shared::Shared;
 use super::tree::Tree;
 use super::trouble::Troubles;
 use crate::limits::QUEUED_ITEMS_MAX;
@@ -21,19 +21,22 @@ use crate::store::source::{Captured, Finding, OutletError};
 use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Readings of all logs in one turn: one finds an expunge, the second covers it, the others are for what came between.
-const READINGS_MAX: usize = 5;
 /// When to look again at what was in the middle of something.
 const SOON: Duration = Duration::from_millis(50);
 const LATER: Duration = Duration::from_secs(1);
+/// The longest pause between two looks for mail that is not there yet.
+const ABSENCE_MAX: Duration = Duration::from_secs(30);
 
 /// One user.
 pub struct UserCapture {
     user: UserName,
     root: MailRoot,
     mailboxes: BTreeMap<Guid, MailboxCapture>,
+    /// Where they lie, as of the last listing. Shared with whoever reads bodies.
+    places: Arc<BTreeMap<Guid, PathBuf>>,
     queues: Queues,
     introduction: Option<Introduction>,
     waiting: VecDeque<Guid>,
@@ -44,6 +47,25 @@ pub struct UserCapture {
     unfinished: bool,
     /// Mailboxes that could not be introduced, and when to try again.
     retries: BTreeMap<Guid, Instant>,
+    absence: Absence,
+    /// True where what Dovecot remembers of the tree changed and is to be looked at later.
+    list_index_late: bool,
+    /// True where mailboxes may have to be forgotten: the tree was listed.
+    swept: bool,
+}
+
+/// How long somebody who has never logged in is not looked for: longer each time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Absence {
+    looks: u32,
+}
+
+impl Absence {
+    fn next_look(&mut self) -> Duration {
+        let pause = LATER.saturating_mul(1 << self.looks.min(5)).min(ABSENCE_MAX);
+        self.looks = self.looks.saturating_add(1);
+        pause
+    }
 }
 
 /// When a user should be looked at again without any event.
@@ -62,6 +84,7 @@ impl UserCapture {
             user,
             root,
             mailboxes: BTreeMap::new(),
+            places: Arc::default(),
             queues: Queues::new(),
             introduction: None,
             waiting: VecDeque::new(),
@@ -69,6 +92,9 @@ impl UserCapture {
             listed: false,
             unfinished: false,
             retries: BTreeMap::new(),
+            absence: Absence::default(),
+            list_index_late: false,
+            swept: false,
         }
     }
 
@@ -76,12 +102,6 @@ impl UserCapture {
     #[must_use]
     pub fn root(&self) -> &MailRoot {
         &self.root
-    }
-
-    /// What to watch, after a turn.
-    #[must_use]
-    pub fn directories(&self) -> &[PathBuf] {
-        self.tree.directories()
     }
 
     /// Damage that lasts.
@@ -121,6 +141,21 @@ impl UserCapture {
         self.troubles.lasts(&guid)
     }
 
+    /// What differs from what was read, by looking at files' times and sizes only: for those of whom not every directory is
+    /// watched.
+    #[must_use]
+    pub fn scan(&mut self) -> Look {
+        let changed = self.mailboxes.iter().filter(|(_, mailbox)| !mailbox.is_unchanged());
+        let logs: BTreeSet<Guid> = changed.map(|(guid, _)| *guid).collect();
+        Look {
+            tree: self.tree.has_changed(),
+            // A log that was written to may be that of another mailbox now.
+            names: logs.clone(),
+            logs,
+            ..Look::default()
+        }
+    }
+
     /// Open log files.
     #[must_use]
     pub fn open_files(&self) -> usize {
@@ -144,14 +179,16 @@ impl UserCapture {
         }
     }
 
-    /// Lists the tree, reads all logs, lets out what may go.
+    /// Looks at what `look` says, and at what that makes necessary; lets out what may go.
     ///
     /// # Errors
     /// The journal takes nothing more.
-    pub fn turn(&mut self, shared: &mut Shared<'_>) -> Result<TurnEnd, OutletError> {
+    pub fn turn(&mut self, look: Look, shared: &mut Shared<'_>) -> Result<TurnEnd, OutletError> {
         self.listed = true;
-        let Some(mut steps) = self.read_everything(shared) else {
-            return Ok(TurnEnd { again: Some(LATER) });
+        let Some(mut steps) = self.read_everything(look, shared) else {
+            return Ok(TurnEnd {
+                again: Some(self.absence.next_look()),
+            });
         };
         self.announce_tree(&mut steps, shared)?;
         self.find_waiting(shared.table);
@@ -192,150 +229,17 @@ impl UserCapture {
         shared.emit(change.into_iter().collect())
     }
 
-    /// Mailboxes of the tree that have no position yet.
-    fn find_waiting(&mut self, table: &CaptureTable) {
-        let introducing = self.introduction.as_ref().map(Introduction::guid);
-        let known = table.user(&self.user);
-        let lacking = known
-            .into_iter()
-            .flat_map(|row| row.mailboxes.iter())
-            .filter(|(_, row)| row.position.is_none());
-        let lacking: BTreeSet<Guid> = lacking.map(|(guid, _)| *guid).collect();
-        self.retries.retain(|guid, _| lacking.contains(guid));
-        let due = |guid: &Guid| self.retries.get(guid).is_none_or(|at| *at <= Instant::now());
-        let ready = |guid: &Guid| Some(*guid) != introducing && !self.mailboxes.contains_key(guid) && due(guid);
-        self.waiting = lacking.into_iter().filter(ready).collect();
-    }
-
-    /// A name changes hands: what is introduced under it goes out in the same run.
-    fn take_over(&mut self, steps: &mut TreeSteps, shared: &mut Shared<'_>) -> Patience {
-        for guid in steps.introduced.clone() {
-            if self.mailboxes.contains_key(&guid) {
-                continue;
-            }
-            let Some(place) = self.place_of(guid, shared.identities) else {
-                return Patience::Prefixes;
-            };
-            let Ok(list) = Introduction::at_once(self.id(guid), &self.root, &place, shared.identities) else {
-                return Patience::Prefixes;
-            };
-            self.mailboxes
-                .insert(guid, MailboxCapture::after(self.id(guid), &self.root, &place, &list));
-            let item = Item::of(vec![Payload::State(list.chunk)]);
-            self.queues.entry(guid).or_default().push_front(item);
-        }
-        self.patience()
-    }
-
-    fn place_of(&self, guid: Guid, identities: &Identities) -> Option<PathBuf> {
-        let listing = catalogue::list(&self.root, identities).ok()?;
-        listing.mailboxes.get(&guid).map(|found| found.directory.clone())
-    }
-
     fn end(&self) -> TurnEnd {
         let unread = self.troubles.any_young();
         let queued = self.unfinished || self.queues.values().flatten().next().is_some();
         let again = if queued || unread || !self.retries.is_empty() {
             Some(SOON)
-        } else if self.tree.misses_any() || !self.troubles.is_empty() {
+        } else if self.tree.misses_any() || self.list_index_late || !self.troubles.is_empty() {
             Some(LATER)
         } else {
             None
         };
         TurnEnd { again }
-    }
-
-    /// Readings of tree and logs until every expunge is covered. None: the tree can't be read.
-    fn read_everything(&mut self, shared: &mut Shared<'_>) -> Option<TreeSteps> {
-        let mut steps = TreeSteps::default();
-        for _ in 0..READINGS_MAX {
-            let row = shared.table.user(&self.user);
-            let listing = self.tree.list(row, &self.deleted(), shared.identities)?;
-            self.adopt(&listing, shared.table);
-            // Before anything goes out: whoever hears of an append may ask for its body at once.
-            let places = listing
-                .mailboxes
-                .iter()
-                .map(|(guid, found)| (*guid, found.directory.clone()));
-            shared.bodies.note(&self.user, &self.root, places.collect());
-            steps = self
-                .tree
-                .changes(shared.table.user(&self.user), &self.deleted(), &listing);
-            let before: BTreeMap<Guid, usize> = self.queues.iter().map(|(guid, queue)| (*guid, queue.len())).collect();
-            if self.read_logs(&listing, shared) {
-                self.cover(&before);
-            }
-            if !self
-                .queues
-                .values()
-                .flatten()
-                .any(|item| item.expunges && !item.covered)
-            {
-                break;
-            }
-        }
-        Some(steps)
-    }
-
-    fn deleted(&self) -> BTreeSet<Guid> {
-        let deleted = self.mailboxes.iter().filter(|(_, mailbox)| mailbox.is_deleted());
-        deleted.map(|(guid, _)| *guid).collect()
-    }
-
-    /// Goes on where the table says, at the place that the listing says.
-    fn adopt(&mut self, listing: &Listing, table: &CaptureTable) {
-        for (guid, found) in &listing.mailboxes {
-            if let Some(mailbox) = self.mailboxes.get_mut(guid) {
-                mailbox.moved(&found.directory);
-                continue;
-            }
-            let id = self.id(*guid);
-            if let Some(position) = table.mailbox(&id).and_then(|row| row.position.clone()) {
-                let capture = MailboxCapture::resume(id, &self.root, &found.directory, position);
-                self.mailboxes.insert(*guid, capture);
-            }
-        }
-    }
-
-    /// Reads all logs to their end. True where nothing is left unread but what lasting damage hides.
-    fn read_logs(&mut self, listing: &Listing, shared: &mut Shared<'_>) -> bool {
-        let mut all_read = true;
-        let guids: Vec<Guid> = self.mailboxes.keys().copied().collect();
-        for guid in guids {
-            all_read &= self.read_log(guid, listing, shared);
-        }
-        all_read
-    }
-
-    fn read_log(&mut self, guid: Guid, listing: &Listing, shared: &mut Shared<'_>) -> bool {
-        let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
-            return true;
-        };
-        let reading = mailbox.read(shared.identities, shared.bodies.cache());
-        for txn in reading.transactions {
-            *shared.notices = shared.notices.saturating_add(1);
-            shared.outlet.notice(notice(*shared.notices, &txn));
-            self.queue(guid, Item::of(vec![Payload::Mailbox(txn)]));
-        }
-        match reading.verdict {
-            Verdict::End => self.well(guid),
-            Verdict::State { broken, why } => self.list_again(guid, broken, why, shared.identities),
-            // Deleted: nothing more can be read. Else it was moved since the listing.
-            Verdict::Absent if !listing.mailboxes.contains_key(&guid) => true,
-            Verdict::Absent | Verdict::GivenUp | Verdict::Unsettled => self.ill(guid, None),
-            Verdict::Damaged { file, offset, why } => {
-                let mailbox = self.id(guid);
-                self.ill(
-                    guid,
-                    Some(Finding {
-                        mailbox,
-                        file,
-                        offset,
-                        why,
-                    }),
-                )
-            }
-        }
     }
 
     /// Puts an item behind the others. A floor says nothing that what follows it does not say too, and of two lists in a
@@ -350,43 +254,6 @@ impl UserCapture {
         let is_floor = |item: &Item| matches!(item.payloads.as_slice(), [Payload::Mailbox(txn)] if txn.ops.is_empty());
         queue.pop_back_if(|last| is_floor(last));
         queue.push_back(item);
-    }
-
-    fn list_again(&mut self, guid: Guid, broken: bool, why: &'static str, identities: &Identities) -> bool {
-        let id = self.id(guid);
-        let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
-            return true;
-        };
-        match mailbox.list_again(broken, identities) {
-            Ok(list) => {
-                tracing::info!(mailbox = %id, why, lineage = ?list.chunk.lineage, "read the mailbox as a state");
-                mailbox.restart(&list);
-                self.queue(guid, Item::of(vec![Payload::State(list.chunk)]));
-                self.well(guid)
-            }
-            Err(ReadError::Absent | ReadError::Unsettled(_)) => self.ill(guid, None),
-            Err(ReadError::Damaged { file, offset, why }) => self.ill(
-                guid,
-                Some(Finding {
-                    mailbox: id,
-                    file,
-                    offset,
-                    why,
-                }),
-            ),
-            Err(ReadError::Io(e)) => {
-                let file = mailbox.directory().to_owned();
-                self.ill(
-                    guid,
-                    Some(Finding {
-                        mailbox: id,
-                        file,
-                        offset: 0,
-                        why: e.to_string(),
-                    }),
-                )
-            }
-        }
     }
 
     fn well(&mut self, guid: Guid) -> bool {
@@ -407,81 +274,19 @@ impl UserCapture {
         }
     }
 
-    /// Forgets what the table does not know any more, and gives back what only made reading quicker.
+    /// Forgets what the table does not know any more.
     fn after_emission(&mut self, table: &CaptureTable) {
+        if !std::mem::take(&mut self.swept) {
+            return;
+        }
         let known = table.user(&self.user);
         let gone = |guid: &Guid| known.is_none_or(|row| !row.mailboxes.contains_key(guid));
         let queues = &self.queues;
         self.mailboxes
             .retain(|guid, _| !gone(guid) || queues.contains_key(guid));
+        // Whose last words have not gone out is forgotten the next time.
+        self.swept = self.mailboxes.keys().any(gone);
         self.troubles.retain(|guid| !gone(guid));
         self.tree.retain(|guid| !gone(guid));
-        self.mailboxes.values_mut().for_each(MailboxCapture::rest);
-    }
-
-    /// One step of introducing a mailbox: offers some messages, or emits its list.
-    ///
-    /// # Errors
-    /// The journal takes nothing more.
-    pub fn introduce(&mut self, shared: &mut Shared<'_>) -> Result<(), OutletError> {
-        if self.introduction.is_none() {
-            let Some(guid) = self.waiting.pop_front() else {
-                return Ok(());
-            };
-            let Some(place) = self.place_of(guid, shared.identities) else {
-                self.retries.insert(guid, Instant::now() + SOON);
-                return Ok(());
-            };
-            match Introduction::begin(self.id(guid), &self.root, &place, shared.identities) {
-                Ok(introduction) => self.introduction = Some(introduction),
-                Err(e) => self.not_introduced(guid, &place, &e),
-            }
-            return Ok(());
-        }
-        let Some(introduction) = &mut self.introduction else {
-            return Ok(());
-        };
-        if introduction.offer(shared.outlet) {
-            return Ok(());
-        }
-        self.unfinished = true;
-        let guid = introduction.guid();
-        let result = introduction.finish(shared.identities);
-        let place = introduction.directory().to_owned();
-        self.introduction = None;
-        match result {
-            Ok(list) => {
-                let capture = MailboxCapture::after(self.id(guid), &self.root, &place, &list);
-                let captured = Captured {
-                    payloads: vec![Payload::State(list.chunk)],
-                    peer: None,
-                };
-                shared.emit(vec![captured])?;
-                self.mailboxes.insert(guid, capture);
-                self.retries.remove(&guid);
-                self.well(guid);
-            }
-            Err(e) => self.not_introduced(guid, &place, &e),
-        }
-        Ok(())
-    }
-
-    /// The next turn finds it waiting again.
-    fn not_introduced(&mut self, guid: Guid, place: &std::path::Path, error: &ReadError) {
-        let finding = match error {
-            ReadError::Absent | ReadError::Unsettled(_) => None,
-            ReadError::Damaged { file, offset, why } => Some((file.clone(), *offset, why.clone())),
-            ReadError::Io(e) => Some((place.to_owned(), 0, e.to_string())),
-        };
-        self.retries
-            .insert(guid, Instant::now() + if finding.is_some() { LATER } else { SOON });
-        let mailbox = self.id(guid);
-        let finding = finding.map(|(file, offset, why)| Finding {
-            mailbox,
-            file,
-            offset,
-            why,
-        });
-        self.ill(guid, finding);
     }
 }

@@ -1,243 +1,336 @@
-//! inotify as a wake-up, never as the truth: an event says that something of a user may have changed, and the capture
-//! looks for itself. Events that were lost, or never came (network file systems, the kernel's limits), are made good by
-//! the slow scan.
+//! inotify as a wake-up, never as the truth: an event says where to look, and the capture looks for itself. Where events
+//! may be missing (network file systems, the kernel's limit on watches) the scan finds what changed ([`super::rota`]).
 //!
-//! Opening a file is an event too, our own readings' included: those are dropped here, or we would wake ourselves. An
-//! overflow of the kernel's queue comes as an event *without a path*.
+//! The queue is read by the capture thread itself, at the moment that it chooses; a thread of its own only rings when
+//! there is something to read. So after [`Watch::drain`] nothing that was written before it is still unheard of: the
+//! kernel puts an event into the queue before the write that caused it returns.
+//!
+//! A watch costs some 100 bytes here (the kernel's side is about 1 KiB): its number, its user and the mailbox's GUID. Paths
+//! are not kept. Adding a watch for a directory that has one gives the same number again, so that covering a tree anew
+//! finds out by itself which directories are others than before.
 
-use crate::op::UserName;
-use crate::store::source::{Command, Wake};
-use notify::event::ModifyKind;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
+use super::look::{Look, Meaning, meaning};
+use crate::op::{Guid, UserName};
+use crate::store::source::Command;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
-/// What the callback needs to know: whose directory it is, and whether that user's wake-up is under way already.
-#[derive(Debug, Default)]
-struct Board {
-    owners: HashMap<PathBuf, UserName>,
-    woken: HashSet<UserName>,
-    all_woken: bool,
+/// Room for some hundred events at a time.
+const EVENTS_BYTES: usize = 16 << 10;
+/// How soon the bell's thread notices that the capture has ended.
+const BELL_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// Whose a watched directory is.
+#[derive(Clone, Debug)]
+struct Place {
+    user: Arc<UserName>,
+    /// The mailbox that lies there; none where the directory only belongs to the tree.
+    mailbox: Option<Guid>,
+}
+
+/// What the events since the last time say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// What to look at, by user.
+    pub users: BTreeMap<UserName, Look>,
+    /// True where events were lost: everybody is to be looked at.
+    pub lost: bool,
+}
+
+/// How many directories are watched, and who is not watched as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Watched directories.
+    pub watched: usize,
+    /// Users of whom some directory could not be watched.
+    pub scanned_users: usize,
 }
 
 /// The watched directories of all users.
 pub struct Watch {
-    watcher: Option<RecommendedWatcher>,
-    board: Arc<Mutex<Board>>,
-    /// Device and inode of each watched directory: a watch follows the directory, not its name.
-    watched: HashMap<PathBuf, (u64, u64)>,
+    queue: Option<Arc<OwnedFd>>,
+    answered: Sender<()>,
+    places: HashMap<i32, Place>,
+    by_user: BTreeMap<Arc<UserName>, Vec<i32>>,
+    /// Users of whom some directory is not watched.
+    partly: BTreeSet<UserName>,
+    /// Drained and not taken yet.
+    woken: Woken,
     complained: bool,
 }
 
 impl Watch {
-    /// Starts watching nothing. Without inotify everything is left to the scan, which is said once.
+    /// Watches nothing yet. Without inotify everything is left to the scan, which is said once.
     #[must_use]
     pub fn start(commands: Sender<Command>) -> Self {
-        let board = Arc::new(Mutex::new(Board::default()));
-        let seen = Arc::clone(&board);
-        let watcher = notify::recommended_watcher(move |event| post(&event, &seen, &commands));
+        let (answered, answers) = channel();
         let mut watch = Self {
-            watcher: None,
-            board,
-            watched: HashMap::new(),
+            queue: None,
+            answered,
+            places: HashMap::new(),
+            by_user: BTreeMap::new(),
+            partly: BTreeSet::new(),
+            woken: Woken::default(),
             complained: false,
         };
-        match watcher {
-            Ok(watcher) => watch.watcher = Some(watcher),
+        match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+            Ok(queue) => {
+                let queue = Arc::new(queue);
+                let seen = Arc::clone(&queue);
+                let bell = std::thread::Builder::new().name("bell".to_owned());
+                match bell.spawn(move || ring(&seen, &commands, &answers)) {
+                    Ok(_) => watch.queue = Some(queue),
+                    Err(e) => watch.complain(&e.to_string()),
+                }
+            }
             Err(e) => watch.complain(&e.to_string()),
         }
         watch
     }
 
-    /// Watches exactly `directories` for `user`.
-    pub fn cover(&mut self, user: &UserName, directories: &[PathBuf]) {
-        let wanted: BTreeSet<&PathBuf> = directories.iter().collect();
-        let old: Vec<PathBuf> = self.of(user).filter(|path| !wanted.contains(path)).collect();
-        for path in old {
-            self.forget(&path);
-        }
-        for path in wanted {
-            let Ok(now) = std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())) else {
-                continue;
-            };
-            if self.watched.get(path).is_some_and(|was| *was == now) {
-                continue;
+    /// Watches exactly `directories` for `user`; `mailboxes` says which of them are whose index directory. True where
+    /// some directory is watched from now on that was not before and may hold others: what appeared there meanwhile had
+    /// no event, so the tree is to be listed once more.
+    pub fn cover(&mut self, user: &UserName, directories: &[PathBuf], mailboxes: &HashMap<&Path, Guid>) -> bool {
+        let (owner, before) = match self.by_user.remove_entry(user) {
+            Some((owner, before)) => (owner, before.into_iter().collect()),
+            None => (Arc::new(user.clone()), BTreeSet::new()),
+        };
+        let mut now: BTreeSet<i32> = BTreeSet::new();
+        let mut missed = false;
+        let mut whole = directories.first().is_none_or(|path| hears_everything(path));
+        for path in directories {
+            let mailbox = mailboxes.get(path.as_path()).copied();
+            match self.add(path) {
+                Added::Watch(number) => {
+                    missed |= !before.contains(&number) && !now.contains(&number);
+                    now.insert(number);
+                    self.own(number, &owner, mailbox);
+                }
+                // A directory that has gone meanwhile: the listing's end finds that out.
+                Added::Gone => missed = true,
+                Added::Refused => whole = false,
             }
-            self.forget(path);
-            self.add(user, path, now);
         }
+        for number in before.difference(&now) {
+            self.forget(*number, &owner);
+        }
+        if whole {
+            self.partly.remove(user);
+        } else {
+            self.partly.insert(user.clone());
+        }
+        self.by_user.insert(owner, now.into_iter().collect());
+        missed
     }
 
-    /// Whose directory this is.
+    /// Watches nothing of this user any more.
+    pub fn forget_user(&mut self, user: &UserName) {
+        if let Some((owner, numbers)) = self.by_user.remove_entry(user) {
+            for number in numbers {
+                self.forget(number, &owner);
+            }
+        }
+        self.partly.remove(user);
+    }
+
+    /// True where every directory of this user is watched.
     #[must_use]
-    pub fn owner(&self, directory: &Path) -> Option<UserName> {
-        self.board().owners.get(directory).cloned()
+    pub fn is_whole(&self, user: &UserName) -> bool {
+        self.by_user.contains_key(user) && !self.partly.contains(user)
     }
 
-    /// The next event of this user wakes again. To be called before looking.
-    pub fn taken(&self, user: &UserName) {
-        self.board().woken.remove(user);
+    /// Users of whom some directory is not watched.
+    #[must_use]
+    pub fn partly(&self) -> &BTreeSet<UserName> {
+        &self.partly
     }
 
-    /// The next loss of events wakes again. To be called before looking.
-    pub fn all_taken(&self) {
-        let mut board = self.board();
-        board.woken.clear();
-        board.all_woken = false;
-    }
-
-    fn of(&self, user: &UserName) -> impl Iterator<Item = PathBuf> {
-        let board = self.board();
-        let paths: Vec<PathBuf> = board
-            .owners
-            .iter()
-            .filter(|(_, owner)| *owner == user)
-            .map(|(path, _)| path.clone())
-            .collect();
-        paths.into_iter()
-    }
-
-    fn add(&mut self, user: &UserName, path: &Path, identity: (u64, u64)) {
-        let Some(watcher) = &mut self.watcher else { return };
-        match watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.watched.insert(path.to_owned(), identity);
-                self.board().owners.insert(path.to_owned(), user.clone());
-            }
-            // A directory that has gone meanwhile is seen by the next listing.
-            Err(e) if matches!(e.kind, notify::ErrorKind::PathNotFound) => {}
-            Err(e) => self.complain(&e.to_string()),
+    /// How many directories are watched.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        Coverage {
+            watched: self.places.len(),
+            scanned_users: self.partly.len(),
         }
     }
 
-    fn forget(&mut self, path: &Path) {
-        if self.watched.remove(path).is_some() {
-            self.board().owners.remove(path);
-            if let Some(watcher) = &mut self.watcher {
-                // The kernel may have dropped the watch with its directory.
-                drop(watcher.unwatch(path));
+    /// Reads the kernel's queue to its end.
+    pub fn drain(&mut self) {
+        let Some(queue) = self.queue.clone() else { return };
+        let mut room = [MaybeUninit::uninit(); EVENTS_BYTES];
+        let mut reader = inotify::Reader::new(&*queue, &mut room);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(std::ffi::CStr::to_bytes).unwrap_or_default();
+                    self.hear(event.wd(), event.events(), name);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(e) => {
+                    self.woken.lost = true;
+                    self.complain(&e.to_string());
+                    return;
+                }
             }
+        }
+    }
+
+    /// Everything that was drained.
+    pub fn take(&mut self) -> Woken {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// What was drained of one user. Lost events stay, for all.
+    pub fn take_of(&mut self, user: &UserName) -> Look {
+        let look = self.woken.users.remove(user).unwrap_or_default();
+        if self.woken.lost { Look::everything() } else { look }
+    }
+
+    /// The bell may ring again.
+    pub fn answer_bell(&self) {
+        if self.answered.send(()).is_err() {
+            tracing::trace!("there is no bell");
+        }
+    }
+
+    fn hear(&mut self, number: i32, events: ReadFlags, name: &[u8]) {
+        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+            tracing::info!("events of the file system were lost: everything is looked at");
+            self.woken.lost = true;
+            return;
+        }
+        let Some(place) = self.places.get(&number) else { return };
+        let Some(meaning) = meaning(events, name) else { return };
+        let look = self.woken.users.entry((*place.user).clone()).or_default();
+        match (meaning, place.mailbox) {
+            (Meaning::Log, Some(guid)) => drop(look.logs.insert(guid)),
+            (Meaning::Name, Some(guid)) => drop(look.names.insert(guid)),
+            (Meaning::ListIndex, _) => look.list_index = true,
+            // A mailbox that is none yet may have become one.
+            (Meaning::Tree, _) | (Meaning::Log | Meaning::Name, None) => look.tree = true,
+        }
+        if events.contains(ReadFlags::IGNORED) {
+            self.places.remove(&number);
+        }
+    }
+
+    fn add(&mut self, path: &Path) -> Added {
+        let Some(queue) = &self.queue else {
+            return Added::Refused;
+        };
+        let wanted = WatchFlags::CREATE
+            | WatchFlags::MODIFY
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::EXCL_UNLINK
+            | WatchFlags::ONLYDIR;
+        match inotify::add_watch(queue, path, wanted) {
+            Ok(number) => Added::Watch(number),
+            Err(Errno::NOENT | Errno::NOTDIR) => Added::Gone,
+            Err(e) => {
+                self.complain(&e.to_string());
+                Added::Refused
+            }
+        }
+    }
+
+    /// A directory that two users share wakes the one who was covered last; the other one is scanned.
+    fn own(&mut self, number: i32, owner: &Arc<UserName>, mailbox: Option<Guid>) {
+        let place = Place {
+            user: Arc::clone(owner),
+            mailbox,
+        };
+        if let Some(before) = self.places.insert(number, place)
+            && before.user != *owner
+        {
+            self.partly.insert((*before.user).clone());
+        }
+    }
+
+    fn forget(&mut self, number: i32, owner: &UserName) {
+        if self.places.get(&number).is_none_or(|place| *place.user != *owner) {
+            return;
+        }
+        self.places.remove(&number);
+        if let Some(queue) = &self.queue
+            && let Err(error) = inotify::remove_watch(queue, number)
+        {
+            tracing::trace!(%error, "the kernel dropped the watch with its directory");
         }
     }
 
     fn complain(&mut self, why: &str) {
-        if !self.complained {
-            self.complained = true;
+        if !std::mem::replace(&mut self.complained, true) {
             tracing::warn!(
                 why,
+                hint = "raise fs.inotify.max_user_watches above the number of mailboxes",
                 "some directories can't be watched: changes there are seen by the scan only"
             );
         }
     }
-
-    fn board(&self) -> std::sync::MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Runs on the watcher's thread and never blocks.
-fn post(event: &notify::Result<Event>, board: &Mutex<Board>, commands: &Sender<Command>) {
-    let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-    let event = match event {
-        Ok(event) if !event.need_rescan() => event,
-        _ => {
-            if !std::mem::replace(&mut board.all_woken, true) {
-                // Without a receiver the capture has ended.
-                drop(commands.send(Command::Wake(Wake::All)));
-            }
-            return;
-        }
-    };
-    if matches!(
-        event.kind,
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_))
-    ) {
-        return;
-    }
-    for path in event.paths.iter().filter(|path| matters(path)) {
-        let directory = path
-            .parent()
-            .filter(|parent| board.owners.contains_key(*parent))
-            .unwrap_or(path);
-        let Some(user) = board.owners.get(directory).cloned() else {
-            continue;
-        };
-        if board.woken.insert(user) {
-            drop(commands.send(Command::Wake(Wake::Dirty(directory.to_owned()))));
-        }
-    }
-}
-
-/// False for files that only accompany a change, or are none: the log of the same change wakes.
-fn matters(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let noise = [
-        "u.",
-        ".temp.",
-        "temp.",
-        "dovecot.index.cache",
-        "dovecot.list.index",
-        "dovecot-acl",
-        "m.",
+/// False on file systems where others may write without an event here.
+fn hears_everything(path: &Path) -> bool {
+    /// NFS, SMB (two versions), FUSE, Ceph, Lustre, GFS2, OCFS2, AFS, 9p: `f_type` of statfs(2).
+    const SHARED: [u64; 10] = [
+        0x6969,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6573_5546,
+        0x00c3_6400,
+        0x0bd0_0bd0,
+        0x0116_1970,
+        0x7461_636f,
+        0x5346_414f,
+        0x0102_1997,
     ];
-    let temporary = [".lock", ".newlock", ".tmp"];
-    !noise.iter().any(|start| name.starts_with(start)) && !temporary.iter().any(|end| name.ends_with(end))
+    let kind = rustix::fs::statfs(path).map(|of| u64::try_from(of.f_type).unwrap_or_default());
+    kind.is_ok_and(|kind| !SHARED.contains(&kind))
+}
+
+enum Added {
+    Watch(i32),
+    Gone,
+    Refused,
+}
+
+/// Tells the capture that there is something to read, and waits until it was read.
+fn ring(queue: &OwnedFd, commands: &Sender<Command>, answers: &Receiver<()>) {
+    loop {
+        let mut wanted = [PollFd::new(queue, PollFlags::IN)];
+        match poll(&mut wanted, Some(&BELL_PATIENCE)) {
+            Ok(0) => {
+                if answers.try_recv() == Err(TryRecvError::Disconnected) {
+                    return;
+                }
+            }
+            Ok(_) => {
+                if commands.send(Command::Wake).is_err() || answers.recv().is_err() {
+                    return;
+                }
+            }
+            Err(Errno::INTR) => {}
+            // The scan goes on.
+            Err(error) => {
+                tracing::error!(%error, "events of the file system can't be heard any more");
+                return;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
-
-    fn wakes(commands: &Receiver<Command>) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
-        while let Ok(command) = commands.recv_timeout(Duration::from_millis(300)) {
-            if let Command::Wake(Wake::Dirty(path)) = command {
-                paths.push(path);
-            }
-        }
-        paths
-    }
-
-    #[test]
-    fn a_burst_of_writes_wakes_once_and_reading_does_not_wake() {
-        let directory = tempfile::tempdir().unwrap();
-        let (commands, received) = channel();
-        let user = UserName::from("u");
-        let mut watch = Watch::start(commands);
-        watch.cover(&user, &[directory.path().to_owned()]);
-        let log = directory.path().join("dovecot.index.log");
-        for round in 0..20 {
-            std::fs::write(&log, vec![0; round]).unwrap();
-        }
-        assert_eq!(wakes(&received), [directory.path()]);
-        watch.taken(&user);
-        drop(std::fs::read(&log).unwrap());
-        assert!(wakes(&received).is_empty());
-        std::fs::write(&log, "x").unwrap();
-        assert_eq!(wakes(&received).len(), 1);
-    }
-
-    #[test]
-    fn a_directory_made_anew_at_the_same_path_is_watched_again() {
-        let root = tempfile::tempdir().unwrap();
-        let (commands, received) = channel();
-        let user = UserName::from("u");
-        let mut watch = Watch::start(commands);
-        let path = root.path().join("box");
-        std::fs::create_dir(&path).unwrap();
-        watch.cover(&user, std::slice::from_ref(&path));
-        std::fs::rename(&path, root.path().join("old")).unwrap();
-        std::fs::create_dir(&path).unwrap();
-        watch.cover(&user, std::slice::from_ref(&path));
-        watch.taken(&user);
-        drop(wakes(&received));
-        watch.taken(&user);
-        std::fs::write(path.join("dovecot.index.log"), "x").unwrap();
-        assert_eq!(wakes(&received), [path]);
-    }
-}
+mod tests;

@@ -1,0 +1,124 @@
+//! What keeps the engine going round: the scan, the sums over all users, open files, the status.
+
+use super::Engine;
+use crate::limits::{OPEN_LOGS_MAX, SCAN_MAILBOXES_A_SECOND, SCAN_SECONDS, WATCHED_SCAN_SECONDS};
+use crate::op::UserName;
+use crate::store::dovecot::look::Look;
+use crate::store::dovecot::user::UserCapture;
+use crate::store::source::Finding;
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+impl Engine {
+    /// What time brings.
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        while let Some(user) = self.due.take(now) {
+            self.look_at(&user, Look::default());
+        }
+        let watched = Duration::from_secs(WATCHED_SCAN_SECONDS);
+        for _ in 0..self.rotas.0.due(now, self.users.len(), watched) {
+            if let Some(user) = self.rotas.0.next_in(&self.users) {
+                self.look_at(&user, Look::everything());
+            }
+        }
+        for _ in 0..self.rotas.1.due(now, self.watch.partly().len(), self.scan_period()) {
+            if let Some(user) = self.rotas.1.next_of(self.watch.partly()) {
+                let look = self.users.get_mut(&user).map(UserCapture::scan).unwrap_or_default();
+                if !look.is_nothing() {
+                    self.look_at(&user, look);
+                }
+            }
+        }
+    }
+
+    /// How long a round takes over those who are not watched as a whole: longer where they are many, so that it costs no
+    /// more than [`SCAN_MAILBOXES_A_SECOND`] looks.
+    fn scan_period(&self) -> Duration {
+        let users = u64::try_from(self.users.len()).unwrap_or(u64::MAX).max(1);
+        let scanned = u64::try_from(self.watch.partly().len()).unwrap_or(u64::MAX);
+        let mailboxes = self.table.mailboxes().saturating_mul(scanned) / users;
+        Duration::from_secs(SCAN_SECONDS.max(mailboxes / SCAN_MAILBOXES_A_SECOND))
+    }
+
+    /// Keeps the sums over all users.
+    pub(super) fn after_work_on(&mut self, user: &UserName) {
+        let Some(capture) = self.users.get(user) else { return };
+        let (introducing, open) = (capture.is_introducing(), capture.open_files());
+        let listed = capture.was_read() && !introducing;
+        let found: Vec<Finding> = capture.findings().collect();
+        note(&mut self.introducing, user, introducing);
+        note(&mut self.unlisted, user, !listed);
+        if found.is_empty() {
+            self.held.remove(user);
+        } else {
+            self.held.insert(user.clone(), found);
+        }
+        let before = self.open.insert(user.clone(), (Instant::now(), open));
+        self.open_logs = self
+            .open_logs
+            .saturating_sub(before.map_or(0, |(_, logs)| logs))
+            .saturating_add(open);
+        if self.open_logs > OPEN_LOGS_MAX {
+            self.close_idle_files(user);
+        }
+        self.answer_sweeps(Some(user));
+    }
+
+    /// Closes the logs of those who were quiet for longest.
+    fn close_idle_files(&mut self, busy: &UserName) {
+        let mut by_age: Vec<(Instant, UserName)> = self
+            .open
+            .iter()
+            .filter(|(user, (_, logs))| *logs > 0 && *user != busy)
+            .map(|(user, (at, _))| (*at, user.clone()))
+            .collect();
+        by_age.sort_unstable();
+        for (_, user) in by_age {
+            if self.open_logs <= OPEN_LOGS_MAX / 2 {
+                break;
+            }
+            if let (Some(capture), Some((_, logs))) = (self.users.get_mut(&user), self.open.get_mut(&user)) {
+                capture.close_files();
+                self.open_logs = self.open_logs.saturating_sub(std::mem::take(logs));
+            }
+        }
+    }
+
+    /// Counts a user as read, where he was and nothing of his is left.
+    pub(super) fn answer_sweeps(&mut self, read: Option<&UserName>) {
+        for sweep in &mut self.sweeps {
+            if let Some(user) = read
+                && self.users.get(user).is_none_or(UserCapture::is_settled)
+            {
+                sweep.remaining.remove(user);
+            }
+        }
+        for sweep in self.sweeps.extract_if(.., |sweep| sweep.remaining.is_empty()) {
+            (sweep.reply)(Ok(self.last));
+        }
+    }
+
+    pub(super) fn tell_status(&self) {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let coverage = self.watch.coverage();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.users = count(self.users.len());
+        status.mailboxes = self.table.mailboxes();
+        status.watched_directories = count(coverage.watched);
+        status.scanned_users = count(coverage.scanned_users);
+        if !status.held.is_empty() || !self.held.is_empty() {
+            status.held = self.held.values().flatten().cloned().collect();
+        }
+        status.initial_done |= self.users_known && self.unlisted.is_empty();
+    }
+}
+
+fn note(set: &mut BTreeSet<UserName>, user: &UserName, is_in: bool) {
+    if !is_in {
+        set.remove(user);
+    } else if !set.contains(user) {
+        set.insert(user.clone());
+    }
+}
