@@ -3,6 +3,7 @@
 use clap::{Parser, ValueEnum};
 use mailshadow::config::Config;
 use mailshadow::io::lifecycle::Signals;
+use mailshadow::io::renewal::Renewal;
 use mailshadow::telemetry::{self, LogForm};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,11 +70,12 @@ async fn run(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return ended(1, &format!("listen to signals: {error}")),
     };
+    let mut renewal = Renewal::of(config.certificate_files());
     let node = tokio::spawn(mailshadow::node::run(config, signals.lifecycle()));
     tokio::pin!(node);
     let ended_by_itself = tokio::select! {
         ended = &mut node => Some(ended),
-        () = signals.pass_on() => None,
+        () = signals.pass_on(&mut renewal) => None,
     };
     let outcome = match ended_by_itself {
         Some(outcome) => outcome,

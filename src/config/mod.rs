@@ -18,7 +18,7 @@ pub use users::UserPatterns;
 pub use values::{Argv, HostPort, RetainFor};
 
 use crate::op::NodeName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,22 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every certificate and key that it names, none twice.
+    #[must_use]
+    pub fn certificate_files(&self) -> Vec<PathBuf> {
+        let embedded = self.groups.iter().filter_map(|group| match &group.store {
+            StoreConfig::Embedded(embedded) => embedded.certificate.clone(),
+            StoreConfig::Dovecot(_) => None,
+        });
+        let own = [&self.tls.ca, &self.tls.cert, &self.tls.key].map(PathBuf::clone);
+        let fronts = embedded.flat_map(|(cert, key)| [cert, key]);
+        own.into_iter()
+            .chain(fronts)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

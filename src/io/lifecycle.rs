@@ -1,5 +1,6 @@
 //! A process from start to end: signals, and what systemd is told.
 
+use super::renewal::Renewal;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -77,13 +78,14 @@ impl Signals {
         }
     }
 
-    /// Passes signals on until one asks for the end.
-    pub async fn pass_on(&mut self) {
+    /// Passes signals on until one asks for the end; a renewal counts as SIGHUP.
+    pub async fn pass_on(&mut self, renewal: &mut Renewal) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hang_up.recv() => self.reload(),
+                () = renewal.changed() => self.reload(),
             }
         }
         tell(&[NotifyState::Stopping]);

@@ -9,4 +9,5 @@ pub mod hook;
 pub mod lifecycle;
 pub mod lock;
 pub mod pem;
+pub mod renewal;
 pub mod tls;
