@@ -133,6 +133,8 @@ pub const SCAN_MAILBOXES_A_SECOND: u64 = 5_000;
 pub const WATCHED_SCAN_SECONDS: u64 = 3600;
 /// Time between two questions for the list of users.
 pub const USERS_SECONDS: u64 = 60;
+/// Time between two questions where each user's mail lies: a home that moved is followed so soon.
+pub const PLACES_SECONDS: u64 = 300;
 /// Mailboxes whose lists are kept for answering needs.
 pub const FOLDERS_MAX: usize = 64;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.
@@ -141,6 +143,10 @@ pub const DOVEADM_SECONDS_MAX: u64 = 120;
 pub const DOVEADM_USERS_MAX: usize = 200;
 /// Most output of one call of `doveadm`: 100,000 users with paths of 200 bytes are 20 MB.
 pub const DOVEADM_OUTPUT_BYTES_MAX: u64 = 64 << 20;
+/// Deepest nesting of blocks in the server's configuration; its own examples have three.
+pub const SETTINGS_NESTING_MAX: usize = 32;
+/// Most namespaces of a configuration; people have a handful.
+pub const NAMESPACES_MAX: usize = 100;
 /// Longest node name: what a DNS name in a certificate can have (RFC 1035 section 2.3.4).
 pub const NODE_BYTES_MAX: usize = 253;
 /// Longest reason for a base; a sentence for people.

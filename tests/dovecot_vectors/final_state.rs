@@ -3,6 +3,7 @@
 use crate::bodies::{mailbox_guid, stored};
 use crate::vector::{FORMATS, Session, Tree, VERSIONS, index_files, mailbox_folders};
 use mailshadow::op::{Flags, Guid, MailboxName};
+use mailshadow::store::dovecot::mail_root::Spelling;
 use mailshadow::store::dovecot::mailbox_log::{self, MailboxEvent, MailboxLogRecord};
 use mailshadow::store::dovecot::replay::{MailboxState, snapshot};
 use mailshadow::store::dovecot::subscriptions;
@@ -128,7 +129,7 @@ fn subscriptions_and_deletions_are_in_their_files() {
             let path = store.keys().find(|path| path.split('/').nth(1) == Some(name)).unwrap();
             store[path].as_slice()
         };
-        let subscribed = subscriptions::parse(file("subscriptions"), b'/').unwrap();
+        let subscribed = subscriptions::parse(file("subscriptions"), '/', Spelling::default()).unwrap();
         assert_eq!(subscribed.names, [MailboxName::of(["Projects"])], "{format}-{version}");
         let deleted = |record: &MailboxLogRecord| matches!(record.event, MailboxEvent::Deleted(_));
         let log = mailbox_log::parse(file("dovecot.mailbox.log"));

@@ -13,4 +13,5 @@ mod final_state;
 mod list_index;
 mod resets;
 mod tailing;
+mod trees;
 mod vector;

@@ -2,7 +2,8 @@
 
 use super::Finding;
 use crate::config::{DovecotConfig, GroupConfig, StoreConfig};
-use crate::store::dovecot::doveadm::{Doveadm, Layout, MailRoot};
+use crate::store::dovecot::doveadm::Doveadm;
+use crate::store::dovecot::mail_root::{Layout, MailRoot, Namespace};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -77,7 +78,7 @@ fn users(topic: &str, known: usize, roots: &[MailRoot], troubled: usize) -> Find
         let todo = "correct group.users; let the user database list its users (iterate_query, passwd-file)";
         return Finding::warning(topic, what, todo);
     }
-    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut formats: BTreeMap<String, usize> = BTreeMap::new();
     for root in roots {
         *formats.entry(format_of(root)).or_default() += 1;
     }
@@ -95,21 +96,29 @@ fn users(topic: &str, known: usize, roots: &[MailRoot], troubled: usize) -> Find
     )
 }
 
-fn format_of(root: &MailRoot) -> &'static str {
-    match root.layout {
-        Layout::MaildirPlusPlus => "maildir",
-        Layout::Dbox if root.path.join("storage").is_dir() => "mdbox",
-        Layout::Dbox => "sdbox",
-    }
+/// Format and layout of the namespace with INBOX: `maildir Maildir++`.
+fn format_of(root: &MailRoot) -> String {
+    let text = |namespace: &Namespace| {
+        let layout = match namespace.layout {
+            Layout::MaildirPlusPlus => "Maildir++",
+            Layout::Fs => "fs",
+            Layout::Index => "index",
+        };
+        format!("{} {layout}", namespace.driver.name())
+    };
+    root.namespaces.first().map(text).unwrap_or_default()
 }
 
 /// A user who never got mail has no folder yet.
 fn readable(root: &MailRoot) -> Result<(), String> {
-    match std::fs::read_dir(&root.path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(format!("{}: {error}", root.path.display())),
+    for directory in root.namespaces.iter().flat_map(Namespace::roots) {
+        match std::fs::read_dir(directory) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", directory.display())),
+        }
     }
+    Ok(())
 }
 
 /// inotify wants a watch a directory; what can't be watched is found by the slow scan only.
@@ -125,8 +134,8 @@ fn watches(topic: &str, roots: &[MailRoot]) -> Finding {
         );
     };
     let mut counted = 0;
-    for root in roots {
-        count_directories(&root.path, &mut counted);
+    for namespace in roots.iter().flat_map(|root| &root.namespaces) {
+        count_directories(namespace.index_root(), &mut counted);
     }
     let what = format!("{counted} directories to watch, the kernel allows {allowed} watches a user");
     if counted.saturating_mul(2) > allowed {

@@ -2,9 +2,9 @@
 
 use super::body_cache::BodyCache;
 use super::catalogue;
-use super::doveadm::MailRoot;
 use super::folder::Folder;
 use super::identity::Identities;
+use super::mail_root::MailRoot;
 use super::snapshot;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// One user's places.
 #[derive(Clone, Debug)]
 struct Account {
-    root: MailRoot,
+    root: Arc<MailRoot>,
     directories: Arc<BTreeMap<Guid, PathBuf>>,
 }
 
@@ -57,9 +57,9 @@ impl DovecotBodies {
     }
 
     /// Takes in where a user's mailboxes lie now.
-    pub(crate) fn note(&self, user: &UserName, root: &MailRoot, directories: Arc<BTreeMap<Guid, PathBuf>>) {
+    pub(crate) fn note(&self, user: &UserName, root: &Arc<MailRoot>, directories: Arc<BTreeMap<Guid, PathBuf>>) {
         let account = Account {
-            root: root.clone(),
+            root: Arc::clone(root),
             directories,
         };
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,13 +83,13 @@ impl DovecotBodies {
 
     /// Root and directory of a mailbox; none where the tree has no such mailbox any more. A rename that capture has not
     /// seen yet is found by listing.
-    fn place(&self, id: &MailboxId) -> Result<Option<(MailRoot, PathBuf)>, String> {
+    fn place(&self, id: &MailboxId) -> Result<Option<(Arc<MailRoot>, PathBuf)>, String> {
         let (root, known) = {
             let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let account = accounts.get(&id.user).ok_or("this user's mail was not looked at yet")?;
-            (account.root.clone(), account.directories.get(&id.guid).cloned())
+            (Arc::clone(&account.root), account.directories.get(&id.guid).cloned())
         };
-        let right = |path: &PathBuf| matches!(self.identities.of(root.layout, path), Ok(Some(guid)) if guid == id.guid);
+        let right = |path: &PathBuf| matches!(self.identities.of(&root, path), Ok(Some(guid)) if guid == id.guid);
         if let Some(path) = known.filter(right) {
             return Ok(Some((root, path)));
         }
@@ -212,38 +212,30 @@ impl Bodies for DovecotBodies {
             return folder.gone(&unlisted, messages);
         }
         drop(desk);
-        self.gone_from_map(&mailbox.user, &unlisted).unwrap_or_default()
+        self.gone_from_map(mailbox, &unlisted).unwrap_or_default()
     }
 }
 
 impl DovecotBodies {
     /// mdbox keeps no name of an expunged message's body. But each reference in the map must be some mailbox's: a body
     /// with a reference that no list accounts for may be one of the missing messages. None: not all could be read.
-    fn gone_from_map(&self, user: &UserName, messages: &[(Uid, MessageGuid)]) -> Option<Vec<Uid>> {
-        let root = self
-            .accounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(user)?
-            .root
-            .clone();
+    fn gone_from_map(&self, mailbox: &MailboxId, messages: &[(Uid, MessageGuid)]) -> Option<Vec<Uid>> {
+        let (root, directory) = self.place(mailbox).ok()??;
+        let namespace = root.namespace_of(&directory)?;
         let listing = catalogue::list(&root, &self.identities).ok()?;
         let mut counted: BTreeMap<u32, u16> = BTreeMap::new();
-        for found in listing.mailboxes.values() {
+        let with_it = |path: &PathBuf| {
+            root.namespace_of(path)
+                .is_some_and(|other| other.mail == namespace.mail)
+        };
+        for found in listing.mailboxes.values().filter(|found| with_it(&found.directory)) {
             for raw in snapshot::read(&found.directory).ok()?.messages.values() {
                 let count = counted.entry(raw.map_uid?).or_default();
                 *count = count.saturating_add(1);
             }
         }
-        let map = snapshot::map(&root.path.join("storage")).ok()?;
-        let mut folder = Folder::new(
-            MailboxId {
-                user: user.clone(),
-                guid: Guid::default(),
-            },
-            &root,
-            &root.path,
-        );
+        let map = snapshot::map(&namespace.storage_index()).ok()?;
+        let mut folder = Folder::new(mailbox.clone(), &root, &directory);
         let mut lost: BTreeSet<MessageGuid> = BTreeSet::new();
         for (map_uid, entry) in map.entries() {
             if entry.references > counted.get(&map_uid).copied().unwrap_or_default() {

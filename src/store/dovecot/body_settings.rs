@@ -1,6 +1,7 @@
 //! What Dovecot's configuration says of bodies, out of `doveadm config -n`: which plugins transform them, and where
 //! attachments lie.
 
+use super::variables::Variables;
 use std::path::PathBuf;
 
 /// How one user's bodies are kept.
@@ -64,28 +65,13 @@ impl BodyConfig {
         self.encrypts |= name == "mail_crypt";
     }
 
-    /// The folder of attachments as a template of `doveadm user -e`, which does not know `~`. None where it is the same
-    /// for everybody, or there is none.
+    /// For a user. A folder of attachments that can't be named is missed where it is needed, with a reason.
     #[must_use]
-    pub(crate) fn template(&self, is_2_4: bool) -> Option<String> {
-        let path = self.attachments.as_deref()?;
-        let home = if is_2_4 { "%{home}" } else { "%h" };
-        match path.strip_prefix('~') {
-            Some(rest) => Some(format!("{home}{rest}")),
-            None => path.contains('%').then(|| path.to_owned()),
-        }
-    }
-
-    /// For a user whose folder of attachments this is; none: the same for everybody.
-    #[must_use]
-    pub(crate) fn of_user(&self, attachments: Option<PathBuf>) -> BodySettings {
-        let fixed = || {
-            self.template(false)
-                .is_none()
-                .then(|| self.attachments.clone().map(PathBuf::from))
-        };
+    pub(crate) fn of_user(&self, variables: &Variables<'_>) -> BodySettings {
+        let template = self.attachments.as_deref();
+        let path = template.and_then(|path| variables.expand_path(path).ok());
         BodySettings {
-            attachments: attachments.or_else(|| fixed().flatten()),
+            attachments: path.map(PathBuf::from),
             decompresses: self.decompresses,
             encrypts: self.encrypts,
         }
@@ -94,7 +80,22 @@ impl BodyConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Version;
     use super::*;
+    use crate::op::UserName;
+    use std::path::Path;
+
+    fn attachments(config: &BodyConfig, version: Version, home: Option<&str>) -> Option<PathBuf> {
+        let user = UserName::from("ann");
+        let home = home.map(Path::new);
+        config
+            .of_user(&Variables {
+                version,
+                user: &user,
+                home,
+            })
+            .attachments
+    }
 
     #[test]
     fn both_versions_tell_plugins_and_attachments() {
@@ -102,25 +103,26 @@ mod tests {
             "mail_plugins = acl\nmail_attachment_dir = %h/attachments\nprotocol imap {\n  mail_plugins = acl zlib\n}\n",
         );
         assert!(old.decompresses && !old.encrypts);
-        assert_eq!(old.template(false).unwrap(), "%h/attachments");
+        assert_eq!(
+            attachments(&old, Version::V2_3, Some("/h")),
+            Some("/h/attachments".into())
+        );
         let new = BodyConfig::parse(
             "mail_plugins {\n  mail_compress = yes\n  acl = no\n}\nmail_ext_attachment {\n  path = \"~/a b\"\n  fs posix {\n    path = /x\n  }\n}\n",
         );
         assert!(new.decompresses && !new.encrypts);
-        assert_eq!(new.template(true).unwrap(), "%{home}/a b");
+        assert_eq!(attachments(&new, Version::V2_4, Some("/h")), Some("/h/a b".into()));
         assert!(BodyConfig::parse("protocol lmtp {\n  mail_plugins = quota mail_crypt\n}").encrypts);
     }
 
     #[test]
-    fn a_common_folder_needs_no_question() {
+    fn a_folder_of_a_user_without_a_home_is_none() {
         let config = BodyConfig::parse("mail_ext_attachment_path = /srv/attachments\n");
-        assert_eq!(config.template(true), None);
-        assert_eq!(config.of_user(None).attachments, Some("/srv/attachments".into()));
-        assert_eq!(BodyConfig::default().of_user(None), BodySettings::default());
-        // Without an answer the template itself is no folder.
         assert_eq!(
-            BodyConfig::parse("mail_attachment_dir = ~/a").of_user(None).attachments,
-            None
+            attachments(&config, Version::V2_4, None),
+            Some("/srv/attachments".into())
         );
+        let config = BodyConfig::parse("mail_attachment_dir = ~/a\n");
+        assert_eq!(attachments(&config, Version::V2_3, None), None);
     }
 }

@@ -1,9 +1,14 @@
-//! What only the server's own administration command knows: who the users are and where their mail lies.
+//! What only the server's own administration command knows: its configuration, who the users are, where their homes are.
 //!
-//! `doveadm mailbox path -A NAME` (both versions) prints `USER PATH` for every user without opening a mailbox; nothing
-//! is changed by asking. Where a mailbox of a made-up name would lie tells the layout.
+//! Both versions answer `doveadm config -n`, `doveadm user '*'` and `doveadm user -u NAME…` without opening any mail and
+//! without being root (the second and third need the socket `auth-userdb`). Where the command may also open mail, its
+//! word on where INBOX lies (`doveadm mailbox path -A`) is compared with what the configuration was understood to say.
 
-use super::body_settings::{BodyConfig, BodySettings};
+use super::body_settings::BodyConfig;
+use super::location::Fields;
+use super::mail_root::MailRoot;
+use super::namespaces::Configuration;
+use super::settings::{self, Settings};
 use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX};
 use crate::op::UserName;
 use std::collections::BTreeMap;
@@ -12,9 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A name that nobody's mailbox has; asked for only to see where it would lie.
-const PROBE: &str = "mailshadow-probe";
-
 /// How to call `doveadm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doveadm {
@@ -22,28 +24,6 @@ pub struct Doveadm {
     pub command: Vec<String>,
     /// Passed as `-c`.
     pub config: Option<PathBuf>,
-}
-
-/// How directories make a tree of mailboxes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Maildir++: the root is INBOX, `.A.B` beneath it is the mailbox `A/B`.
-    MaildirPlusPlus,
-    /// sdbox or mdbox: `mailboxes/A/B/dbox-Mails` is the mailbox `A/B`.
-    Dbox,
-}
-
-/// Where a user's mail lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailRoot {
-    /// The mail root: subscriptions, `dovecot.mailbox.log`, mdbox's `storage` are in it.
-    pub path: PathBuf,
-    /// How its directories make a tree.
-    pub layout: Layout,
-    /// How its bodies are kept.
-    pub bodies: BodySettings,
-    /// True where the server says `[NONEXISTENT]` of a mailbox that is not there: since version 2.4.
-    pub nonexistent_code: bool,
 }
 
 /// `doveadm` can't be asked.
@@ -69,66 +49,66 @@ impl Doveadm {
         Ok(text.lines().filter(|l| !l.is_empty()).map(UserName::from).collect())
     }
 
-    /// All users with their mail roots. Seven calls, whatever the number of users; where each has a folder of attachments of
-    /// its own, one more for every [`DOVEADM_USERS_MAX`].
+    /// The server's configuration.
+    ///
+    /// # Errors
+    /// `doveadm` fails, or prints what is no configuration of 2.3 or 2.4.
+    pub(crate) fn configuration(&self) -> Result<Configuration, DoveadmError> {
+        let arguments = ["config", "-n"];
+        let text = self.run(&arguments)?;
+        let version = settings::version(&text).ok_or_else(|| self.error(&arguments, "neither Dovecot 2.3 nor 2.4"))?;
+        let settings = Settings::parse(&text).map_err(|e| self.error(&arguments, e))?;
+        Ok(Configuration {
+            version,
+            settings,
+            bodies: BodyConfig::parse(&text),
+        })
+    }
+
+    /// All users with their mail roots.
     ///
     /// # Errors
     /// `doveadm` fails, hangs or says too much. What is wrong with one user is that user's result.
     pub fn users(&self) -> Result<Users, DoveadmError> {
         let names = self.user_names()?;
-        let Some(anybody) = names.first() else {
+        if names.is_empty() {
             return Ok(Users::new());
-        };
-        let nonexistent_code = self.is_2_4(anybody)?;
-        let inbox = self.paths(&["mailbox", "path", "-A", "INBOX"])?;
-        let index = self.paths(&["mailbox", "path", "-A", "-t", "index", "INBOX"])?;
-        let control = self.paths(&["mailbox", "path", "-A", "-t", "control", "INBOX"])?;
-        let probe = self.paths(&["mailbox", "path", "-A", PROBE])?;
-        let bodies = self.body_config()?;
-        let attachments = self.attachments(&bodies, &names, nonexistent_code)?;
+        }
+        let configuration = self.configuration()?;
+        let fields = self.fields(&names)?;
+        // Who may not open mail has no such lines, and goes without the comparison.
+        let inboxes = self.paths(&["mailbox", "path", "-A", "-t", "index", "INBOX"])?;
         let found = names.into_iter().map(|user| {
-            let of = |paths: &BTreeMap<UserName, PathBuf>| paths.get(&user).cloned();
-            let root = mail_root(of(&inbox), of(&index), of(&control), of(&probe), nonexistent_code);
-            let bodies = bodies.of_user(of(&attachments));
-            (user, root.map(|root| MailRoot { bodies, ..root }))
+            let root = match fields.get(&user) {
+                Some(fields) => configuration.mail_root(&user, fields),
+                None => Err("the user database does not know this user by name".to_owned()),
+            };
+            let root = root.and_then(|root| agreed(root, inboxes.get(&user).map(PathBuf::as_path)));
+            (user, root)
         });
         Ok(found.collect())
     }
 
-    /// True from version 2.4 on, which is the first one that has its version among the variables of a template. An older
-    /// one complains that there is no such variable, and prints nothing.
-    fn is_2_4(&self, anybody: &UserName) -> Result<bool, DoveadmError> {
-        let (text, _, _) = self.call(&["user", "-e", "%{dovecot:version}", &anybody.0])?;
-        Ok(text.starts_with(|c: char| c.is_ascii_digit()))
-    }
-
-    /// What the configuration says of bodies. Nothing, where `doveadm` is not allowed to read it: then what it would say is
-    /// missed where it is needed, with a reason.
-    ///
-    /// # Errors
-    /// `doveadm` hangs or says too much.
-    pub fn body_config(&self) -> Result<BodyConfig, DoveadmError> {
-        let (text, _, _) = self.call(&["config", "-n"])?;
-        Ok(BodyConfig::parse(&text))
-    }
-
-    /// Each user's folder of attachments, where it is not the same for all.
-    fn attachments(
-        &self,
-        bodies: &BodyConfig,
-        users: &[UserName],
-        is_2_4: bool,
-    ) -> Result<BTreeMap<UserName, PathBuf>, DoveadmError> {
-        let Some(template) = bodies.template(is_2_4) else {
-            return Ok(BTreeMap::new());
-        };
-        let user = if is_2_4 { "%{user}" } else { "%u" };
-        let line = format!("{user} {template}");
+    /// What the user database says of each.
+    fn fields(&self, names: &[UserName]) -> Result<BTreeMap<UserName, Fields>, DoveadmError> {
         let mut found = BTreeMap::new();
-        for some in users.chunks(DOVEADM_USERS_MAX) {
-            let names = some.iter().map(|user| user.0.as_str());
-            let arguments: Vec<&str> = ["user", "-e", &line].into_iter().chain(names).collect();
-            found.append(&mut self.paths(&arguments)?);
+        // A name with a wildcard would be answered with others' fields.
+        let plain: Vec<&str> = names
+            .iter()
+            .map(UserName::as_str)
+            .filter(|name| !name.contains(['*', '?']))
+            .collect();
+        for some in plain.chunks(DOVEADM_USERS_MAX) {
+            let mut arguments = vec!["user", "-u"];
+            arguments.extend(some);
+            // A user who was removed meanwhile makes it fail; the others are answered all the same.
+            let (text, complaint, _) = self.call(&arguments)?;
+            let before = found.len();
+            found.extend(user_fields(&text));
+            if found.len() == before {
+                let last = complaint.lines().last().unwrap_or("no user is known");
+                return Err(self.error(&["user", "-u", "…"], last));
+            }
         }
         Ok(found)
     }
@@ -223,84 +203,69 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle
     })
 }
 
-/// The mail root from where INBOX, its index, its control files and a made-up mailbox lie.
-fn mail_root(
-    inbox: Option<PathBuf>,
-    index: Option<PathBuf>,
-    control: Option<PathBuf>,
-    probe: Option<PathBuf>,
-    nonexistent_code: bool,
-) -> Result<MailRoot, String> {
-    let inbox =
-        inbox.ok_or("doveadm names no path of INBOX: see its log; only maildir, sdbox and mdbox are supported")?;
-    if index.as_ref() != Some(&inbox) {
-        return Err("the index files lie apart from the mail (INDEX=, mail_index_path): not supported".to_owned());
+/// Blocks of `userdb: NAME` and lines `  KEY : VALUE`.
+fn user_fields(text: &str) -> BTreeMap<UserName, Fields> {
+    let mut found: BTreeMap<UserName, Fields> = BTreeMap::new();
+    let mut user = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("userdb: ") {
+            user = Some(UserName::from(name));
+            found.entry(UserName::from(name)).or_default();
+        } else if let Some((key, value)) = line.strip_prefix("  ").and_then(|line| line.split_once(':'))
+            && let Some(fields) = user.as_ref().and_then(|user| found.get_mut(user))
+        {
+            fields.insert(key.trim().to_owned(), value.trim_start().to_owned());
+        } else if line.is_empty() {
+            user = None;
+        }
     }
-    if control.as_ref() != Some(&inbox) {
-        return Err(
-            "the control files lie apart from the mail (CONTROL=, mail_control_path): not supported".to_owned(),
-        );
+    found
+}
+
+/// The root, if it has INBOX where Dovecot says that INBOX is (`inbox`; none: Dovecot was not to be asked).
+fn agreed(root: MailRoot, inbox: Option<&Path>) -> Result<MailRoot, String> {
+    let ours = root.namespaces.first().and_then(|first| first.inbox_index_directory());
+    match (ours, inbox) {
+        (Some(ours), Some(inbox)) if ours != inbox => Err(format!(
+            "Dovecot has INBOX at {}, but its configuration was understood as {}: please report this",
+            inbox.display(),
+            ours.display()
+        )),
+        _ => Ok(root),
     }
-    let probe = probe.ok_or("the inbox namespace has a prefix: not supported")?;
-    if inbox.ends_with("mailboxes/INBOX/dbox-Mails") {
-        let path = inbox.ancestors().nth(3).ok_or("INBOX has no mail root")?;
-        return if probe == path.join("mailboxes").join(PROBE).join("dbox-Mails") {
-            Ok(MailRoot {
-                path: path.to_owned(),
-                layout: Layout::Dbox,
-                bodies: BodySettings::default(),
-                nonexistent_code,
-            })
-        } else {
-            Err("this dbox layout is not supported: only the default (LAYOUT=fs) is".to_owned())
-        };
-    }
-    if probe == inbox.join(format!(".{PROBE}")) {
-        return Ok(MailRoot {
-            path: inbox,
-            layout: Layout::MaildirPlusPlus,
-            bodies: BodySettings::default(),
-            nonexistent_code,
-        });
-    }
-    Err(format!(
-        "the mail format or layout at {} is not supported: only maildir with Maildir++, sdbox and mdbox are",
-        inbox.display()
-    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mail_root::{Driver, Namespace};
     use super::*;
 
-    fn at(path: &str) -> Option<PathBuf> {
-        Some(PathBuf::from(path))
-    }
-
-    fn root(inbox: &str, index: &str, probe: &str) -> Result<MailRoot, String> {
-        mail_root(at(inbox), at(index), at(inbox), at(probe), true)
+    #[test]
+    fn fields_of_users_are_read_from_both_versions_answers() {
+        let text = "userdb: a@b\n  user      : a@b\n  home      : /h/a: b\n  mail      : maildir:~/M\n\nuserdb: c\n  uid       : 8\n\n\
+                    userdb lookup: user d doesn't exist\n";
+        let found = user_fields(text);
+        let field = |user: &str, key: &str| {
+            found
+                .get(&UserName::from(user))
+                .and_then(|fields| fields.get(key))
+                .cloned()
+        };
+        assert_eq!(found.len(), 2);
+        assert_eq!(field("a@b", "home").as_deref(), Some("/h/a: b"));
+        assert_eq!(field("a@b", "mail").as_deref(), Some("maildir:~/M"));
+        assert_eq!(field("c", "uid").as_deref(), Some("8"));
     }
 
     #[test]
-    fn layouts_are_told_apart() {
-        let maildir = root("/m/Maildir", "/m/Maildir", "/m/Maildir/.mailshadow-probe").unwrap();
-        assert_eq!(
-            (maildir.layout, maildir.path),
-            (Layout::MaildirPlusPlus, "/m/Maildir".into())
+    fn a_place_that_dovecot_contradicts_is_refused() {
+        let root = || MailRoot::of(Namespace::plain(Driver::Maildir, Path::new("/m")));
+        assert!(agreed(root(), None).is_ok() && agreed(root(), Some(Path::new("/m"))).is_ok());
+        assert!(
+            agreed(root(), Some(Path::new("/other")))
+                .unwrap_err()
+                .contains("/other")
         );
-        let inbox = "/m/s/mailboxes/INBOX/dbox-Mails";
-        let dbox = root(inbox, inbox, "/m/s/mailboxes/mailshadow-probe/dbox-Mails").unwrap();
-        assert_eq!((dbox.layout, dbox.path), (Layout::Dbox, "/m/s".into()));
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_by_name() {
-        let why = |r: Result<MailRoot, String>| r.unwrap_err();
-        assert!(why(root("/m/M", "/i/M", "/m/M/.mailshadow-probe")).contains("INDEX="));
-        assert!(why(root("/m/M", "/m/M", "/m/M/mailshadow-probe")).contains("layout"));
-        assert!(why(mail_root(at("/m"), at("/m"), at("/c"), None, true)).contains("CONTROL="));
-        assert!(why(mail_root(at("/m"), at("/m"), at("/m"), None, true)).contains("prefix"));
-        assert!(why(mail_root(None, None, None, None, true)).contains("INBOX"));
     }
 
     #[test]

@@ -306,7 +306,9 @@ impl Engine {
         let mut found = Users::new();
         found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
         let stays = |user: &UserName, capture: &UserCapture| {
-            found.get(user).is_some_and(|root| root.as_ref() == Ok(capture.root()))
+            found
+                .get(user)
+                .is_some_and(|root| root.as_ref() == Ok(capture.root().as_ref()))
         };
         let gone: Vec<UserName> = self
             .users
@@ -321,7 +323,7 @@ impl Engine {
                     self.refused.remove(&user);
                     self.look_at(&user, Look::everything());
                     self.unlisted.insert(user.clone());
-                    self.users.insert(user.clone(), UserCapture::new(user, root));
+                    self.users.insert(user.clone(), UserCapture::new(user, Arc::new(root)));
                 }
                 Ok(_) => {}
                 Err(why) => {

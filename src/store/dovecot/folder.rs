@@ -2,7 +2,7 @@
 //! in or beside the message's file.
 
 use super::body_cache::BodyCache;
-use super::doveadm::{Layout, MailRoot};
+use super::mail_root::{Driver, MailRoot};
 use super::maildir_folder::MaildirFolder;
 use super::mdbox_folder::MdboxFolder;
 use super::sdbox_folder::SdboxFolder;
@@ -12,43 +12,52 @@ use super::transaction::RawAppend;
 use crate::op::{Append, BodyPlace, Guid, MailboxId, MessageGuid, Uid, UidValidity};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A mailbox's messages.
 #[derive(Debug)]
 pub struct Folder {
     id: MailboxId,
-    root: MailRoot,
+    root: Arc<MailRoot>,
     format: Format,
 }
 
 #[derive(Debug)]
 enum Format {
     Maildir(MaildirFolder),
-    /// sdbox and mdbox look alike from outside: the log of an mdbox names a place in the map.
-    Dbox(SdboxFolder, MdboxFolder),
+    Sdbox(SdboxFolder),
+    Mdbox(MdboxFolder),
+    /// In none of the user's namespaces: the mailbox is on its way to the bin.
+    Nowhere,
 }
 
 impl Format {
+    /// `directory` is that of the index.
     fn of(root: &MailRoot, directory: &Path, mailbox: Guid) -> Self {
+        let Some(namespace) = root.namespace_of(directory) else {
+            return Self::Nowhere;
+        };
         let settings = || root.bodies.clone();
-        match root.layout {
-            Layout::MaildirPlusPlus => Self::Maildir(MaildirFolder::new(directory, root.bodies.decompresses)),
-            Layout::Dbox => Self::Dbox(
-                SdboxFolder::new(&root.path, directory, mailbox, settings()),
-                MdboxFolder::new(&root.path, settings()),
-            ),
+        match namespace.driver {
+            Driver::Maildir => Self::Maildir(MaildirFolder::new(
+                &namespace.mail_directory(directory),
+                &namespace.control_directory(directory),
+                root.bodies.decompresses,
+            )),
+            Driver::Sdbox => Self::Sdbox(SdboxFolder::new(namespace, directory, mailbox, settings())),
+            Driver::Mdbox => Self::Mdbox(MdboxFolder::new(namespace, settings())),
         }
     }
 }
 
 impl Folder {
-    /// Of the mailbox that lies in `directory`.
+    /// Of the mailbox whose index lies in `directory`.
     #[must_use]
-    pub fn new(id: MailboxId, root: &MailRoot, directory: &Path) -> Self {
+    pub fn new(id: MailboxId, root: &Arc<MailRoot>, directory: &Path) -> Self {
         let format = Format::of(root, directory, id.guid);
         Self {
             id,
-            root: root.clone(),
+            root: Arc::clone(root),
             format,
         }
     }
@@ -59,10 +68,10 @@ impl Folder {
         &self.id
     }
 
-    /// How directories make a tree there.
+    /// Where its owner's mail lies.
     #[must_use]
-    pub fn layout(&self) -> Layout {
-        self.root.layout
+    pub fn root(&self) -> &MailRoot {
+        &self.root
     }
 
     /// The mailbox lies here now.
@@ -81,7 +90,8 @@ impl Folder {
     pub fn rest(&mut self) {
         match &mut self.format {
             Format::Maildir(folder) => folder.rest(),
-            Format::Dbox(_, folder) => folder.rest(),
+            Format::Mdbox(folder) => folder.rest(),
+            Format::Sdbox(_) | Format::Nowhere => {}
         }
     }
 
@@ -90,7 +100,7 @@ impl Folder {
     pub fn uidvalidity(&mut self) -> Option<UidValidity> {
         match &mut self.format {
             Format::Maildir(folder) => folder.uidvalidity(),
-            Format::Dbox(..) => None,
+            _ => None,
         }
     }
 
@@ -99,23 +109,20 @@ impl Folder {
     /// # Errors
     /// The map of bodies can't be read.
     pub(crate) fn rebuild_count(&mut self) -> Result<u32, ReadError> {
-        if !self.is_mdbox() {
+        let Format::Mdbox(folder) = &mut self.format else {
             return Ok(0);
-        }
-        match &mut self.format {
-            Format::Dbox(_, folder) => match folder.map_now() {
-                Ok(map) => Ok(map.rebuild_count),
-                // Nothing was saved yet.
-                Err(ReadError::Absent) => Ok(0),
-                Err(e) => Err(e),
-            },
-            Format::Maildir(_) => Ok(0),
+        };
+        match folder.map_now() {
+            Ok(map) => Ok(map.rebuild_count),
+            // Nothing was saved yet.
+            Err(ReadError::Absent) => Ok(0),
+            Err(e) => Err(e),
         }
     }
 
     /// True where bodies lie in the user's storage, not in the mailbox's directory.
     pub(crate) fn is_mdbox(&self) -> bool {
-        self.root.layout == Layout::Dbox && self.root.path.join("storage").is_dir()
+        matches!(self.format, Format::Mdbox(_))
     }
 
     /// Which of these have no file any more (maildir, sdbox). Where that can't be seen: none of them.
@@ -123,19 +130,20 @@ impl Folder {
     pub(crate) fn gone(&mut self, messages: &[(Uid, MessageGuid)], listed: &BTreeMap<Uid, RawAppend>) -> Vec<Uid> {
         match &mut self.format {
             Format::Maildir(folder) => folder.gone(messages, listed),
-            Format::Dbox(folder, _) => messages
-                .iter()
-                .map(|(uid, _)| *uid)
-                .filter(|uid| folder.is_gone(*uid))
-                .collect(),
+            Format::Sdbox(folder) => {
+                let uids = messages.iter().map(|(uid, _)| *uid);
+                uids.filter(|uid| folder.is_gone(*uid)).collect()
+            }
+            Format::Mdbox(_) | Format::Nowhere => Vec::new(),
         }
     }
 
     pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
         match &mut self.format {
             Format::Maildir(folder) => folder.look(raw, want),
-            Format::Dbox(sdbox, _) if raw.map_uid.is_none() => sdbox.look(raw, want),
-            Format::Dbox(_, mdbox) => mdbox.look(raw, want),
+            Format::Sdbox(folder) => folder.look(raw, want),
+            Format::Mdbox(folder) => folder.look(raw, want),
+            Format::Nowhere => Look::Gone(MessageGuid::default()),
         }
     }
 

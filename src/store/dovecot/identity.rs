@@ -3,8 +3,8 @@
 //! maildir keeps it in the first line of `dovecot-uidlist`, dbox in a header of the index that the log holds too until
 //! its first rotation. Reading it anew each time is what makes renames, swaps and recreations safe to follow.
 
-use super::doveadm::Layout;
 use super::log::{LOG_HEADER_BYTES, LogHeader};
+use super::mail_root::{Driver, MailRoot};
 use super::reader::LogReader;
 use super::snapshot::{self, ReadError};
 use super::tail::{LOG, open_log, read_range};
@@ -33,14 +33,17 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// The GUID of the mailbox in `directory`; none while it has none, or where nothing lies there.
+    /// The GUID of the mailbox whose index lies in `directory`; none while it has none, or where nothing lies there.
     ///
     /// # Errors
     /// A file can't be read.
-    pub fn of(&self, layout: Layout, directory: &Path) -> io::Result<Option<Guid>> {
-        match layout {
-            Layout::MaildirPlusPlus => of_maildir(directory),
-            Layout::Dbox => self.of_dbox(directory),
+    pub fn of(&self, root: &MailRoot, directory: &Path) -> io::Result<Option<Guid>> {
+        let Some(namespace) = root.namespace_of(directory) else {
+            return Ok(None);
+        };
+        match namespace.driver {
+            Driver::Maildir => of_maildir(&namespace.control_directory(directory)),
+            Driver::Sdbox | Driver::Mdbox => self.of_dbox(directory),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The first list of a mailbox: its messages are offered a few at a time, so that their bodies are fetched before the
 //! `state` that lists them is emitted, and other mailboxes' changes go on meanwhile.
 
-use super::doveadm::MailRoot;
 use super::folder::Folder;
 use super::identity::Identities;
+use super::mail_root::MailRoot;
 use super::mailbox::{FullList, list};
 use super::snapshot::ReadError;
 use crate::limits::{OFFER_BYTES, OFFER_MESSAGES};
@@ -11,6 +11,7 @@ use crate::op::{Append, Guid, Lineage, MailboxId, MessageGuid, Uid, UidValidity}
 use crate::store::source::Outlet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A mailbox that is being offered.
 #[derive(Debug)]
@@ -28,7 +29,12 @@ impl Introduction {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn begin(id: MailboxId, root: &MailRoot, directory: &Path, identities: &Identities) -> Result<Self, ReadError> {
+    pub fn begin(
+        id: MailboxId,
+        root: &Arc<MailRoot>,
+        directory: &Path,
+        identities: &Identities,
+    ) -> Result<Self, ReadError> {
         let mut folder = Folder::new(id.clone(), root, directory);
         let list = list(&mut folder, directory, identities, &BTreeMap::new())?;
         let messages = list
@@ -54,7 +60,7 @@ impl Introduction {
     /// [`ReadError`]
     pub fn at_once(
         id: MailboxId,
-        root: &MailRoot,
+        root: &Arc<MailRoot>,
         directory: &Path,
         identities: &Identities,
     ) -> Result<FullList, ReadError> {

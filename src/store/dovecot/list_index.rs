@@ -2,21 +2,24 @@
 //!
 //! The files are those of any index; its "messages" are nodes of the tree. Their flag bytes have meanings of their own.
 //! Header of the extension `list`: one octet, then names `{u32 id, octets, NUL}` by ascending id up to id 0 or the end;
-//! each is one level in modified UTF-7. Its record: `{u32 name id, u32 parent node (0: none), GUID, u32 UIDVALIDITY}`.
+//! each is one level, spelled as directories are ([`Spelling`]). Its record: `{u32 name id, u32 parent node (0: none), GUID, u32 UIDVALIDITY}`.
 //!
-//! With Maildir++ and dbox this is a cache that may be behind the directories. It matters because Dovecot answers from
+//! With the layout index this is the tree; with Maildir++ and fs a cache that may be behind the directories. There it
+//! matters because Dovecot answers from
 //! it: LIST shows as `\Noselect` what the flags say, and STATUS (X-GUID) alone answers the GUID that stands here.
 
 use super::chain::{Chain, SnapshotError, SnapshotFiles, parse_index, retry};
 use super::exts::ExtTable;
 use super::index::RawIndex;
 use super::le::{array_at, u8_at, u32_at};
-use super::mutf7;
+use super::mail_root::Spelling;
+use super::mutf7::Undecodable;
 use super::payload::{Change, FlagEntry, Intro, ext_records, parse};
 use super::ranges::UidSet;
 use super::record::Record;
-use crate::op::{Guid, MailboxName, Uid};
-use std::collections::BTreeMap;
+use crate::limits::NAME_LEVELS_MAX;
+use crate::op::{Guid, Uid};
+use std::collections::{BTreeMap, BTreeSet};
 
 const LIST: &str = "list";
 /// The header's octet before the names.
@@ -59,10 +62,8 @@ impl ListNode {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListIndex {
     nodes: BTreeMap<Uid, ListNode>,
-    /// By parent and name: a level may have been renamed, so one name may have several ids.
-    children: BTreeMap<(Uid, u32), Uid>,
-    /// One id of each name, and which one that is of all others.
-    ids: BTreeMap<String, u32>,
+    names: BTreeMap<u32, String>,
+    undecodable: Vec<Undecodable>,
 }
 
 impl ListIndex {
@@ -70,7 +71,7 @@ impl ListIndex {
     ///
     /// # Errors
     /// [`SnapshotError`]
-    pub fn snapshot(files: &SnapshotFiles<'_>) -> Result<Self, SnapshotError> {
+    pub fn snapshot(files: &SnapshotFiles<'_>, spelling: Spelling) -> Result<Self, SnapshotError> {
         let chain = Chain::of(files)?;
         let index = parse_index(files, &chain)?;
         let place = index.as_ref().and_then(|index| chain.place_of(index));
@@ -84,18 +85,32 @@ impl ListIndex {
             }
         };
         chain.each_record(place, |record| fold.record(record))?;
-        Ok(fold.finish())
+        Ok(fold.finish(spelling))
     }
 
-    /// The node of that name.
+    /// Every node that has a whole name, with the name's levels; parents too.
+    pub fn walk(&self) -> impl Iterator<Item = (Vec<String>, &ListNode)> {
+        let named = |node: &ListNode| self.levels(node);
+        self.nodes.values().filter_map(move |node| Some((named(node)?, node)))
+    }
+
+    /// Names that no one can read: the nodes below them are left out.
     #[must_use]
-    pub fn find(&self, name: &MailboxName) -> Option<&ListNode> {
-        let mut at = Uid(0);
-        for level in &name.0 {
-            let id = self.ids.get(level)?;
-            at = *self.children.get(&(at, *id))?;
+    pub fn undecodable(&self) -> &[Undecodable] {
+        &self.undecodable
+    }
+
+    /// None: a level has no name, or the parents make a circle.
+    fn levels(&self, node: &ListNode) -> Option<Vec<String>> {
+        let mut levels = vec![self.names.get(&node.name_id)?.clone()];
+        let mut parent = node.parent;
+        while parent != Uid(0) {
+            let above = self.nodes.get(&parent).filter(|_| levels.len() < NAME_LEVELS_MAX)?;
+            levels.push(self.names.get(&above.name_id)?.clone());
+            parent = above.parent;
         }
-        self.nodes.get(&at)
+        levels.reverse();
+        Some(levels)
     }
 }
 
@@ -190,30 +205,27 @@ impl Fold {
         Ok(())
     }
 
-    fn finish(self) -> ListIndex {
+    fn finish(self, spelling: Spelling) -> ListIndex {
         let header = self.exts.get(LIST).map(|ext| ext.header.as_slice()).unwrap_or_default();
-        let names = names(header.get(..self.header_bytes).unwrap_or(header));
-        let mut ids: BTreeMap<String, u32> = BTreeMap::new();
-        let mut same: BTreeMap<u32, u32> = BTreeMap::new();
-        for (id, name) in names {
-            same.insert(id, *ids.entry(name).or_insert(id));
-        }
-        let mut children = BTreeMap::new();
-        for (uid, node) in &self.nodes {
-            if let Some(id) = same.get(&node.name_id) {
-                children.insert((node.parent, *id), *uid);
+        let mut list = ListIndex {
+            nodes: self.nodes,
+            ..ListIndex::default()
+        };
+        let used: BTreeSet<u32> = list.nodes.values().map(|node| node.name_id).collect();
+        for (id, octets) in names(header.get(..self.header_bytes).unwrap_or(header)) {
+            match spelling.decode(octets) {
+                Ok(name) => drop(list.names.insert(id, name)),
+                // Names are kept for a while after nobody has them any more.
+                Err(_) if !used.contains(&id) => {}
+                Err(undecodable) => list.undecodable.push(undecodable),
             }
         }
-        ListIndex {
-            nodes: self.nodes,
-            children,
-            ids,
-        }
+        list
     }
 }
 
-/// The names of an extension header. One that can't be decoded is nobody's: the directory of that name is reported.
-fn names(header: &[u8]) -> Vec<(u32, String)> {
+/// The names of an extension header, by their ids.
+fn names(header: &[u8]) -> Vec<(u32, &[u8])> {
     let mut names = Vec::new();
     let mut rest = header.get(NAMES_AT..).unwrap_or_default();
     let mut last = 0;
@@ -224,9 +236,7 @@ fn names(header: &[u8]) -> Vec<(u32, String)> {
         let Some((name, tail)) = end.and_then(|end| after.split_at_checked(end)).filter(|_| id > last) else {
             break;
         };
-        if let Ok(name) = mutf7::decode(name) {
-            names.push((id, name));
-        }
+        names.push((id, name));
         last = id;
         rest = tail.get(1..).unwrap_or_default();
     }
@@ -240,8 +250,8 @@ pub fn fuzz_list_index(bytes: &[u8]) {
     };
     let (index, log) = rest.split_at(usize::from(u16::from_le_bytes(*cut)).min(rest.len()));
     for (index, log2) in [(Some(index), None), (None, Some(index))] {
-        if let Ok(tree) = ListIndex::snapshot(&SnapshotFiles { index, log, log2 }) {
-            let _ = tree.find(&MailboxName::inbox());
+        if let Ok(tree) = ListIndex::snapshot(&SnapshotFiles { index, log, log2 }, Spelling::default()) {
+            let _ = tree.walk().count();
         }
     }
 }
@@ -252,17 +262,21 @@ mod tests {
     use super::*;
 
     fn read(log: &LogForge) -> ListIndex {
-        ListIndex::snapshot(&SnapshotFiles {
-            index: None,
-            log: &log.0,
-            log2: None,
-        })
+        ListIndex::snapshot(
+            &SnapshotFiles {
+                index: None,
+                log: &log.0,
+                log2: None,
+            },
+            Spelling::default(),
+        )
         .unwrap()
     }
 
     fn find(list: &ListIndex, levels: &[&str]) -> Option<(bool, u8)> {
-        list.find(&MailboxName::of(levels.iter().copied()))
-            .map(|node| (node.is_selectable(), node.guid.0[0]))
+        list.walk()
+            .find(|(name, _)| name == levels)
+            .map(|(_, node)| (node.is_selectable(), node.guid.0[0]))
     }
 
     #[test]
@@ -325,10 +339,10 @@ mod tests {
         assert_eq!(names_of(&[0, 1, 0, 0, 0, b'A']), []);
         assert_eq!(names_of(&[]), []);
         let descending = b"\0\x02\0\0\0B\0\x01\0\0\0A\0";
-        assert_eq!(names_of(descending), [(2, "B".to_owned())]);
+        assert_eq!(names_of(descending), [(2, &b"B"[..])]);
     }
 
-    fn names_of(header: &[u8]) -> Vec<(u32, String)> {
+    fn names_of(header: &[u8]) -> Vec<(u32, &[u8])> {
         names(header)
     }
 }

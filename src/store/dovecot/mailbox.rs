@@ -1,9 +1,9 @@
 //! Capture of one mailbox: its log's transactions and its complete list, as operations with all that they need.
 
 use super::body_cache::BodyCache;
-use super::doveadm::MailRoot;
 use super::folder::Folder;
 use super::identity::Identities;
+use super::mail_root::MailRoot;
 use super::reader::LogReader;
 use super::replay::MailboxState;
 use super::snapshot::{self, ReadError};
@@ -14,6 +14,7 @@ use crate::op::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Looks for a message before it is taken for gone.
@@ -25,7 +26,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct MailboxCapture {
     id: MailboxId,
-    root: MailRoot,
+    root: Arc<MailRoot>,
     directory: PathBuf,
     tail: Tail,
     folder: Folder,
@@ -71,13 +72,13 @@ impl FullList {
 impl MailboxCapture {
     /// Goes on where it was.
     #[must_use]
-    pub fn resume(id: MailboxId, root: &MailRoot, directory: &Path, position: SourcePosition) -> Self {
+    pub fn resume(id: MailboxId, root: &Arc<MailRoot>, directory: &Path, position: SourcePosition) -> Self {
         let folder = Folder::new(id.clone(), root, directory);
         let (uidvalidity, uidnext) = (position.uidvalidity, position.uidnext);
-        let tail = Tail::resume(id.guid, root.layout, directory.to_owned(), position);
+        let tail = Tail::resume(id.guid, Arc::clone(root), directory.to_owned(), position);
         Self {
             id,
-            root: root.clone(),
+            root: Arc::clone(root),
             directory: directory.to_owned(),
             tail,
             folder,
@@ -89,7 +90,7 @@ impl MailboxCapture {
 
     /// Goes on after a list.
     #[must_use]
-    pub fn after(id: MailboxId, root: &MailRoot, directory: &Path, list: &FullList) -> Self {
+    pub fn after(id: MailboxId, root: &Arc<MailRoot>, directory: &Path, list: &FullList) -> Self {
         let mut capture = Self::resume(id, root, directory, list.chunk.position.clone());
         capture.restart(list);
         capture
@@ -99,7 +100,7 @@ impl MailboxCapture {
     pub fn restart(&mut self, list: &FullList) {
         self.tail = Tail::after(
             self.id.guid,
-            self.root.layout,
+            Arc::clone(&self.root),
             self.directory.clone(),
             list.reader.clone(),
         );
@@ -301,7 +302,7 @@ pub fn list(
     known: &BTreeMap<Uid, Append>,
 ) -> Result<FullList, ReadError> {
     let id = folder.id().clone();
-    let is_here = |folder: &Folder| Ok::<bool, ReadError>(identities.of(folder.layout(), directory)? == Some(id.guid));
+    let is_here = |folder: &Folder| Ok::<bool, ReadError>(identities.of(folder.root(), directory)? == Some(id.guid));
     if !is_here(folder)? {
         return Err(ReadError::Absent);
     }

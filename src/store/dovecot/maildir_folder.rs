@@ -23,6 +23,8 @@ const UIDLIST: &str = "dovecot-uidlist";
 #[derive(Debug)]
 pub(crate) struct MaildirFolder {
     directory: PathBuf,
+    /// Where the uidlist is.
+    control: PathBuf,
     uidlist: Option<(FileMark, Uidlist)>,
     files: Option<HashMap<String, PathBuf>>,
     listed_since_refresh: bool,
@@ -49,9 +51,10 @@ impl FileMark {
 }
 
 impl MaildirFolder {
-    pub(crate) fn new(directory: &Path, decompresses: bool) -> Self {
+    pub(crate) fn new(directory: &Path, control: &Path, decompresses: bool) -> Self {
         Self {
             directory: directory.to_owned(),
+            control: control.to_owned(),
             uidlist: None,
             files: None,
             listed_since_refresh: false,
@@ -62,7 +65,7 @@ impl MaildirFolder {
     /// Something changed: a name that is not found may be looked for anew.
     pub(crate) fn refresh(&mut self) {
         self.listed_since_refresh = false;
-        let now = std::fs::metadata(self.directory.join(UIDLIST))
+        let now = std::fs::metadata(self.control.join(UIDLIST))
             .map(|meta| FileMark::of(&meta))
             .ok();
         if self.uidlist.as_ref().map(|(mark, _)| *mark) != now {
@@ -87,7 +90,7 @@ impl MaildirFolder {
 
     fn uidlist(&mut self) -> io::Result<Option<&Uidlist>> {
         if self.uidlist.is_none() {
-            let file = match File::open(self.directory.join(UIDLIST)) {
+            let file = match File::open(self.control.join(UIDLIST)) {
                 Ok(file) => file,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(e),
@@ -104,7 +107,7 @@ impl MaildirFolder {
     pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
         let entry = match self.uidlist() {
             Ok(list) => list.and_then(|list| list.get(raw.uid)).cloned(),
-            Err(e) => return unreadable(&self.directory.join(UIDLIST), &e),
+            Err(e) => return unreadable(&self.control.join(UIDLIST), &e),
         };
         let Some(entry) = entry else {
             return Look::Gone(MessageGuid::default());

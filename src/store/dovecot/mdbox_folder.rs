@@ -4,6 +4,7 @@
 use super::body_settings::BodySettings;
 use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, message};
 use super::dbox_body::plain_octets;
+use super::mail_root::Namespace;
 use super::map::{BodyEntry, BodyMap};
 use super::snapshot;
 use super::stored::{Look, Stored, Want, contradiction, unreadable, with_body};
@@ -19,14 +20,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct MdboxFolder {
     storage: PathBuf,
+    alternative: PathBuf,
+    /// Where the map is.
+    index: PathBuf,
     map: Option<BodyMap>,
     settings: BodySettings,
 }
 
 impl MdboxFolder {
-    pub(crate) fn new(root: &Path, settings: BodySettings) -> Self {
+    pub(crate) fn new(namespace: &Namespace, settings: BodySettings) -> Self {
         Self {
-            storage: root.join("storage"),
+            storage: namespace.storage(),
+            alternative: namespace.alternative_root().join("storage"),
+            index: namespace.storage_index(),
             map: None,
             settings,
         }
@@ -34,7 +40,7 @@ impl MdboxFolder {
 
     /// The map as it is now.
     pub(crate) fn map_now(&mut self) -> Result<&BodyMap, snapshot::ReadError> {
-        let map = snapshot::map(&self.storage)?;
+        let map = snapshot::map(&self.index)?;
         Ok(self.map.insert(map))
     }
 
@@ -55,7 +61,7 @@ impl MdboxFolder {
         }
         let entry = match self.map_now() {
             Ok(map) => map.get(map_uid).copied(),
-            Err(e) => return contradiction(&self.storage.join("dovecot.map.index.log"), 0, e.to_string()),
+            Err(e) => return contradiction(&self.index.join("dovecot.map.index.log"), 0, e.to_string()),
         };
         match entry {
             Some(entry) if Some(entry) == known => first.unwrap_or(Look::Gone(guid)),
@@ -66,7 +72,7 @@ impl MdboxFolder {
 
     fn read(&self, entry: &BodyEntry, raw: &RawAppend, guid: &MessageGuid, want: Want) -> Look {
         let name = format!("m.{}", entry.file_id);
-        for directory in [self.storage.clone(), self.alternative()] {
+        for directory in [&self.storage, &self.alternative] {
             let path = directory.join(&name);
             match File::open(&path).and_then(|file| self.facts(&path, &file, entry, raw, want)) {
                 Ok(Look::Found(stored)) if !guid.is_unknown() && stored.guid != *guid => {
@@ -83,11 +89,6 @@ impl MdboxFolder {
             0,
             "the file that the map of bodies names is not there".to_owned(),
         )
-    }
-
-    fn alternative(&self) -> PathBuf {
-        let root = self.storage.parent().unwrap_or(&self.storage);
-        root.join("dbox-alt-root").join("storage")
     }
 
     fn facts(&self, path: &Path, file: &File, entry: &BodyEntry, raw: &RawAppend, want: Want) -> io::Result<Look> {

@@ -13,7 +13,7 @@
 //! | [`map`], [`dbox`], [`attachment`] | bodies, and what of them lies apart |
 //! | [`transform`], [`decompress`], [`lz4`], [`plain`], [`crlf`] | stored octets, and what IMAP answers for them |
 //! | [`body_settings`] | what the configuration says of bodies |
-//! | [`mutf7`], [`subscriptions`], [`mailbox_log`], [`list_index`] | a user's tree |
+//! | [`mutf7`], [`spelling`], [`subscriptions`], [`mailbox_log`], [`list_index`] | a user's tree |
 //!
 //! The capture reads files and emits operations; from the thread's loop down to the files:
 //!
@@ -21,7 +21,8 @@
 //! |---|---|
 //! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`], [`look`] | the thread: users, wake-ups, commands, long work |
 //! | [`user`], [`order`], [`introduction`], [`trouble`], [`shared`] | one user: turns at tree and logs, in which order what goes out |
-//! | [`tree`], [`catalogue`], [`identity`] | the tree and its changes |
+//! | [`mail_root`], [`namespaces`], [`location`], [`settings`], [`variables`] | where a user's mail lies |
+//! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
@@ -69,18 +70,25 @@ pub mod folder;
 pub mod identity;
 pub mod introduction;
 pub mod job;
+mod location;
 pub mod look;
+pub mod mail_root;
 pub mod mailbox;
 mod maildir_folder;
 mod mdbox_folder;
+mod namespaces;
 pub mod order;
 mod sdbox_folder;
+pub mod settings;
 pub mod shared;
 pub mod snapshot;
+mod spelling;
 mod stamp;
 mod stored;
 pub mod tail;
 pub mod tree;
 pub mod trouble;
 pub mod user;
+pub mod variables;
+mod walk;
 pub mod watch;

@@ -4,6 +4,7 @@
 use super::body_settings::BodySettings;
 use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, sdbox_message};
 use super::dbox_body::plain_octets;
+use super::mail_root::Namespace;
 use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
 use super::tail::read_range;
 use super::transaction::RawAppend;
@@ -14,36 +15,34 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A link in the mail root to the alternative one, kept by Dovecot.
-const ALT_ROOT: &str = "dbox-alt-root";
-
 /// A mailbox's files.
 #[derive(Debug)]
 pub(crate) struct SdboxFolder {
-    root: PathBuf,
     directory: PathBuf,
+    alternative: Option<PathBuf>,
     mailbox: Guid,
     settings: BodySettings,
 }
 
 impl SdboxFolder {
-    pub(crate) fn new(root: &Path, directory: &Path, mailbox: Guid, settings: BodySettings) -> Self {
+    /// Of the mailbox whose index lies in `index_directory`.
+    pub(crate) fn new(namespace: &Namespace, index_directory: &Path, mailbox: Guid, settings: BodySettings) -> Self {
         Self {
-            root: root.to_owned(),
-            directory: directory.to_owned(),
+            directory: namespace.mail_directory(index_directory),
+            alternative: namespace.alternative_directory(index_directory),
             mailbox,
             settings,
         }
     }
 
     /// Where a message may be.
-    fn paths(&self, uid: Uid) -> Vec<PathBuf> {
+    fn paths(&self, uid: Uid) -> impl Iterator<Item = PathBuf> {
         let name = format!("u.{uid}");
-        let mut paths = vec![self.directory.join(&name)];
-        if let Ok(below) = self.directory.strip_prefix(&self.root) {
-            paths.push(self.root.join(ALT_ROOT).join(below).join(name));
-        }
-        paths
+        let directories = [Some(&self.directory), self.alternative.as_ref()];
+        directories
+            .into_iter()
+            .flatten()
+            .map(move |directory| directory.join(&name))
     }
 
     pub(crate) fn look(&self, raw: &RawAppend, want: Want) -> Look {
@@ -61,7 +60,7 @@ impl SdboxFolder {
     pub(crate) fn is_gone(&self, uid: Uid) -> bool {
         let absent =
             |path: PathBuf| std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-        self.directory.is_dir() && self.paths(uid).into_iter().all(absent)
+        self.directory.is_dir() && self.paths(uid).all(absent)
     }
 
     fn facts(&self, path: &Path, file: &File, raw: &RawAppend, want: Want) -> io::Result<Look> {

@@ -2,6 +2,7 @@
 
 use super::chain::{SnapshotError, SnapshotFiles};
 use super::list_index::ListIndex;
+use super::mail_root::Namespace;
 use super::map::BodyMap;
 use super::reader::LogReader;
 use super::replay::{self, MailboxState};
@@ -14,11 +15,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A mailbox's main index, the one of an mdbox user's map of bodies, and that of a user's tree. The logs' names begin with it.
+/// A mailbox's main index, and the one of an mdbox user's map of bodies. The logs' names begin with it.
 const INDEX: &str = "dovecot.index";
 const MAP_INDEX: &str = "dovecot.map.index";
-/// A user's list of mailboxes, as Dovecot remembers it.
-const LIST_INDEX: &str = "dovecot.list.index";
 /// A rotation takes Dovecot some milliseconds, a rebuild some tens.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -78,12 +77,13 @@ pub fn map(storage: &Path) -> Result<BodyMap, ReadError> {
     with_files(storage, MAP_INDEX, BodyMap::snapshot)
 }
 
-/// What Dovecot remembers of a user's tree.
+/// What Dovecot remembers of a namespace's tree.
 ///
 /// # Errors
 /// [`ReadError`]
-pub fn list_index(root: &Path) -> Result<ListIndex, ReadError> {
-    with_files(root, LIST_INDEX, ListIndex::snapshot)
+pub fn list_index(namespace: &Namespace) -> Result<ListIndex, ReadError> {
+    let (directory, name) = &namespace.list_index;
+    with_files(directory, name, |files| ListIndex::snapshot(files, namespace.spelling))
 }
 
 fn with_files<T>(

@@ -1,9 +1,10 @@
 //! The `subscriptions` file: one subscribed name a line, in the order of subscribing. Names need not exist.
 //!
 //! Version 2 begins with `V<TAB>2`, an empty line, and separates a name's levels by TAB; the old form has a full name a
-//! line. Levels are in modified UTF-7; control characters are escaped as Dovecot does it everywhere.
+//! line. Levels are spelled as directories are ([`Spelling`]); control characters are escaped as Dovecot does it everywhere.
 
-use super::mutf7::{self, Undecodable};
+use super::mail_root::Spelling;
+use super::mutf7::Undecodable;
 use crate::limits::{SUBSCRIPTIONS_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::op::MailboxName;
 
@@ -23,17 +24,18 @@ pub struct Subscriptions {
 #[error("more than {SUBSCRIPTIONS_MAX} subscriptions or {SUBSCRIPTIONS_BYTES_MAX} bytes")]
 pub struct TooMany;
 
-/// Reads the file. `separator` is the hierarchy separator of the storage, for the old form.
+/// Reads the file. `separator` is what stands between levels in the store, for the old form. Names are the store's: without
+/// the namespace's prefix.
 ///
 /// # Errors
 /// [`TooMany`]
-pub fn parse(bytes: &[u8], separator: u8) -> Result<Subscriptions, TooMany> {
+pub fn parse(bytes: &[u8], separator: char, spelling: Spelling) -> Result<Subscriptions, TooMany> {
     if bytes.len() > SUBSCRIPTIONS_BYTES_MAX {
         return Err(TooMany);
     }
     let (lines, separator) = match bytes.strip_prefix(HEADER) {
         Some(lines) => (lines, b'\t'),
-        None => (bytes, separator),
+        None => (bytes, u8::try_from(separator).unwrap_or(b'/')),
     };
     let mut found = Subscriptions::default();
     let mut seen = std::collections::BTreeSet::new();
@@ -44,7 +46,7 @@ pub fn parse(bytes: &[u8], separator: u8) -> Result<Subscriptions, TooMany> {
         if !seen.insert(line) {
             continue;
         }
-        match name(line, separator) {
+        match name(line, separator, spelling) {
             Ok(name) => found.names.push(name),
             Err(undecodable) => found.undecodable.push(undecodable),
         }
@@ -52,8 +54,12 @@ pub fn parse(bytes: &[u8], separator: u8) -> Result<Subscriptions, TooMany> {
     Ok(found)
 }
 
-fn name(line: &[u8], separator: u8) -> Result<MailboxName, Undecodable> {
-    let level = |octets| mutf7::decode(&unescape(octets)).map_err(|_| Undecodable(line.to_vec()));
+fn name(line: &[u8], separator: u8, spelling: Spelling) -> Result<MailboxName, Undecodable> {
+    let level = |octets| {
+        spelling
+            .decode(&unescape(octets))
+            .map_err(|_| Undecodable(line.to_vec()))
+    };
     let levels: Result<Vec<String>, Undecodable> = line.split(|octet| *octet == separator).map(level).collect();
     levels.map(MailboxName)
 }
@@ -80,7 +86,7 @@ fn unescape(octets: &[u8]) -> Vec<u8> {
 
 /// Entry point for fuzzing: any octets as a subscriptions file.
 pub fn fuzz_subscriptions(bytes: &[u8]) {
-    let _ = parse(bytes, b'.');
+    let _ = parse(bytes, '.', Spelling::default());
 }
 
 #[cfg(test)]
@@ -89,8 +95,13 @@ mod tests {
 
     #[test]
     fn both_forms_give_the_same_names() {
-        let new = parse(b"V\t2\n\nProjects\tSub\nR&AOk-sum&AOk-\nProjects\tSub\n", b'.').unwrap();
-        let old = parse(b"Projects.Sub\nR&AOk-sum&AOk-\n", b'.').unwrap();
+        let new = parse(
+            b"V\t2\n\nProjects\tSub\nR&AOk-sum&AOk-\nProjects\tSub\n",
+            '.',
+            Spelling::default(),
+        )
+        .unwrap();
+        let old = parse(b"Projects.Sub\nR&AOk-sum&AOk-\n", '.', Spelling::default()).unwrap();
         assert_eq!(new, old);
         assert_eq!(
             new.names,
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_can_read_is_kept_apart() {
-        let found = parse(b"good\nb\xff\xffd\n", b'/').unwrap();
+        let found = parse(b"good\nb\xff\xffd\n", '/', Spelling::default()).unwrap();
         assert_eq!(found.names, [MailboxName::of(["good"])]);
         assert_eq!(found.undecodable, [Undecodable(b"b\xff\xffd".to_vec())]);
     }

@@ -5,9 +5,9 @@
 //! another one, so that comparing inodes tells whether the path still names it.
 
 use super::classify::{LogClass, LogOnDisk, classify, is_file_of};
-use super::doveadm::Layout;
 use super::identity::Identities;
 use super::log::{FINGERPRINT_TAIL_BYTES, LOG_HEADER_BYTES, LogError, LogHeader};
+use super::mail_root::MailRoot;
 use super::reader::LogReader;
 use super::snapshot::{self, ReadError};
 use super::stamp::Stamp;
@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The current log's file name, and that of the one before it.
 pub(crate) const LOG: &str = "dovecot.index.log";
@@ -60,7 +61,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Tail {
     guid: Guid,
-    layout: Layout,
+    root: Arc<MailRoot>,
     directory: PathBuf,
     place: Place,
     file: Option<File>,
@@ -83,10 +84,10 @@ enum Place {
 impl Tail {
     /// From a position that was kept.
     #[must_use]
-    pub fn resume(guid: Guid, layout: Layout, directory: PathBuf, position: SourcePosition) -> Self {
+    pub fn resume(guid: Guid, root: Arc<MailRoot>, directory: PathBuf, position: SourcePosition) -> Self {
         Self {
             guid,
-            layout,
+            root,
             directory,
             place: Place::Kept(position),
             file: None,
@@ -98,10 +99,10 @@ impl Tail {
 
     /// From where a snapshot ended.
     #[must_use]
-    pub fn after(guid: Guid, layout: Layout, directory: PathBuf, reader: LogReader) -> Self {
+    pub fn after(guid: Guid, root: Arc<MailRoot>, directory: PathBuf, reader: LogReader) -> Self {
         Self {
             guid,
-            layout,
+            root,
             directory,
             place: Place::Reading(Box::new(reader)),
             file: None,
@@ -206,7 +207,7 @@ impl Tail {
             // The files of a deleted mailbox are gone, and so is what was last written to them.
             return Ok(Some(Verdict::Absent));
         };
-        if identities.of(self.layout, &self.directory)? != Some(self.guid) {
+        if identities.of(&self.root, &self.directory)? != Some(self.guid) {
             self.displaced = true;
             return Ok(Some(Verdict::Absent));
         }
@@ -330,7 +331,7 @@ impl Tail {
             return Ok(None);
         }
         // Another mailbox may have taken the path: the next listing says where ours is.
-        if identities.of(self.layout, &self.directory)? != Some(self.guid) {
+        if identities.of(&self.root, &self.directory)? != Some(self.guid) {
             self.displaced = true;
             return Ok(None);
         }

@@ -1,8 +1,8 @@
 //! Reads one user's tree until it holds still, and remembers which mailboxes are missing without an explanation.
 
 use super::catalogue::{self, Evidence, Listing};
-use super::doveadm::{Layout, MailRoot};
 use super::identity::Identities;
+use super::mail_root::MailRoot;
 use super::order::TreeSteps;
 use super::stamp::Stamp;
 use crate::op::{Guid, UserName};
@@ -10,6 +10,7 @@ use crate::store::table::UserRow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Listings in a row while something is being renamed.
@@ -22,7 +23,7 @@ const MISSING_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Tree {
     user: UserName,
-    root: MailRoot,
+    root: Arc<MailRoot>,
     missing: BTreeMap<Guid, Instant>,
     /// True where the last listing held still, and nothing of it waits.
     settled: bool,
@@ -39,7 +40,7 @@ pub struct Tree {
 impl Tree {
     /// Not read yet.
     #[must_use]
-    pub fn new(user: UserName, root: MailRoot) -> Self {
+    pub fn new(user: UserName, root: Arc<MailRoot>) -> Self {
         Self {
             user,
             root,
@@ -95,10 +96,11 @@ impl Tree {
     /// there keeps no mark, and its directory tells when it comes.
     fn keep_marks(&mut self, listing: &Listing, keep: bool) {
         let mailboxes: BTreeSet<&PathBuf> = listing.mailboxes.values().map(|found| &found.directory).collect();
-        let files = ["subscriptions", "dovecot.mailbox.log"].map(|name| self.root.path.join(name));
         let directories = listing.directories.iter().filter(|path| !mailboxes.contains(path));
-        let wanted = directories.cloned().chain([self.root.path.clone()]);
-        let wanted = wanted.chain(files.into_iter().filter(|file| file.exists()));
+        let files = self.root.tree_files().filter(|file| file.exists());
+        let namespaces = self.root.namespaces.iter();
+        let roots = namespaces.flat_map(|namespace| [namespace.mail.clone(), namespace.index_root().to_owned()]);
+        let wanted = directories.cloned().chain(roots).chain(files);
         let mut before = std::mem::take(&mut self.marks);
         if keep {
             self.marks = wanted
@@ -148,7 +150,7 @@ impl Tree {
         self.found = true;
         self.complain(listing.complaints.clone());
         self.settled = !listing.unsettled;
-        self.heeds_list_index = self.root.layout == Layout::MaildirPlusPlus && !listing.unselectable.is_empty();
+        self.heeds_list_index = self.root.heeds_list_index(!listing.unselectable.is_empty());
         Some(listing)
     }
 

@@ -7,9 +7,9 @@
 mod introducing;
 mod reading;
 
-use super::doveadm::MailRoot;
 use super::introduction::Introduction;
 use super::look::Look;
+use super::mail_root::MailRoot;
 use super::mailbox::MailboxCapture;
 use super::order::{Item, Patience, Queues, TreeSteps, release};
 use super::shared::Shared;
@@ -33,7 +33,7 @@ const ABSENCE_MAX: Duration = Duration::from_secs(30);
 /// One user.
 pub struct UserCapture {
     user: UserName,
-    root: MailRoot,
+    root: Arc<MailRoot>,
     mailboxes: BTreeMap<Guid, MailboxCapture>,
     /// Where they lie, as of the last listing. Shared with whoever reads bodies.
     places: Arc<BTreeMap<Guid, PathBuf>>,
@@ -78,9 +78,9 @@ pub struct TurnEnd {
 impl UserCapture {
     /// Not read yet.
     #[must_use]
-    pub fn new(user: UserName, root: MailRoot) -> Self {
+    pub fn new(user: UserName, root: Arc<MailRoot>) -> Self {
         Self {
-            tree: Tree::new(user.clone(), root.clone()),
+            tree: Tree::new(user.clone(), Arc::clone(&root)),
             user,
             root,
             mailboxes: BTreeMap::new(),
@@ -100,7 +100,7 @@ impl UserCapture {
 
     /// Where the mail lies.
     #[must_use]
-    pub fn root(&self) -> &MailRoot {
+    pub fn root(&self) -> &Arc<MailRoot> {
         &self.root
     }
 

@@ -1,6 +1,8 @@
 use super::*;
 use crate::op::Payload;
+use crate::op::Stale;
 use crate::store::dovecot::forge::{LogForge, append, ext_header, flags, intro, list_names, list_node};
+use crate::store::dovecot::mail_root::Driver;
 use crate::store::table::CaptureTable;
 use proptest::prelude::*;
 
@@ -27,17 +29,12 @@ fn mailboxes(listing: &Listing) -> Vec<String> {
     all
 }
 
-fn listed(layout: Layout, root: &Path) -> Listing {
-    list(
-        &MailRoot {
-            path: root.to_owned(),
-            layout,
-            bodies: crate::store::dovecot::body_settings::BodySettings::default(),
-            nonexistent_code: true,
-        },
-        &Identities::default(),
-    )
-    .unwrap()
+fn listed(driver: Driver, root: &Path) -> Listing {
+    listed_in(Namespace::plain(driver, root))
+}
+
+fn listed_in(namespace: Namespace) -> Listing {
+    list(&MailRoot::of(namespace), &Identities::default()).unwrap()
 }
 
 fn maildir(root: &Path, directory: &str, n: u8) {
@@ -51,7 +48,7 @@ fn maildir(root: &Path, directory: &str, n: u8) {
 }
 
 fn sdbox(root: &Path, directory: &str, n: u8) {
-    let directory = root.join("mailboxes").join(directory).join(DBOX_MAILS);
+    let directory = root.join("mailboxes").join(directory).join("dbox-Mails");
     std::fs::create_dir_all(&directory).unwrap();
     let identity = [&[0; 4][..], &guid(n).0, &[0; 4]].concat();
     let log = LogForge::first().commit(&[intro("dbox-hdr", 24, 0), ext_header(&identity)]);
@@ -71,7 +68,7 @@ fn maildir_shows_parents_without_a_directory_as_unselectable() {
     std::fs::create_dir(path.join(".P")).unwrap();
     maildir(path, ".P.Q", 7);
     std::fs::write(path.join("subscriptions"), "V\t2\n\nINBOX\nA\tB\n").unwrap();
-    let listing = listed(Layout::MaildirPlusPlus, path);
+    let listing = listed(Driver::Maildir, path);
     assert_eq!(
         mailboxes(&listing),
         ["A/B/C=2", "INBOX/low=3", "INBOX=1", "P/Q=7", "Résumé=4"]
@@ -109,7 +106,7 @@ fn a_parent_that_the_list_index_takes_for_a_mailbox_is_stale() {
     maildir(path, ".A.B.C", 2);
     maildir(path, ".X.Y", 3);
     let index = path.join("dovecot.list.index.log");
-    let marks = || listed(Layout::MaildirPlusPlus, path).unselectable;
+    let marks = || listed(Driver::Maildir, path).unselectable;
     let expected = |a| {
         BTreeMap::from([
             (name("A"), a),
@@ -136,7 +133,7 @@ fn a_list_index_that_can_not_be_read_is_reported_and_the_tree_goes_on() {
     damaged.truncate(40);
     damaged.extend([1; 40]);
     std::fs::write(path.join("dovecot.list.index.log"), damaged).unwrap();
-    let listing = listed(Layout::MaildirPlusPlus, path);
+    let listing = listed(Driver::Maildir, path);
     assert_eq!(listing.unselectable.get(&name("A")), Some(&Unselectable::Noselect));
     assert!(
         listing.complaints[0].contains("dovecot.list.index"),
@@ -152,7 +149,7 @@ fn a_dbox_directory_without_mail_is_never_stale() {
     sdbox(path, "A/B/C", 2);
     std::fs::write(path.join("dovecot.list.index.log"), list_index().0).unwrap();
     assert!(
-        listed(Layout::Dbox, path)
+        listed(Driver::Sdbox, path)
             .unselectable
             .values()
             .all(|how| *how == Unselectable::Noselect)
@@ -182,13 +179,13 @@ fn dbox_shows_directories_without_mail_as_unselectable() {
     sdbox(path, "a.b", 4);
     std::fs::create_dir_all(path.join("mailboxes/D/E")).unwrap();
     std::fs::create_dir_all(path.join("mailboxes/..DOVECOT-TrasH/x")).unwrap();
-    let listing = listed(Layout::Dbox, path);
+    let listing = listed(Driver::Sdbox, path);
     assert_eq!(mailboxes(&listing), ["A/B/C=2", "INBOX/low=3", "INBOX=1", "a.b=4"]);
     assert_eq!(names(listing.unselectable.keys()), ["A", "A/B", "D", "D/E"]);
     std::fs::remove_dir_all(path.join("mailboxes/INBOX/dbox-Mails")).unwrap();
     // INBOX is never unselectable; without a log it is left out until it has one.
     assert_eq!(
-        names(listed(Layout::Dbox, path).unselectable.keys()),
+        names(listed(Driver::Sdbox, path).unselectable.keys()),
         ["A", "A/B", "D", "D/E"]
     );
 }
@@ -200,10 +197,7 @@ fn a_deletion_that_dovecot_noted_is_found_in_both_files() {
     let record = |n: u8| [&[1, 0, 0, 0][..], &guid(n).0, &[0; 4]].concat();
     std::fs::write(root.path().join("dovecot.mailbox.log.2"), record(8)).unwrap();
     std::fs::write(root.path().join("dovecot.mailbox.log"), record(9)).unwrap();
-    assert_eq!(
-        listed(Layout::MaildirPlusPlus, root.path()).deleted,
-        [guid(8), guid(9)].into()
-    );
+    assert_eq!(listed(Driver::Maildir, root.path()).deleted, [guid(8), guid(9)].into());
 }
 
 #[test]
@@ -211,7 +205,7 @@ fn two_directories_with_one_guid_are_not_settled() {
     let root = tempfile::tempdir().unwrap();
     maildir(root.path(), ".A", 2);
     maildir(root.path(), ".B", 2);
-    let listing = listed(Layout::MaildirPlusPlus, root.path());
+    let listing = listed(Driver::Maildir, root.path());
     assert!(listing.unsettled && listing.complaints.len() == 1);
 }
 
@@ -220,7 +214,7 @@ fn a_name_that_is_no_modified_utf_7_is_reported_and_the_others_go_on() {
     let root = tempfile::tempdir().unwrap();
     maildir(root.path(), ".Bad&", 2);
     maildir(root.path(), ".Good", 3);
-    let listing = listed(Layout::MaildirPlusPlus, root.path());
+    let listing = listed(Driver::Maildir, root.path());
     assert_eq!(
         (mailboxes(&listing), listing.complaints.len()),
         (vec!["Good=3".to_owned()], 1)

@@ -1,3 +1,4 @@
+use super::super::mail_root::{Driver, Namespace};
 use super::*;
 use crate::op::Uid;
 use crate::store::dovecot::forge::{LogForge, append, expunge, header, index_deleted};
@@ -44,18 +45,17 @@ impl Mailbox {
         self.write(LOG, &next.0);
     }
 
+    fn root(&self) -> Arc<MailRoot> {
+        Arc::new(MailRoot::of(Namespace::plain(Driver::Maildir, self.directory.path())))
+    }
+
     fn tail(&self, position: SourcePosition) -> Tail {
-        Tail::resume(
-            GUID,
-            Layout::MaildirPlusPlus,
-            self.directory.path().to_owned(),
-            position,
-        )
+        Tail::resume(GUID, self.root(), self.directory.path().to_owned(), position)
     }
 
     fn start(&self) -> Tail {
         let reader = LogReader::at_start(open_log(&self.directory.path().join(LOG)).unwrap().unwrap().1);
-        Tail::after(GUID, Layout::MaildirPlusPlus, self.directory.path().to_owned(), reader)
+        Tail::after(GUID, self.root(), self.directory.path().to_owned(), reader)
     }
 
     /// UIDs of appended messages and how it ended.

@@ -54,7 +54,7 @@ impl UserCapture {
     /// Where the last listing found it, if it is still there; else a new listing tells.
     fn place_of(&self, guid: Guid, identities: &Identities) -> Option<PathBuf> {
         if let Some(place) = self.places.get(&guid)
-            && matches!(identities.of(self.root.layout, place), Ok(Some(found)) if found == guid)
+            && matches!(identities.of(&self.root, place), Ok(Some(found)) if found == guid)
         {
             return Some(place.clone());
         }

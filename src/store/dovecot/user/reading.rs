@@ -60,9 +60,7 @@ impl UserCapture {
     fn widened(&mut self, mut look: Look, identities: &Identities) -> Look {
         let renamed = |guid: &Guid| {
             let place = self.places.get(guid);
-            place.is_none_or(
-                |place| !matches!(identities.of(self.root.layout, place), Ok(Some(found)) if found == *guid),
-            )
+            place.is_none_or(|place| !matches!(identities.of(&self.root, place), Ok(Some(found)) if found == *guid))
         };
         look.tree |= self.unfinished || !self.tree.is_settled() || look.names.iter().any(renamed);
         if look.list_index || self.list_index_late {
@@ -84,6 +82,8 @@ impl UserCapture {
         let mut look = shared.watch.take_of(&self.user);
         look.every_log = true;
         look.tree |= moved || !shared.watch.is_whole(&self.user);
+        // With the layout index a rename or a new name is an event of the list index only.
+        look.tree |= look.list_index && self.root.heeds_list_index(false);
         let look_names = std::mem::take(&mut look.names);
         look.tree |= !look_names.is_empty();
         look
