@@ -1,10 +1,10 @@
 //! Which mailbox lies in a directory: its GUID, whatever it is called.
 //!
-//! maildir keeps it in the first line of `dovecot-uidlist`, dbox in a header of the index that the log holds too until
+//! With the layout index it is the directory's name. Else maildir keeps it in the first line of `dovecot-uidlist`, dbox in a header of the index that the log holds too until
 //! its first rotation. Reading it anew each time is what makes renames, swaps and recreations safe to follow.
 
 use super::log::{LOG_HEADER_BYTES, LogHeader};
-use super::mail_root::{Driver, MailRoot};
+use super::mail_root::{Driver, Layout, MailRoot};
 use super::reader::LogReader;
 use super::snapshot::{self, ReadError};
 use super::tail::{LOG, open_log, read_range};
@@ -41,6 +41,9 @@ impl Identities {
         let Some(namespace) = root.namespace_of(directory) else {
             return Ok(None);
         };
+        if namespace.layout == Layout::Index {
+            return of_name(directory);
+        }
         match namespace.driver {
             Driver::Maildir => of_maildir(&namespace.control_directory(directory)),
             Driver::Sdbox | Driver::Mdbox => self.of_dbox(directory),
@@ -88,6 +91,17 @@ fn of_beginning(file: &File, header: LogHeader) -> io::Result<Option<Guid>> {
         }
     }
     Ok(None)
+}
+
+/// With the layout index a mailbox's directory is called by its GUID. The mailbox's own header has another one for a
+/// moment, while it is being created.
+fn of_name(directory: &Path) -> io::Result<Option<Guid>> {
+    let name = directory.file_name().and_then(|name| name.to_str());
+    let guid = name.and_then(Guid::from_hex);
+    Ok(match open_log(&directory.join(LOG))? {
+        Some(_) => guid,
+        None => None,
+    })
 }
 
 fn of_maildir(directory: &Path) -> io::Result<Option<Guid>> {
