@@ -1,6 +1,6 @@
 //! The daemon, the same on every node.
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use mailshadow::config::Config;
 use mailshadow::io::lifecycle::Signals;
 use mailshadow::io::renewal::Renewal;
@@ -28,6 +28,9 @@ struct Args {
     /// Form of the log
     #[arg(long, value_enum, default_value_t = Log::Text)]
     log: Log,
+    /// Print this program's man page, for the package's build
+    #[arg(long, hide = true)]
+    man_page: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -38,6 +41,9 @@ enum Log {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.man_page {
+        return man_page();
+    }
     let config = Config::load(&args.config).and_then(|config| config.refuse_unbuilt().map(|()| config));
     let config = match config {
         Ok(config) => config,
@@ -58,6 +64,14 @@ fn main() -> ExitCode {
     // threads that hang in a system call don't keep the process
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
+}
+
+fn man_page() -> ExitCode {
+    let page = clap_mangen::Man::new(Args::command()).section("8");
+    match page.render(&mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ended(1, &format!("print the man page: {error}")),
+    }
 }
 
 fn ended(code: u8, message: &str) -> ExitCode {

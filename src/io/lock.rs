@@ -70,18 +70,28 @@ impl StateLock {
         };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
+
+    /// The process that holds the lock of `dir`; 0 where somebody does who has not said who.
+    #[must_use]
+    pub fn holder(dir: &Path) -> Option<u32> {
+        Self::is_held(dir).then(|| File::open(dir.join("lock")).ok().and_then(pid).unwrap_or(0))
+    }
 }
 
-fn held(dir: &Path, mut file: File) -> LockError {
-    let mut text = String::new();
-    let read = file
-        .seek(SeekFrom::Start(0))
-        .and_then(|_| file.take(20).read_to_string(&mut text));
-    let pid = read.ok().and_then(|_| text.trim().parse::<u32>().ok());
+fn held(dir: &Path, file: File) -> LockError {
+    let pid = pid(file);
     LockError::Held {
         dir: dir.to_owned(),
         pid: pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(),
     }
+}
+
+/// The number that the holder wrote.
+fn pid(mut file: File) -> Option<u32> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).ok()?;
+    file.take(20).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -95,6 +105,7 @@ mod tests {
         assert!(!StateLock::is_held(&state));
         let first = StateLock::take(&state).unwrap();
         assert!(StateLock::is_held(&state));
+        assert_eq!(StateLock::holder(&state), Some(std::process::id()));
         let refused = StateLock::take(&state).unwrap_err().to_string();
         assert!(refused.contains("another shadowd (process "), "{refused}");
         drop(first);

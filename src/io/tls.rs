@@ -321,6 +321,22 @@ fn pair(files: &TlsFiles) -> Result<Pair, TlsError> {
     })
 }
 
+/// Whether the CA in these files vouches for the certificate in them: a node whose own does not is refused by all others.
+///
+/// # Errors
+/// It does not, or a file can't be used.
+pub fn vouches(files: &TlsFiles) -> Result<(), TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let wrong =
+        |e: String| TlsError::Certificates(format!("{} with {}: {e}", files.cert.display(), files.ca.display()));
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&files.ca)?), provider).build();
+    let verifier = verifier.map_err(|e| wrong(e.to_string()))?;
+    let chain = pem::certificates(&files.cert)?;
+    let (first, rest) = chain.split_first().ok_or_else(|| wrong("no certificate".to_owned()))?;
+    let verified = verifier.verify_client_cert(first, rest, rustls_pki_types::UnixTime::now());
+    verified.map(|_| ()).map_err(|e| wrong(e.to_string()))
+}
+
 fn roots(ca: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for cert in pem::certificates(ca)? {

@@ -147,6 +147,13 @@ fn log_unusable(path: &Path, error: &HashError) {
     tracing::warn!(file = %path.display(), %error, "a user's password can't be compared: login refused");
 }
 
+/// Why nobody can log in with this stored hash here; none where it can be compared. Computes it once, which takes its
+/// time.
+#[must_use]
+pub fn refusal(stored: &str) -> Option<String> {
+    password::matches(b"x", stored).err().map(|error| error.to_string())
+}
+
 /// The entry of that name; Dovecot lowers the case of what a client sends before it looks, so that is tried too.
 fn find<'a>(hashes: &'a HashMap<String, String>, name: &[u8]) -> Option<(&'a str, &'a str)> {
     let name = std::str::from_utf8(name).ok().filter(|n| n.len() <= USER_BYTES_MAX)?;

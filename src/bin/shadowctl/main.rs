@@ -2,6 +2,7 @@
 
 mod cert;
 mod check;
+mod generate;
 mod journal;
 mod output;
 mod status;
@@ -43,9 +44,10 @@ enum Verb {
     Cert(cert::Cert),
     /// Judge the configuration and the environment; works without a daemon
     ///
-    /// Looks at permissions, certificates, ports, room, the clock, the mail store and the peers. Each finding says what
-    /// to do. Exit status 1 where one of them is an error.
-    Check,
+    /// Looks at files and rights, the state directory and its room, certificates, the clock, ports, the kernel's limits,
+    /// passwords, the mail store and its settings, other agents, the running daemon, and the peers. Each finding says what
+    /// it means and what to do. Exit status 1 where one of them is an error.
+    Check(check::CheckArgs),
     /// Show this node's groups: role, positions, lag, and whether it could take over
     ///
     /// LSNs count the transactions of a group's stream: captured in the primary's journal, shipped to the standby, durable
@@ -64,6 +66,9 @@ enum Verb {
     /// Read the stream: what was captured, in order, without message content
     #[command(subcommand)]
     Journal(journal::Journal),
+    /// Write man pages and completions into a folder
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,7 +77,8 @@ fn main() -> ExitCode {
     let config = || Config::load(&args.config).map_err(|error| Failure::usage(error.to_string()));
     let done = match args.verb {
         Verb::Cert(cert) => cert::run(&cert, &output),
-        Verb::Check => check::run(&args.config, &output),
+        Verb::Check(check) => check::run(&args.config, &check, &output),
+        Verb::Generate(generate) => generate::run(&generate, &output),
         Verb::Status(status) => config().and_then(|config| status::run(&config, status, &output)),
         Verb::Wait(wait) => config().and_then(|config| wait::run(&config, wait, &output)),
         Verb::Verify(verify) => config().and_then(|config| verify::run(&config, verify, &output)),

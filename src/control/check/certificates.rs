@@ -5,12 +5,13 @@ use crate::config::{Config, StoreConfig};
 use crate::io::cert::{self, CertificateFacts};
 use crate::io::clock;
 use crate::io::front::FrontTls;
-use crate::io::tls::PeerTls;
+use crate::io::tls::{self, PeerTls};
+use crate::limits::CERTIFICATE_DAYS_LOW;
 use std::path::Path;
 
 const DAY: i64 = 86_400;
 /// How long before its end a certificate is worth a warning.
-const WARN_DAYS: i64 = 30;
+const WARN_DAYS: i64 = CERTIFICATE_DAYS_LOW;
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut found = vec![dates(
@@ -25,7 +26,13 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     ));
     found.push(name(config));
     found.push(match PeerTls::load(&config.tls) {
-        Ok(_) => Finding::ok("tls", "certificate, key and CA fit together"),
+        Ok(_) => match tls::vouches(&config.tls) {
+            Ok(()) => Finding::ok("tls", "certificate, key and CA fit together"),
+            Err(error) => {
+                let todo = "copy ca.pem from where this node's certificate was issued, or issue it anew there";
+                Finding::error("tls", error.to_string(), todo).because("every other node would refuse this one")
+            }
+        },
         Err(error) => Finding::error(
             "tls",
             error.to_string(),
@@ -76,7 +83,7 @@ fn judge_dates(topic: &str, path: &Path, facts: &CertificateFacts, now: i64, ren
     let days = (validity.until - now) / DAY;
     let what = format!("{path} is good for {days} more days");
     if days < WARN_DAYS {
-        Finding::warning(topic, what, renew)
+        Finding::warning(topic, what, renew).because("with its last day every connection is refused")
     } else {
         Finding::ok(topic, what)
     }
@@ -106,6 +113,25 @@ mod tests {
     use super::super::Level;
     use super::*;
     use crate::io::cert::Validity;
+
+    #[test]
+    fn a_certificate_of_another_ca_is_found_before_every_peer_refuses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+        for pki in [&ours, &theirs] {
+            cert::init(pki).unwrap();
+            cert::issue(pki, "mail-a", &[]).unwrap();
+        }
+        let files = |ca: &Path| crate::config::TlsFiles {
+            ca: ca.join("ca.pem"),
+            cert: ours.join("mail-a.pem"),
+            key: ours.join("mail-a.key"),
+        };
+        assert!(tls::vouches(&files(&ours)).is_ok());
+        assert!(PeerTls::load(&files(&theirs)).is_ok(), "loading alone does not find it");
+        let error = tls::vouches(&files(&theirs)).unwrap_err().to_string();
+        assert!(error.contains("theirs/ca.pem"), "{error}");
+    }
 
     #[test]
     fn a_certificate_near_or_past_its_end_is_found_before_the_peers_refuse_it() {

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::io::clock;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// A clock before this (1 January 2025) has never been set.
 const NEVER_SET_SECONDS: i64 = 1_735_689_600;
@@ -12,7 +13,37 @@ const NEVER_SET_SECONDS: i64 = 1_735_689_600;
 const TOLERANCE_SECONDS: i64 = 60;
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
-    vec![judge(clock::unix_seconds(), newest(&config.node.state))]
+    let mut found = vec![judge(clock::unix_seconds(), newest(&config.node.state))];
+    found.extend(kept(synchronized()));
+    found
+}
+
+/// What systemd knows of the kernel's clock; none where it can't be asked.
+fn synchronized() -> Option<bool> {
+    let mut command = Command::new("timedatectl");
+    command.args(["show", "--property=NTPSynchronized", "--value"]);
+    let said = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    match String::from_utf8_lossy(&said.stdout).trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn kept(synchronized: Option<bool>) -> Option<Finding> {
+    match synchronized? {
+        true => Some(Finding::ok("clock", "is kept by a time server")),
+        false => Some(
+            Finding::warning(
+                "clock",
+                "is not kept by a time server",
+                "apt install chrony, then timedatectl",
+            )
+            .because(
+                "lag and loss are told in seconds of both nodes' clocks, and clocks that nobody keeps drift apart",
+            ),
+        ),
+    }
 }
 
 fn judge(now: i64, newest_state: Option<i64>) -> Finding {
@@ -48,6 +79,13 @@ fn newest(dir: &Path) -> Option<i64> {
 mod tests {
     use super::super::Level;
     use super::*;
+
+    #[test]
+    fn a_clock_that_nobody_keeps_is_found_and_an_unknown_one_is_no_finding() {
+        assert_eq!(kept(Some(false)).unwrap().level, Level::Warning);
+        assert_eq!(kept(Some(true)).unwrap().level, Level::Ok);
+        assert!(kept(None).is_none());
+    }
 
     #[test]
     fn a_clock_that_went_back_is_found() {

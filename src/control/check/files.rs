@@ -1,16 +1,11 @@
-//! Files that must be readable, keys that must not be readable by others, room in the state directory.
+//! Files that must be readable, keys that must not be readable by others.
 
-use super::Finding;
+use super::{Finding, state};
 use crate::config::{Config, StoreConfig};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// Below it the journal of a busy day may not fit.
-const ROOM_WARNING_BYTES: u64 = 1 << 30;
-/// Below it the journal pauses within minutes.
-const ROOM_ERROR_BYTES: u64 = 64 << 20;
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let mut found = vec![
@@ -28,7 +23,9 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
             }
         }
     }
-    found.extend(state(&config.node.state));
+    let dir = &config.node.state;
+    found.push(writable("node.state", dir, &state::existing(dir)));
+    found.extend(ca_key(&config.tls.ca));
     found.push(control(&config.node.control));
     found
 }
@@ -57,30 +54,11 @@ fn private(topic: &str, path: &Path, judgement: Judgement) -> Finding {
             path.display(),
             meta.mode() & 0o777
         );
-        return judgement(topic.to_owned(), what, format!("chmod 0600 {}", path.display()));
+        let todo = format!("chmod 0600 {}", path.display());
+        return judgement(topic.to_owned(), what, todo)
+            .because("whoever reads it can pass for this node, or log in as its users");
     }
     finding
-}
-
-/// The state directory, or where it is to be made: writable, with room.
-fn state(dir: &Path) -> Vec<Finding> {
-    let topic = "node.state";
-    let mut existing = dir;
-    while !existing.exists() {
-        match existing.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => existing = parent,
-            _ => existing = Path::new("."),
-        }
-    }
-    let mut found = vec![writable(topic, dir, existing)];
-    match rustix::fs::statvfs(existing) {
-        Ok(space) => found.push(room(topic, dir, space.f_bavail.saturating_mul(space.f_frsize))),
-        Err(error) => {
-            let what = format!("free space of {} is not known: {error}", existing.display());
-            found.push(Finding::warning(topic, what, "look yourself: df"));
-        }
-    }
-    found
 }
 
 fn writable(topic: &str, dir: &Path, existing: &Path) -> Finding {
@@ -97,16 +75,6 @@ fn writable(topic: &str, dir: &Path, existing: &Path) -> Finding {
     }
 }
 
-fn room(topic: &str, dir: &Path, bytes: u64) -> Finding {
-    let what = format!("{} MiB free for {}", bytes >> 20, dir.display());
-    let todo = "make room: without it capture or apply pauses until there is some";
-    match bytes {
-        0..ROOM_ERROR_BYTES => Finding::error(topic, what, todo),
-        ROOM_ERROR_BYTES..ROOM_WARNING_BYTES => Finding::warning(topic, what, todo),
-        _ => Finding::ok(topic, what),
-    }
-}
-
 /// A unix socket's path has at most 107 bytes, and while it is made a few more.
 fn control(path: &Path) -> Finding {
     let topic = "node.control";
@@ -120,4 +88,48 @@ fn control(path: &Path) -> Finding {
         );
     }
     Finding::ok(topic, format!("{} can be a socket", path.display()))
+}
+
+/// The CA's key lets its reader make certificates for every node: its place is not on one of them.
+fn ca_key(ca: &Path) -> Option<Finding> {
+    let key = ca.with_file_name("ca.key");
+    key.exists().then(|| {
+        let todo = format!(
+            "keep it on a machine of yours: copy it there, then shred -u {}",
+            key.display()
+        );
+        Finding::warning("tls.ca", format!("{} lies on this server", key.display()), todo)
+            .because("whoever breaks into this node could make certificates for all nodes")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_key_that_everybody_reads_and_a_ca_key_on_a_server_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("node.key");
+        std::fs::write(&key, "secret").unwrap();
+        let set = |mode| std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).unwrap();
+        set(0o644);
+        assert_eq!(private("tls.key", &key, Finding::error).level, Level::Error);
+        set(0o640);
+        assert_eq!(private("tls.key", &key, Finding::error).level, Level::Ok);
+        assert_eq!(readable("tls.cert", &dir.path().join("none")).level, Level::Error);
+        assert_eq!(readable("tls.cert", dir.path()).level, Level::Error);
+        let ca = dir.path().join("ca.pem");
+        assert!(ca_key(&ca).is_none());
+        std::fs::write(dir.path().join("ca.key"), "secret").unwrap();
+        assert_eq!(ca_key(&ca).unwrap().level, Level::Warning);
+    }
+
+    #[test]
+    fn a_socket_path_that_no_kernel_takes_is_found() {
+        assert_eq!(control(Path::new("/run/mailshadow/shadowd.sock")).level, Level::Ok);
+        assert_eq!(control(Path::new(&"/x".repeat(60))).level, Level::Error);
+    }
 }

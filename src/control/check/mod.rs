@@ -3,9 +3,16 @@
 
 mod certificates;
 mod clocks;
+mod daemon;
+mod dovecot;
 mod files;
+mod kernel;
+mod need;
+mod others;
+mod passwords;
 mod peers;
 mod ports;
+mod state;
 mod stores;
 
 use crate::config::Config;
@@ -29,10 +36,16 @@ pub enum Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
+    /// Which part of the whole it belongs to: `certificates`, `ports`, …
+    #[serde(default)]
+    pub section: String,
     /// What was looked at: a key, a file, a port, a peer.
     pub topic: String,
     /// What was found.
     pub what: String,
+    /// Why it matters; none where that is plain.
+    #[serde(default)]
+    pub why: Option<String>,
     /// What to do about it; none where nothing is to be done.
     pub todo: Option<String>,
 }
@@ -42,9 +55,19 @@ impl Finding {
     pub(super) fn ok(topic: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             level: Level::Ok,
+            section: String::new(),
             topic: topic.into(),
             what: what.into(),
+            why: None,
             todo: None,
+        }
+    }
+
+    /// The same with the reason why it matters.
+    pub(super) fn because(self, why: impl Into<String>) -> Self {
+        Self {
+            why: Some(why.into()),
+            ..self
         }
     }
 
@@ -89,26 +112,37 @@ impl CheckReport {
 }
 
 /// Looks at everything; changes nothing but for a file that it writes into the state directory and removes again.
-/// `looking_at` hears each topic before it is looked at: some take seconds.
+/// `looking_at` hears each section before it is looked at: some take seconds.
 #[must_use]
 pub fn run(config: &Config, mut looking_at: impl FnMut(&str)) -> CheckReport {
-    let daemon_runs = StateLock::is_held(&config.node.state);
-    let mut findings = vec![configuration(config)];
-    looking_at("files and permissions");
-    findings.extend(files::findings(config));
-    looking_at("certificates");
-    findings.extend(certificates::findings(config));
-    looking_at("clock");
-    findings.extend(clocks::findings(config));
-    looking_at("ports");
-    findings.extend(ports::findings(config, daemon_runs));
+    let daemon = StateLock::holder(&config.node.state);
+    let mut all = Vec::new();
+    let mut section = |name: &str, look: &dyn Fn() -> Vec<Finding>| {
+        looking_at(name);
+        all.extend(look().into_iter().map(|finding| Finding {
+            section: name.to_owned(),
+            ..finding
+        }));
+    };
+    section("configuration", &|| vec![configuration(config)]);
+    section("files and rights", &|| files::findings(config));
+    section("state directory", &|| state::findings(config));
+    section("certificates", &|| certificates::findings(config));
+    section("clock", &|| clocks::findings(config));
+    section("ports", &|| ports::findings(config, daemon.is_some()));
+    section("kernel", &|| kernel::findings(config, daemon));
+    section("passwords", &|| passwords::findings(config));
     for group in &config.groups {
-        looking_at(&format!("store of group {}", group.name));
-        findings.extend(stores::findings(group));
+        section(&format!("store of group {}", group.name), &|| {
+            let mut found = stores::findings(group);
+            found.extend(dovecot::findings(group));
+            found
+        });
     }
-    looking_at("peers");
-    findings.extend(peers::findings(config));
-    CheckReport::of(findings)
+    section("other agents", &|| others::findings(config));
+    section("running daemon", &|| daemon::findings(config, daemon));
+    section("peers", &|| peers::findings(config));
+    CheckReport::of(all)
 }
 
 fn configuration(config: &Config) -> Finding {

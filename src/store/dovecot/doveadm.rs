@@ -142,7 +142,10 @@ impl Doveadm {
     }
 
     /// Standard output, standard error, and whether it went well.
-    fn call(&self, arguments: &[&str]) -> Result<(String, String, bool), DoveadmError> {
+    ///
+    /// # Errors
+    /// It can't be run, hangs or says too much.
+    pub fn call(&self, arguments: &[&str]) -> Result<(String, String, bool), DoveadmError> {
         let (program, before) = self
             .command
             .split_first()
