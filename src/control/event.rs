@@ -253,10 +253,13 @@ fn ended(status: &Status, key: &Key, was: Open) -> Event {
         severity: Severity::Info,
         node: status.node.clone(),
         group: key.1.clone(),
-        peer: was.peer,
+        peer: was.peer.clone(),
         count: None,
-        text: match key.0 {
-            EventKind::Building => "complete".to_owned(),
+        text: match (key.0, &was.peer) {
+            (EventKind::PeerLost, Some(peer)) => format!("{peer} is connected again"),
+            (EventKind::Building, _) => format!("done: {}", was.text),
+            (EventKind::Lagging, _) => "the copy has caught up".to_owned(),
+            (EventKind::Stalled, _) => "the group makes progress again".to_owned(),
             _ => format!("no more: {}", was.text),
         },
         at_ms: clock::unix_ms(),

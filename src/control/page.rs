@@ -1,6 +1,8 @@
 //! The status page: one self-contained HTML document that fetches itself anew every two seconds.
 
 use super::status::{GroupStatus, Lag, PeerStatus, Positions, Role, Status};
+use super::vitals::Vitals;
+use crate::io::clock;
 use std::fmt::Display;
 use std::fmt::Write;
 
@@ -11,6 +13,7 @@ pub(super) fn render(status: &Status) -> String {
     let node = escape(status.node.as_str());
     let version = escape(&status.version);
     let groups: String = status.groups.iter().map(group).collect();
+    let (own, vitals) = (own_problems(status), vitals(&status.vitals));
     let none = if status.groups.is_empty() {
         "<section>This node has no groups.</section>"
     } else {
@@ -20,8 +23,59 @@ pub(super) fn render(status: &Status) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{node} · mailshadow</title>\
          <style>{STYLE}</style></head><body><main><header><h1>{node} <span>mailshadow {version}</span></h1>\
-         <span class=\"soft\">renewed every 2 s</span></header>{groups}{none}</main></body></html>\n"
+         {verdict}</header>{own}{groups}{none}<footer>{vitals}</footer></main></body></html>\n",
+        verdict = verdict(status)
     )
+}
+
+/// What somebody who passes by wants to see from afar.
+fn verdict(status: &Status) -> String {
+    let of_group =
+        |group: &GroupStatus| group.problems.len() + group.peers.iter().filter(|peer| !peer.connected).count();
+    let open = status.problems.len() + status.groups.iter().map(of_group).sum::<usize>();
+    match open {
+        0 => "<span class=\"verdict good\">all is well</span>".to_owned(),
+        1 => "<span class=\"verdict bad\">1 thing to look at</span>".to_owned(),
+        open => format!("<span class=\"verdict bad\">{open} things to look at</span>"),
+    }
+}
+
+fn own_problems(status: &Status) -> String {
+    if status.problems.is_empty() {
+        return String::new();
+    }
+    let items: String = status
+        .problems
+        .iter()
+        .map(|text| format!("<li class=\"bad\">{}</li>", escape(text)))
+        .collect();
+    format!("<section><ul>{items}</ul></section>")
+}
+
+/// One quiet line: room, certificates, memory.
+fn vitals(vitals: &Vitals) -> String {
+    let mut parts = Vec::new();
+    if let (Some(free), Some(size)) = (vitals.state_free_bytes, vitals.state_size_bytes) {
+        parts.push(format!(
+            "{} of {} GiB free",
+            number(Some(free >> 30)),
+            number(Some(size >> 30))
+        ));
+    }
+    let ends = vitals.certificates.iter().min_by_key(|end| end.until_seconds);
+    if let Some(end) = ends {
+        let days = end.days_left(clock::unix_seconds());
+        parts.push(format!(
+            "first certificate to end: {}, in {} days",
+            escape(&end.certificate),
+            number(Some(days))
+        ));
+    }
+    if let Some(bytes) = vitals.resident_bytes {
+        parts.push(format!("{} MiB of memory", bytes >> 20));
+    }
+    parts.push("renewed every 2 s".to_owned());
+    parts.join(" · ")
 }
 
 fn group(group: &GroupStatus) -> String {

@@ -150,8 +150,10 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     lifecycle.ready();
     observe(&mut tasks, &config, (answers, handles, metrics), &lifecycle);
     let failed = watch_over(&mut groups, &mut lifecycle).await;
+    tracing::info!("stopping");
     tasks.shutdown().await;
     stop(groups).await;
+    tracing::info!("stopped: everything that was acknowledged is on disk");
     failed.map_or(Ok(()), Err)
 }
 

@@ -83,8 +83,7 @@ fn makes_progress(group: &GroupHandle) -> bool {
 
 /// One line an event. Its text names what a human must know; the rest is for filters.
 fn log(event: &Event) {
-    let (kind, group) = (event.event.name(), event.group.as_deref().unwrap_or_default());
-    let text = &event.text;
+    let (kind, group, text) = (event.event.name(), event.group.as_deref(), &event.text);
     match (event.stage, event.severity) {
         (Stage::Ends, _) => tracing::info!(event = kind, group, "{text}"),
         (_, Severity::Info) => tracing::info!(event = kind, group, "{text}"),

@@ -18,7 +18,7 @@ ip link set lo up
 number=0
 for name in "$@"; do
     number=$((number + 1))
-    mkdir -p "$dir/$name/upper/root" "$dir/$name/work" "$dir/$name/root"
+    mkdir -p "$dir/$name/upper" "$dir/$name/work" "$dir/$name/root"
     mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/$name/upper,workdir=$dir/$name/work" "$dir/$name/root"
     mount -t proc proc "$dir/$name/root/proc"
     # the machines' own settings of the kernel are those of everybody here
@@ -108,7 +108,7 @@ impl World {
         Ok(world)
     }
 
-    /// Builds the package around the programs beside `program`, and lays it into each machine's /root.
+    /// Builds the package around the programs beside `program`, and lays it into each machine's /opt.
     pub(crate) fn package(&self, program: &Path) -> Result<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let binaries = program.parent().context("a folder of programs")?;
@@ -128,7 +128,7 @@ impl World {
             .context("the package's name")?;
         for machine in ["mail-a", "mail-b"] {
             let bytes = std::fs::read(&package)?;
-            std::fs::write(self.inside(machine, &format!("/root/{name}")), bytes)?;
+            std::fs::write(self.inside(machine, &format!("/opt/{name}")), bytes)?;
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl World {
         std::fs::write(&file, text).with_context(|| format!("write {path} on {machine}"))
     }
 
-    /// Runs a script as root of a machine, in /root, until a command of it fails.
+    /// Runs a script as root of a machine, in /opt, until a command of it fails.
     pub(crate) fn run(&self, machine: &str, script: &str) -> Result<String> {
         let first = self.first.to_string();
         let root = shown(&self.dir.path().join("machines").join(machine).join("root"));
@@ -167,7 +167,7 @@ impl World {
             "HOME=/root",
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ];
-        let shell = format!("cd /root\n{script}");
+        let shell = format!("cd /opt\n{script}");
         let bash = ["bash", "-eo", "pipefail", "-c", &shell];
         let argv = words(&[&enter[..], &there[..], &clean[..], &bash[..]].concat());
         process::check(&argv).with_context(|| format!("on {machine}:\n{script}"))
@@ -198,7 +198,7 @@ impl MailServer {
         world.write(machine, "/etc/dovecot/users", &passwords.concat())?;
         world.run(
             machine,
-            "useradd --system --home-dir /srv/mail vmail\ninstall -d -m 750 -o vmail -g vmail /srv/mail\ndovecot",
+            "useradd --system --home-dir /srv/mail vmail\ninstall -d -m 750 -o vmail -g vmail /srv/mail\ndovecot >/dev/null 2>&1",
         )?;
         for (number, user) in users.iter().enumerate().skip(1) {
             let deliver = format!("printf 'Subject: {number}\\n\\nold mail\\n' | doveadm save -u {user} -m INBOX");

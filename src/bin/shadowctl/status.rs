@@ -31,12 +31,28 @@ pub(crate) fn run(config: &Config, args: StatusArgs, output: &Output) -> Result<
 }
 
 fn text(status: &Status) -> String {
-    let mut text = format!("{} (mailshadow {})\n", status.node, status.version);
+    let mut text = format!("{} (mailshadow {}): {}\n", status.node, status.version, verdict(status));
+    for problem in &status.problems {
+        text.push_str(&format!("  ! {problem}\n"));
+    }
     for group in &status.groups {
         text.push('\n');
         text.push_str(&group_text(group));
     }
     text
+}
+
+/// The first thing that a tired reader wants to know.
+fn verdict(status: &Status) -> String {
+    let of_group =
+        |group: &GroupStatus| group.problems.len() + group.peers.iter().filter(|peer| !peer.connected).count();
+    let open = status.problems.len() + status.groups.iter().map(of_group).sum::<usize>();
+    match (open, status.groups.iter().any(|group| group.building)) {
+        (0, false) => "all is well".to_owned(),
+        (0, true) => "all is well; a copy is being built".to_owned(),
+        (1, _) => "1 thing to look at".to_owned(),
+        (open, _) => format!("{open} things to look at"),
+    }
 }
 
 fn group_text(group: &GroupStatus) -> String {
@@ -101,14 +117,25 @@ fn row(name: &str, state: &str, lsn: Option<&Positions>, lag: Option<&Lag>) -> V
 }
 
 fn counts(group: &GroupStatus) -> String {
-    format!(
-        "  {} mailboxes, {} messages; held mailboxes {}, bodies pending {}, quarantined {}\n",
-        shown(group.mailboxes),
-        shown(group.messages),
-        shown(group.held_mailboxes),
-        shown(group.bodies_pending),
-        shown(group.quarantined)
-    )
+    let mut text = format!("  {} mailboxes", shown(group.mailboxes));
+    if let Some(messages) = group.messages {
+        text.push_str(&format!(", {messages} messages"));
+    }
+    let ill = [
+        ("held mailboxes", group.held_mailboxes),
+        ("bodies pending", group.bodies_pending),
+        ("quarantined", group.quarantined),
+    ];
+    let ill: Vec<String> = ill
+        .iter()
+        .filter_map(|(what, count)| Some(format!("{what}: {}", count.filter(|count| *count > 0)?)))
+        .collect();
+    if ill.is_empty() {
+        text.push_str("; nothing held, pending or quarantined\n");
+    } else {
+        text.push_str(&format!("; {}\n", ill.join(", ")));
+    }
+    text
 }
 
 fn promotable(group: &GroupStatus) -> String {

@@ -9,6 +9,12 @@ const LOG2_SECONDS_LOW: u64 = 3_600;
 /// Logs that are smaller when they rotate leave too little time to follow.
 const ROTATE_BYTES_LOW: u64 = 8 << 10;
 
+const ROTATION: [&str; 3] = [
+    "mail_index_log2_max_age",
+    "mail_index_log_rotate_min_size",
+    "mail_index_log_rotate_max_size",
+];
+
 pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
     let StoreConfig::Dovecot(dovecot) = &group.store else {
         return Vec::new();
@@ -26,8 +32,10 @@ fn settings(dovecot: &DovecotConfig) -> String {
         command: dovecot.doveadm.words().to_vec(),
         config: dovecot.config.clone(),
     };
-    // "config" alone prints the whole configuration with its defaults, in both versions
-    doveadm.call(&["config"]).map(|(text, _, _)| text).unwrap_or_default()
+    let ask = |arguments: &[&str]| doveadm.call(arguments).map(|(text, _, _)| text).unwrap_or_default();
+    // these have defaults that are printed only where they are asked for by name
+    let rotation: String = ROTATION.iter().map(|name| ask(&["config", name])).collect();
+    rotation + &ask(&["config", "-n"])
 }
 
 /// The value of a setting outside of every block.
@@ -52,8 +60,7 @@ fn rotation(topic: &str, settings: &str) -> Vec<Finding> {
             "a node that was down for longer finds a hole: those mailboxes are compared as a whole instead of followed",
         ));
     }
-    let sizes = ["mail_index_log_rotate_min_size", "mail_index_log_rotate_max_size"];
-    for name in sizes {
+    for name in ROTATION.into_iter().skip(1) {
         let bytes = value(settings, name).and_then(bytes);
         if let Some(small) = bytes.filter(|bytes| *bytes < ROTATE_BYTES_LOW) {
             let what = format!("{name} rotates logs at {small} bytes already");

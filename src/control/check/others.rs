@@ -13,7 +13,8 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let others = others
         .into_iter()
         .filter_map(|(pid, file)| Some((pid, Config::load(&file).ok()?)));
-    let twice = others.filter(|(_, other)| other.node.state != config.node.state);
+    let place = |config: &Config| std::fs::canonicalize(&config.node.state).unwrap_or(config.node.state.clone());
+    let twice = others.filter(|(_, other)| place(other) != place(config));
     twice
         .filter(|(_, other)| sources(other).iter().any(|source| own.contains(source)))
         .map(|(pid, other)| {
@@ -49,6 +50,7 @@ fn configurations(proc: &Path) -> Vec<(u32, PathBuf)> {
             .collect();
         let program = Path::new(words.first()?).file_name()?;
         let file = configuration(&words)?;
+        // as this process would find it, also where that one runs in another folder
         let file = if file.is_absolute() {
             file
         } else {

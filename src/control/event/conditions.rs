@@ -125,8 +125,8 @@ fn group_conditions(group: &GroupStatus) -> Vec<Holds> {
     }
     if group.building {
         let text = match group.role {
-            Role::Primary => "the source's mailboxes are being listed",
-            Role::Standby | Role::Fenced => "the copy is being built",
+            Role::Primary => "listing every mailbox of the source",
+            Role::Standby | Role::Fenced => "building the copy",
         };
         holds.push(condition(
             EventKind::Building,
