@@ -4,8 +4,9 @@
 //! subjects or correspondents; mailboxes by GUID; users as [`user`] names them.
 
 use crate::config::LogUsers;
-use crate::op::UserName;
+use crate::op::{MailboxId, UserName};
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_subscriber::EnvFilter;
 
@@ -50,8 +51,41 @@ static HASH_USERS: AtomicBool = AtomicBool::new(false);
 pub fn user(name: &UserName) -> LoggedUser<'_> {
     LoggedUser {
         name,
-        hashed: HASH_USERS.load(Ordering::Relaxed),
+        hashed: is_hashing(),
     }
+}
+
+/// A mailbox as the log may name it: its user as [`user`] says, and its GUID.
+#[must_use]
+pub fn mailbox(id: &MailboxId) -> LoggedMailbox<'_> {
+    LoggedMailbox(id)
+}
+
+/// Prints what [`mailbox`] says.
+#[derive(Clone, Copy)]
+pub struct LoggedMailbox<'a>(&'a MailboxId);
+
+impl fmt::Display for LoggedMailbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", user(&self.0.user), self.0.guid)
+    }
+}
+
+/// A file of a user's mail as the log may name it: in whole, or without its folders, which name the user, where
+/// `node.log_users` is `hash`.
+#[must_use]
+pub fn file(path: &Path) -> std::path::Display<'_> {
+    if is_hashing() {
+        Path::new(path.file_name().unwrap_or_default()).display()
+    } else {
+        path.display()
+    }
+}
+
+/// True where users are named by a hash.
+#[must_use]
+pub fn is_hashing() -> bool {
+    HASH_USERS.load(Ordering::Relaxed)
 }
 
 /// Prints what [`user`] says.

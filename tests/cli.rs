@@ -407,3 +407,28 @@ fn an_operator_who_is_not_looking_is_told_what_happens() {
         ("mail-b".to_owned(), "info".to_owned())
     );
 }
+
+#[test]
+fn a_service_manager_that_waits_for_a_sign_of_life() {
+    let node = Node::new();
+    let address = node.path("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shadowd"));
+    let started = command
+        .args(["--config", &node.path("shadowd.toml")])
+        .env("NOTIFY_SOCKET", &address);
+    let _daemon = Daemon(started.stderr(Stdio::null()).spawn().unwrap());
+    let mut heard = String::new();
+    // ready once it listens, alive only after a look at every group, and what it does in a line
+    for wanted in ["READY=1", "STATUS=main: standby, not connected, building", "WATCHDOG=1"] {
+        while !heard.contains(wanted) {
+            let mut buffer = [0; 4096];
+            let length = socket
+                .recv(&mut buffer)
+                .unwrap_or_else(|error| panic!("{wanted}: {error}; heard {heard}"));
+            heard.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            heard.push('\n');
+        }
+    }
+}

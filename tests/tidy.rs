@@ -334,3 +334,27 @@ fn document_names_a_path_that_does_not_exist() -> Result {
     assert!(wrong.is_empty(), "named, but not there:\n{}", wrong.join("\n"));
     Ok(())
 }
+
+/// What a log macro's fields look like where they would name a user whatever `node.log_users` says.
+fn names_a_user(line: &str) -> bool {
+    let open = ["%user", "%mailbox", "%self.user", "%self.id", "mailbox = %id", ".user,"];
+    line.contains("tracing::") && !line.contains("trace!") && open.iter().any(|field| line.contains(field))
+}
+
+#[test]
+fn log_that_names_users_who_should_be_hashed() -> Result {
+    assert!(
+        names_a_user("tracing::warn!(%user, why, \"x\");")
+            && !names_a_user("tracing::warn!(user = %telemetry::user(u));")
+    );
+    let mut wrong = Vec::new();
+    for path in files(&["src"], &["rs"])? {
+        for (number, line) in fs::read_to_string(&path)?.lines().enumerate() {
+            if names_a_user(line) {
+                wrong.push(format!("{}:{}", shown(&path), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "go through crate::telemetry:\n{}", wrong.join("\n"));
+    Ok(())
+}

@@ -5,7 +5,7 @@
 use super::answers::Answers;
 use super::group::GroupHandle;
 use crate::config::Argv;
-use crate::control::event::{self, Event, Severity, Stage, Watch};
+use crate::control::event::{self, Event, EventKind, Severity, Stage, Watch};
 use crate::control::metrics::{Metrics, OfEvent};
 use crate::control::status::{GroupStatus, Role, Status};
 use crate::control::verbs::Verbs;
@@ -13,6 +13,7 @@ use crate::io::clock::Stopwatch;
 use crate::io::hook;
 use crate::io::lifecycle::Lifecycle;
 use crate::limits::{EVENTS_QUEUED_MAX, OBSERVE_SECONDS, STALLED_SECONDS_MAX};
+use crate::telemetry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -83,7 +84,12 @@ fn makes_progress(group: &GroupHandle) -> bool {
 
 /// One line an event. Its text names what a human must know; the rest is for filters.
 fn log(event: &Event) {
-    let (kind, group, text) = (event.event.name(), event.group.as_deref(), &event.text);
+    let (kind, group) = (event.event.name(), event.group.as_deref());
+    // a problem's words may name a user and a file
+    let text = match event.event {
+        EventKind::Problem if telemetry::is_hashing() => "a problem: shadowctl status names it",
+        _ => &event.text,
+    };
     match (event.stage, event.severity) {
         (Stage::Ends, _) => tracing::info!(event = kind, group, "{text}"),
         (_, Severity::Info) => tracing::info!(event = kind, group, "{text}"),

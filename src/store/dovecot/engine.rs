@@ -328,7 +328,7 @@ impl Engine {
                 Ok(_) => {}
                 Err(why) => {
                     if self.refused.get(&user) != Some(&why) {
-                        tracing::warn!(%user, why, "this user is not captured");
+                        tracing::warn!(user = %crate::telemetry::user(&user), why, "this user is not captured");
                     }
                     self.refused.insert(user, why);
                 }

@@ -158,7 +158,7 @@ impl Folder {
             Look::Gone(guid) => nothing_but(guid),
             Look::Damaged(missing) => {
                 // The append is applied as *body pending*; what is wrong is said to whoever asks for the body.
-                tracing::warn!(mailbox = %self.id, uid = raw.uid.0, file = missing.file, why = missing.why, "damage at the source");
+                tracing::warn!(mailbox = %crate::telemetry::mailbox(&self.id), uid = raw.uid.0, file = %crate::telemetry::file(missing.file.as_ref()), why = missing.why, "damage at the source");
                 nothing_but(MessageGuid::default())
             }
         };

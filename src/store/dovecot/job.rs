@@ -196,7 +196,7 @@ impl Job {
                 why: why.to_owned(),
             });
         } else {
-            tracing::warn!(%user, mailbox, why, "a mailbox is not part of the base");
+            tracing::warn!(user = %crate::telemetry::user(user), mailbox, why, "a mailbox is not part of the base");
         }
     }
 

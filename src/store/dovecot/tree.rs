@@ -182,7 +182,7 @@ impl Tree {
     /// Says what is new among the complaints.
     fn complain(&mut self, complaints: Vec<String>) {
         for why in complaints.iter().filter(|why| !self.complaints.contains(why)) {
-            tracing::warn!(user = %self.user, why, "a part of the tree can't be captured");
+            tracing::warn!(user = %crate::telemetry::user(&self.user), why, "a part of the tree can't be captured");
         }
         self.complaints = complaints;
     }

@@ -63,7 +63,7 @@ impl Troubles {
             .remove(&mailbox.guid)
             .is_some_and(|trouble| trouble.said)
         {
-            tracing::info!(%mailbox, "the mailbox can be read again");
+            tracing::info!(mailbox = %crate::telemetry::mailbox(mailbox), "the mailbox can be read again");
         }
     }
 
@@ -80,9 +80,11 @@ impl Troubles {
         if lasting && !std::mem::replace(&mut trouble.said, true) {
             match &trouble.finding {
                 Some(Finding { file, offset, why, .. }) => {
-                    tracing::warn!(%mailbox, file = %file.display(), offset, why, "the mailbox is held: damage at the source");
+                    tracing::warn!(mailbox = %crate::telemetry::mailbox(mailbox), file = %crate::telemetry::file(file), offset, why, "the mailbox is held: damage at the source");
                 }
-                None => tracing::warn!(%mailbox, "the mailbox's index is being replaced, and that takes long"),
+                None => {
+                    tracing::warn!(mailbox = %crate::telemetry::mailbox(mailbox), "the mailbox's index is being replaced, and that takes long")
+                }
             }
         }
         lasting

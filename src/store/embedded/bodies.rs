@@ -143,7 +143,7 @@ pub(super) fn resolve(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::
         [] => Ok(None),
         _ => {
             let (user, guid) = (&name.place.mailbox.user, &name.guid);
-            tracing::warn!(%user, %guid, "one message GUID has two contents: they are kept apart by place");
+            tracing::warn!(user = %crate::telemetry::user(user), %guid, "one message GUID has two contents: they are kept apart by place");
             Ok(None)
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn apply(tx: &Connection, txn: &MailboxTxn, frames: &[Frame]) -> Resu
 
 /// The frames contradict what the copy has: they and all that follows are diverted until a good `state`.
 pub(super) fn hold(tx: &Connection, mailbox: &mut Mailbox, why: String, frames: &[Frame]) -> Result<(), TargetError> {
-    tracing::warn!(user = %mailbox.is.user, mailbox = %mailbox.is.guid, why, "mailbox held: its changes are diverted");
+    tracing::warn!(user = %crate::telemetry::user(&mailbox.is.user), mailbox = %mailbox.is.guid, why, "mailbox held: its changes are diverted");
     mailbox.held = Some(why);
     mailbox.save(tx)?;
     quarantine::divert(tx, mailbox, frames)

@@ -203,7 +203,7 @@ impl UserCapture {
         };
         match mailbox.list_again(broken, identities) {
             Ok(list) => {
-                tracing::info!(mailbox = %id, why, lineage = ?list.chunk.lineage, "read the mailbox as a state");
+                tracing::info!(mailbox = %crate::telemetry::mailbox(&id), why, lineage = ?list.chunk.lineage, "read the mailbox as a state");
                 mailbox.restart(&list);
                 self.queue(guid, Item::of(vec![Payload::State(list.chunk)]));
                 self.well(guid)
