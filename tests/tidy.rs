@@ -337,7 +337,7 @@ fn document_names_a_path_that_does_not_exist() -> Result {
 
 /// What a log macro's fields look like where they would name a user whatever `node.log_users` says.
 fn names_a_user(line: &str) -> bool {
-    let open = ["%user", "%mailbox", "%self.user", "%self.id", "mailbox = %id", ".user,"];
+    let open = ["%user,", "%mailbox,", "%self.user", "%self.id", "mailbox = %id"];
     line.contains("tracing::") && !line.contains("trace!") && open.iter().any(|field| line.contains(field))
 }
 

@@ -18,15 +18,15 @@ ip link set lo up
 number=0
 for name in "$@"; do
     number=$((number + 1))
-    mkdir -p "$dir/$name/upper" "$dir/$name/work" "$dir/$name/root"
-    mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/$name/upper,workdir=$dir/$name/work" "$dir/$name/root"
-    mount -t proc proc "$dir/$name/root/proc"
+    mkdir -p "$dir/$name/upper" "$dir/$name/work" "$dir/$name/tree"
+    mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/$name/upper,workdir=$dir/$name/work" "$dir/$name/tree"
+    mount -t proc proc "$dir/$name/tree/proc"
     # the machines' own settings of the kernel are those of everybody here
-    mount --bind /proc/sys "$dir/$name/root/proc/sys"
-    mount -o remount,ro,bind "$dir/$name/root/proc/sys"
-    mount --rbind /dev "$dir/$name/root/dev"
-    mount -t tmpfs tmpfs "$dir/$name/root/run"
-    mount -t tmpfs tmpfs "$dir/$name/root/tmp"
+    mount --bind /proc/sys "$dir/$name/tree/proc/sys"
+    mount -o remount,ro,bind "$dir/$name/tree/proc/sys"
+    mount --rbind /dev "$dir/$name/tree/dev"
+    mount -t tmpfs tmpfs "$dir/$name/tree/run"
+    mount -t tmpfs tmpfs "$dir/$name/tree/tmp"
     ip netns add "$name"
     ip -n "$name" link set lo up
 done
@@ -41,8 +41,8 @@ ip -n mail-a link set wire up
 ip -n mail-b link set far up
 for pair in "mail-a root@10.77.0.2 mail-b" "mail-b root@10.77.0.1 mail-a"; do
     set -- $pair
-    mkdir -p "$dir/$1/root/mnt/$2"
-    mount --bind "$dir/$3/root" "$dir/$1/root/mnt/$2"
+    mkdir -p "$dir/$1/tree/mnt/$2"
+    mount --bind "$dir/$3/tree" "$dir/$1/tree/mnt/$2"
 done
 : >"$dir/ready"
 echo ready
@@ -135,7 +135,7 @@ impl World {
 
     /// A machine's file, as this process can reach it.
     fn inside(&self, machine: &str, path: &str) -> PathBuf {
-        let place = self.dir.path().join("machines").join(machine).join("root");
+        let place = self.dir.path().join("machines").join(machine).join("tree");
         let below = format!("/proc/{}/root{}", self.first, place.display());
         PathBuf::from(below + path)
     }
@@ -149,7 +149,7 @@ impl World {
     /// Runs a script as root of a machine, in /opt, until a command of it fails.
     pub(crate) fn run(&self, machine: &str, script: &str) -> Result<String> {
         let first = self.first.to_string();
-        let root = shown(&self.dir.path().join("machines").join(machine).join("root"));
+        let root = shown(&self.dir.path().join("machines").join(machine).join("tree"));
         let enter = [
             "nsenter",
             "--target",
