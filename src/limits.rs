@@ -49,6 +49,8 @@ pub const IMAP_READ_BYTES: usize = 4096;
 pub const IMAP_ANSWER_CHUNK_BYTES: usize = 64 << 10;
 /// Body parts of one message that are told apart; Dovecot's default.
 pub const MIME_PARTS_MAX: usize = 10_000;
+/// Octets of a boundary that count (RFC 2046 allows 70); Dovecot compares as many.
+pub const MIME_BOUNDARY_BYTES_MAX: usize = 80;
 /// Parameters of one structured field that are told; Dovecot shows as many.
 pub const MIME_PARAMETERS_MAX: usize = 128;
 /// Deepest nesting of body parts that is told apart (Dovecot: 100); deeper parts are one leaf.

@@ -3,7 +3,8 @@
 use super::envelope;
 use super::field::{Fields, unfold};
 use super::lexer::Lexer;
-use super::part::{ContentType, Kind, Parameter, Part, parameters};
+use super::parameters::{Parameter, parameters};
+use super::part::{ContentType, Kind, Part};
 use crate::serve::imap::answer::{nstring, string};
 use std::ops::Range;
 
@@ -39,7 +40,7 @@ pub(super) fn write(octets: &[u8], part: &Part, extended: bool) -> Vec<u8> {
         depth: 0,
         out: Vec::new(),
     };
-    writer.part(part);
+    writer.part(part, false);
     writer.out
 }
 
@@ -52,8 +53,10 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn part(&mut self, part: &Part) {
-        let mut mime = mime(self.cut(&part.header));
+    /// `is_of_multipart`: it is a part among others, so its header is about its content. A message's header is so only
+    /// where it says so.
+    fn part(&mut self, part: &Part, is_of_multipart: bool) {
+        let mut mime = mime(self.cut(&part.header), is_of_multipart);
         self.out.push(b'(');
         self.depth = self.depth.saturating_add(1);
         match &part.kind {
@@ -64,7 +67,7 @@ impl Writer<'_> {
                 let message = self.cut(&(inner.header.start..inner.body.end));
                 self.out.extend_from_slice(&envelope::write(message));
                 self.out.push(b' ');
-                self.part(inner);
+                self.part(inner, false);
                 self.lines(&part.body);
                 self.extension(&mime);
             }
@@ -105,7 +108,7 @@ impl Writer<'_> {
 
     fn multipart(&mut self, mime: &Mime, parts: &[Part]) {
         for part in parts {
-            self.part(part);
+            self.part(part, true);
         }
         if parts.is_empty() {
             // a multipart must show one: Dovecot shows an empty text
@@ -114,7 +117,7 @@ impl Writer<'_> {
                 body: 0..0,
                 kind: Kind::Leaf,
             };
-            self.part(&nothing);
+            self.part(&nothing, true);
         }
         self.out.push(b' ');
         let content_type = mime.content_type.as_ref();
@@ -241,8 +244,9 @@ impl Writer<'_> {
     }
 }
 
-fn mime(header: &[u8]) -> Mime {
+fn mime(header: &[u8], is_of_multipart: bool) -> Mime {
     let mut mime = Mime::default();
+    let mut is_mime = is_of_multipart;
     for field in Fields(header) {
         let value = unfold(field.value);
         let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
@@ -257,10 +261,15 @@ fn mime(header: &[u8]) -> Mime {
             "content-disposition" if mime.disposition.is_none() => mime.disposition = disposition(&value),
             "content-language" if mime.languages.is_empty() => mime.languages = languages(&value),
             "content-location" => mime.location = mime.location.or(Some(value)),
+            "mime-version" => is_mime = true,
             _ => {}
         }
     }
-    mime
+    if is_mime || mime.content_type.is_some() {
+        mime
+    } else {
+        Mime::default()
+    }
 }
 
 fn token(value: &[u8]) -> Option<Vec<u8>> {
@@ -274,8 +283,8 @@ fn disposition(value: &[u8]) -> Option<(Vec<u8>, Vec<Parameter>)> {
     let mut lexer = Lexer::new(value);
     lexer.skip();
     let kind = lexer.token().to_vec();
-    let (parameters, whole) = parameters(&mut lexer);
-    whole.then_some((kind, parameters))
+    lexer.skip();
+    Some((kind, parameters(&mut lexer)))
 }
 
 fn languages(value: &[u8]) -> Vec<Vec<u8>> {

@@ -6,23 +6,21 @@ use crate::serve::imap::answer::{nstring, readable};
 use std::collections::HashMap;
 
 const PLAIN: [&str; 4] = ["date", "subject", "in-reply-to", "message-id"];
+const LISTS: [&str; 6] = ["from", "sender", "reply-to", "to", "cc", "bcc"];
 
 /// Writes the envelope of the message in `octets`.
 pub(super) fn write(octets: &[u8]) -> Vec<u8> {
     let header = octets.get(header_of(octets, 0..octets.len())).unwrap_or_default();
     let mut values: HashMap<String, Vec<u8>> = HashMap::new();
+    let mut lists: HashMap<String, Vec<Address>> = HashMap::new();
     for field in Fields(header) {
         let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
         let value = unfold(field.value);
         if PLAIN.contains(&name.as_str()) {
             values.insert(name, value);
-        } else if ["from", "sender", "reply-to", "to", "cc", "bcc"].contains(&name.as_str()) {
+        } else if LISTS.contains(&name.as_str()) {
             // an address field that comes twice is one list
-            let list = values.entry(name).or_default();
-            if !list.is_empty() {
-                list.extend_from_slice(b", ");
-            }
-            list.extend_from_slice(&value);
+            lists.entry(name).or_default().extend(address::parse(&value));
         }
     }
     let get = |name: &str| values.get(name).map(Vec::as_slice);
@@ -33,12 +31,11 @@ pub(super) fn write(octets: &[u8]) -> Vec<u8> {
         Some(subject) => readable(&mut out, subject),
         None => nstring(&mut out, None),
     }
-    let from = addresses(get("from"));
-    for name in ["from", "sender", "reply-to", "to", "cc", "bcc"] {
+    let list = |name: &str| lists.get(name).map(Vec::as_slice).unwrap_or_default();
+    for name in LISTS {
         out.push(b' ');
-        let list = addresses(get(name));
-        let stands_for_from = list.is_empty() && ["sender", "reply-to"].contains(&name);
-        write_list(&mut out, if stands_for_from { &from } else { &list });
+        let stands_for_from = list(name).is_empty() && ["sender", "reply-to"].contains(&name);
+        write_list(&mut out, list(if stands_for_from { "from" } else { name }));
     }
     for name in ["in-reply-to", "message-id"] {
         out.push(b' ');
@@ -46,10 +43,6 @@ pub(super) fn write(octets: &[u8]) -> Vec<u8> {
     }
     out.push(b')');
     out
-}
-
-fn addresses(value: Option<&[u8]>) -> Vec<Address> {
-    value.map(address::parse).unwrap_or_default()
 }
 
 fn write_list(out: &mut Vec<u8>, list: &[Address]) {

@@ -15,11 +15,6 @@ impl<'a> Lexer<'a> {
         self.rest.first().copied()
     }
 
-    /// Bytes to come.
-    pub(super) fn remaining(&self) -> usize {
-        self.rest.len()
-    }
-
     pub(super) fn is_done(&self) -> bool {
         self.rest.is_empty()
     }
@@ -41,19 +36,31 @@ impl<'a> Lexer<'a> {
     /// White space and comments; the last comment's text is returned.
     pub(super) fn skip(&mut self) -> Option<Vec<u8>> {
         let mut last = None;
+        self.gap(&mut last);
+        last
+    }
+
+    /// White space and comments; the last comment's text goes to `comment`. False where one never ends.
+    pub(super) fn gap(&mut self, comment: &mut Option<Vec<u8>>) -> bool {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => {
                     self.bump();
                 }
-                Some(b'(') => last = Some(self.comment()),
-                _ => return last,
+                Some(b'(') => {
+                    let (text, is_closed) = self.comment();
+                    if !is_closed {
+                        return false;
+                    }
+                    *comment = Some(text);
+                }
+                _ => return true,
             }
         }
     }
 
-    /// A comment's text without its parentheses; comments within stay as they are.
-    fn comment(&mut self) -> Vec<u8> {
+    /// A comment's text without its parentheses, and whether it ended; comments within stay as they are.
+    fn comment(&mut self) -> (Vec<u8>, bool) {
         let mut text = Vec::new();
         let mut depth = 0_usize;
         while let Some(byte) = self.bump() {
@@ -67,7 +74,7 @@ impl<'a> Lexer<'a> {
                 b')' => {
                     depth = depth.saturating_sub(1);
                     if depth == 0 {
-                        break;
+                        return (text, true);
                     }
                 }
                 b'\\' => {
@@ -79,7 +86,7 @@ impl<'a> Lexer<'a> {
             }
             text.push(byte);
         }
-        text
+        (text, false)
     }
 
     pub(super) fn while_in(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {

@@ -9,6 +9,7 @@ mod bodystructure;
 mod envelope;
 mod field;
 mod lexer;
+mod parameters;
 mod part;
 mod preview;
 mod section;

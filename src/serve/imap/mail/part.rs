@@ -3,13 +3,14 @@
 
 use super::field::{Fields, is_blank, line_end, unfold};
 use super::lexer::Lexer;
-use crate::limits::{MIME_NESTING_MAX, MIME_PARAMETERS_MAX, MIME_PARTS_MAX};
+use super::parameters::{Parameter, parameters};
+use crate::limits::{MIME_BOUNDARY_BYTES_MAX, MIME_NESTING_MAX, MIME_PARTS_MAX};
 use std::ops::Range;
 
 /// One part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::serve::imap) struct Part {
-    /// Its header with the empty line.
+    /// Its header with the empty line, as it is shown.
     pub(in crate::serve::imap) header: Range<usize>,
     /// Its body.
     pub(in crate::serve::imap) body: Range<usize>,
@@ -29,9 +30,6 @@ pub(in crate::serve::imap) enum Kind {
     TooDeep,
 }
 
-/// A parameter of a structured field: name as written, value unquoted.
-pub(super) type Parameter = (Vec<u8>, Vec<u8>);
-
 /// `Content-Type` taken apart: type, subtype, parameters as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ContentType {
@@ -41,21 +39,28 @@ pub(super) struct ContentType {
 }
 
 impl ContentType {
-    /// As far as it can be read.
+    /// Empty where it can't be read: such a part is nothing that anybody knows.
     pub(super) fn parse(value: &[u8]) -> Self {
         let mut lexer = Lexer::new(value);
         lexer.skip();
         let main = lexer.token().to_vec();
         lexer.skip();
-        if main.is_empty() || !lexer.take(b'/') {
+        if lexer.is_done() {
             return Self {
                 main,
                 ..Self::default()
             };
         }
+        if main.is_empty() || !lexer.take(b'/') {
+            return Self::default();
+        }
         lexer.skip();
         let sub = lexer.token().to_vec();
-        let parameters = parameters(&mut lexer).0;
+        lexer.skip();
+        if sub.is_empty() || !matches!(lexer.peek(), None | Some(b';')) {
+            return Self::default();
+        }
+        let parameters = parameters(&mut lexer);
         Self { main, sub, parameters }
     }
 
@@ -75,39 +80,8 @@ impl ContentType {
             .parameters
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(b"boundary"));
-        found.map(|(_, value)| value.trim_ascii_end())
-    }
-}
-
-/// `; name=value …`, as far as it can be read, and whether that was to the end. A value ends where a token does, so an
-/// unquoted `a=b` is cut at the `=`.
-pub(super) fn parameters(lexer: &mut Lexer<'_>) -> (Vec<Parameter>, bool) {
-    let mut found = Vec::new();
-    loop {
-        lexer.skip();
-        if lexer.is_done() || found.len() >= MIME_PARAMETERS_MAX {
-            return (found, true);
-        }
-        if !lexer.take(b';') {
-            return (found, false);
-        }
-        lexer.skip();
-        let name = lexer.token().to_vec();
-        lexer.skip();
-        if name.is_empty() || !lexer.take(b'=') {
-            if lexer.is_done() || lexer.peek() == Some(b';') {
-                continue;
-            }
-            return (found, false);
-        }
-        lexer.skip();
-        let quoted = lexer.peek() == Some(b'"');
-        let value = if quoted {
-            lexer.quoted()
-        } else {
-            Some(lexer.token().to_vec())
-        };
-        found.extend(value.map(|value| (name, value)));
+        let text = found.map(|(_, value)| value.trim_ascii_end())?;
+        text.get(..text.len().min(MIME_BOUNDARY_BYTES_MAX))
     }
 }
 
@@ -159,6 +133,10 @@ impl Parser<'_> {
     /// The open boundary that the line begins with, the longest of them, and whether it closes.
     fn boundary(&self, line: &[u8]) -> Option<(usize, bool)> {
         let text = line.strip_prefix(b"--")?;
+        if self.parts >= MIME_PARTS_MAX {
+            // what follows belongs to the last part
+            return None;
+        }
         let fitting = self.boundaries.iter().enumerate().filter(|(_, b)| text.starts_with(b));
         let (level, boundary) = fitting.max_by_key(|(level, b)| (b.len(), *level))?;
         let closing = text.get(boundary.len()..).is_some_and(|rest| rest.starts_with(b"--"));
@@ -171,12 +149,13 @@ impl Parser<'_> {
         let start = self.at;
         if let Some((level, closing)) = self.header() {
             let header = start..self.before_line_end(start);
+            let body = self.at..self.at;
             self.next_line();
-            let body = header.end..header.end;
             let kind = Kind::Leaf;
             return (Part { header, body, kind }, End::Boundary { level, closing });
         }
-        let header = start..self.at;
+        let header = start..self.before_boundary(start);
+        let content = self.at;
         let declared = declared(self.octets.get(header.clone()).unwrap_or_default());
         let deeper = depth.saturating_add(1) < MIME_NESTING_MAX && self.parts < MIME_PARTS_MAX;
         let multipart = declared.as_ref().filter(|kind| kind.is("multipart", None));
@@ -187,13 +166,23 @@ impl Parser<'_> {
             Some(kind) if deeper => self.multipart(kind, depth),
             None if deeper && message => self.message(depth),
             _ => {
-                let (end, body_end) = self.body(header.end);
+                let (end, body_end) = self.body(content);
                 let known = multipart.is_none() && !message;
                 (if known { Kind::Leaf } else { Kind::TooDeep }, end, body_end)
             }
         };
-        let body = header.end..body_end;
+        let body = content..body_end;
         (Part { header, body, kind }, end)
+    }
+
+    /// The header's end: here, but for a boundary line that follows at once. The line end before it is nobody's then: the
+    /// header is shown without it, and a message around the part counts it.
+    fn before_boundary(&self, start: usize) -> usize {
+        if self.boundary(self.line()).is_some() {
+            self.before_line_end(start)
+        } else {
+            self.at
+        }
     }
 
     /// Reads a header. A boundary line within ends the part there.
@@ -247,7 +236,7 @@ impl Parser<'_> {
             if level != own {
                 break;
             }
-            if closing || parts.len() >= MIME_PARTS_MAX {
+            if closing {
                 // the epilogue: only the boundaries around this part count in it
                 self.boundaries.truncate(own);
                 let epilogue = self.at;

@@ -17,7 +17,9 @@ enum Octets {
 /// answers it. `tree` parses the message; it is called only where parts are named.
 pub(super) fn pieces<'t>(octets: &Arc<[u8]>, section: &Section, tree: impl FnOnce() -> Part + 't) -> Vec<Piece> {
     let found = if section.part.is_empty() {
-        whole(octets, 0..octets.len(), &section.text)
+        let header = header_of(octets, 0..octets.len());
+        let body = header.end..octets.len();
+        whole(octets, header, body, &section.text)
     } else {
         in_part(octets, section, &tree()).unwrap_or(Octets::Stretch(0..0))
     };
@@ -47,13 +49,12 @@ pub(super) fn cut(range: Range<usize>, partial: Option<(u64, u64)>) -> Range<usi
     start..start.saturating_add(number(count)).min(range.end)
 }
 
-/// A section of the message that lies in `range`.
-fn whole(octets: &[u8], range: Range<usize>, text: &SectionText) -> Octets {
-    let header = header_of(octets, range.clone());
+/// A section of the message with that header and that body.
+fn whole(octets: &[u8], header: Range<usize>, body: Range<usize>, text: &SectionText) -> Octets {
     match text {
-        SectionText::All => Octets::Stretch(range),
+        SectionText::All => Octets::Stretch(header.start..body.end),
         SectionText::Header | SectionText::Mime => Octets::Stretch(header),
-        SectionText::Text => Octets::Stretch(header.end..range.end),
+        SectionText::Text => Octets::Stretch(body),
         SectionText::Fields(names) => Octets::Picked(pick(octets, header, |name| names.iter().any(|n| n == name))),
         SectionText::FieldsNot(names) => Octets::Picked(leave_out(octets, header, names)),
     }
@@ -93,7 +94,7 @@ fn in_part(octets: &[u8], section: &Section, root: &Part) -> Option<Octets> {
     match (&section.text, &part.kind) {
         (SectionText::All, _) => Some(Octets::Stretch(part.body.clone())),
         (SectionText::Mime, _) => Some(Octets::Stretch(part.header.clone())),
-        (text, Kind::Message(inner)) => Some(whole(octets, inner.header.start..inner.body.end, text)),
+        (text, Kind::Message(inner)) => Some(whole(octets, inner.header.clone(), inner.body.clone(), text)),
         _ => None,
     }
 }
