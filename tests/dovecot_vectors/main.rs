@@ -12,6 +12,7 @@ mod damage;
 mod final_state;
 mod list_index;
 mod resets;
+mod stored_bodies;
 mod tailing;
 mod trees;
 mod vector;

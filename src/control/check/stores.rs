@@ -62,7 +62,7 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
 
 /// The keys of mail-crypt are the users' own.
 fn encryption(topic: &str, roots: &[MailRoot]) -> Option<Finding> {
-    roots.iter().any(|root| root.bodies.encrypts).then(|| {
+    roots.iter().any(|root| root.bodies.plugins.encryption).then(|| {
         let what = "mail-crypt is loaded: bodies that it encrypts can't be read without the users' keys, and stay pending \
                     on the copy";
         let todo = "leave the users with encrypted mail out (users = [\"*\", \"!pattern\"]); or stop encrypting \

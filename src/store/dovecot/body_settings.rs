@@ -1,7 +1,11 @@
 //! What Dovecot's configuration says of bodies, out of `doveadm config -n`: which plugins transform them, and where
 //! attachments lie.
 
+use super::attachment::Attachment;
+use super::plain::Plugins;
 use super::variables::Variables;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 /// How one user's bodies are kept.
@@ -9,10 +13,27 @@ use std::path::PathBuf;
 pub struct BodySettings {
     /// The folder of attachments that are stored apart (dbox).
     pub attachments: Option<PathBuf>,
-    /// A compression plugin is loaded: what begins like compressed mail is decompressed.
-    pub decompresses: bool,
-    /// mail-crypt is loaded: bodies can't be read.
-    pub encrypts: bool,
+    /// What transforms them.
+    pub plugins: Plugins,
+}
+
+impl BodySettings {
+    /// Reads an attachment's file, which is never larger than what it makes in the message. `suffix` is what is appended
+    /// to its name.
+    ///
+    /// # Errors
+    /// It is not there, or nobody said where; for people.
+    pub(crate) fn attachment(&self, attachment: &Attachment, suffix: &str) -> Result<Vec<u8>, String> {
+        let folder = self.attachments.as_deref();
+        let folder = folder.ok_or("attachments are stored apart, and doveadm tells no folder of them")?;
+        let path = folder.join(format!("{}{suffix}", attachment.path));
+        let mut octets = Vec::new();
+        let most = attachment.bytes.saturating_add(1);
+        File::open(&path)
+            .and_then(|file| file.take(most).read_to_end(&mut octets))
+            .map_err(|error| format!("the attachment {}: {error}", path.display()))?;
+        Ok(octets)
+    }
 }
 
 /// The same before it is known whose they are.
@@ -20,10 +41,8 @@ pub struct BodySettings {
 pub struct BodyConfig {
     /// The folder of attachments, with Dovecot's variables in it.
     pub attachments: Option<String>,
-    /// A compression plugin is loaded somewhere.
-    pub decompresses: bool,
-    /// mail-crypt is loaded somewhere.
-    pub encrypts: bool,
+    /// Plugins that are loaded somewhere.
+    pub plugins: Plugins,
 }
 
 impl BodyConfig {
@@ -61,8 +80,8 @@ impl BodyConfig {
     }
 
     fn plugin(&mut self, name: &str) {
-        self.decompresses |= matches!(name, "zlib" | "mail_compress");
-        self.encrypts |= name == "mail_crypt";
+        self.plugins.compression |= matches!(name, "zlib" | "mail_compress");
+        self.plugins.encryption |= name == "mail_crypt";
     }
 
     /// For a user. A folder of attachments that can't be named is missed where it is needed, with a reason.
@@ -72,8 +91,7 @@ impl BodyConfig {
         let path = template.and_then(|path| variables.expand_path(path).ok());
         BodySettings {
             attachments: path.map(PathBuf::from),
-            decompresses: self.decompresses,
-            encrypts: self.encrypts,
+            plugins: self.plugins,
         }
     }
 }
@@ -102,7 +120,7 @@ mod tests {
         let old = BodyConfig::parse(
             "mail_plugins = acl\nmail_attachment_dir = %h/attachments\nprotocol imap {\n  mail_plugins = acl zlib\n}\n",
         );
-        assert!(old.decompresses && !old.encrypts);
+        assert!(old.plugins.compression && !old.plugins.encryption);
         assert_eq!(
             attachments(&old, Version::V2_3, Some("/h")),
             Some("/h/attachments".into())
@@ -110,9 +128,9 @@ mod tests {
         let new = BodyConfig::parse(
             "mail_plugins {\n  mail_compress = yes\n  acl = no\n}\nmail_ext_attachment {\n  path = \"~/a b\"\n  fs posix {\n    path = /x\n  }\n}\n",
         );
-        assert!(new.decompresses && !new.encrypts);
+        assert!(new.plugins.compression && !new.plugins.encryption);
         assert_eq!(attachments(&new, Version::V2_4, Some("/h")), Some("/h/a b".into()));
-        assert!(BodyConfig::parse("protocol lmtp {\n  mail_plugins = quota mail_crypt\n}").encrypts);
+        assert!(BodyConfig::parse("protocol lmtp {\n  mail_plugins = quota mail_crypt\n}").plugins.encryption);
     }
 
     #[test]

@@ -1,22 +1,18 @@
 //! From a dbox message to its plain octets: decompressed, and its attachments put back in.
 
 use super::attachment::{Attachment, bytes_of, join};
-use super::body_settings::BodySettings;
 use super::dbox::DboxMessage;
-use super::plain::{Sizes, plain};
+use super::plain::{Plugins, Sizes, plain};
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
-/// The plain octets. `suffix` is what is appended to the names of its attachments' files.
+/// The plain octets. `file` reads an attachment's file.
 ///
 /// # Errors
 /// What is damaged, absent or contradictory, for people.
-pub(crate) fn plain_octets<'a>(
+pub fn plain_octets<'a>(
     message: &DboxMessage<'a>,
-    settings: &BodySettings,
-    suffix: &str,
+    plugins: Plugins,
+    file: impl FnMut(&Attachment) -> Result<Vec<u8>, String>,
 ) -> Result<Cow<'a, [u8]>, String> {
     let metadata = &message.metadata;
     let stored = Cow::Borrowed(message.stored);
@@ -28,7 +24,7 @@ pub(crate) fn plain_octets<'a>(
             plain: metadata.plain_size.or(length),
             body: metadata.virtual_size,
         };
-        return plain(stored, sizes, settings.decompresses);
+        return plain(stored, sizes, plugins);
     }
     let rest = metadata
         .plain_size
@@ -39,21 +35,17 @@ pub(crate) fn plain_octets<'a>(
             .transpose()?,
         body: None,
     };
-    let rest = plain(stored, sizes, settings.decompresses)?;
-    let folder = settings
-        .attachments
-        .as_deref()
-        .ok_or("it has attachments in files of their own, but doveadm tells no folder of attachments")?;
-    join(&rest, attachments, |attachment| read(folder, attachment, suffix)).map(Cow::Owned)
+    let rest = plain(stored, sizes, plugins)?;
+    join(&rest, attachments, file).map(Cow::Owned)
 }
 
-/// The file is never larger than what it makes in the message.
-fn read(folder: &Path, attachment: &Attachment, suffix: &str) -> Result<Vec<u8>, String> {
-    let path = folder.join(format!("{}{suffix}", attachment.path));
-    let mut octets = Vec::new();
-    let most = attachment.bytes.saturating_add(1);
-    File::open(&path)
-        .and_then(|file| file.take(most).read_to_end(&mut octets))
-        .map_err(|error| format!("the attachment {}: {error}", path.display()))?;
-    Ok(octets)
+/// Entry point for fuzzing: any octets as a `u.<uid>`, with attachments of the octets themselves.
+pub fn fuzz_dbox_body(bytes: &[u8]) {
+    if let Ok(message) = super::dbox::sdbox_message(bytes) {
+        let file = |attachment: &Attachment| {
+            let most = usize::try_from(attachment.bytes).unwrap_or(usize::MAX);
+            Ok(bytes.iter().copied().take(most).collect())
+        };
+        let _ = plain_octets(&message, Plugins::default(), file);
+    }
 }

@@ -42,7 +42,7 @@ impl Format {
             Driver::Maildir => Self::Maildir(MaildirFolder::new(
                 &namespace.mail_directory(directory),
                 &namespace.control_directory(directory),
-                root.bodies.decompresses,
+                root.bodies.plugins,
             )),
             Driver::Sdbox => Self::Sdbox(SdboxFolder::new(namespace, directory, mailbox, settings())),
             Driver::Mdbox => Self::Mdbox(MdboxFolder::new(namespace, settings())),

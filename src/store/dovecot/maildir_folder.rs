@@ -4,7 +4,7 @@
 //! flags change. The likely names are tried first, then the directories are listed.
 
 use super::crlf::virtual_size;
-use super::plain::{Sizes, plain};
+use super::plain::{Plugins, Sizes, plain};
 use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
 use super::transaction::RawAppend;
 use super::uidlist::Uidlist;
@@ -28,8 +28,7 @@ pub(crate) struct MaildirFolder {
     uidlist: Option<(FileMark, Uidlist)>,
     files: Option<HashMap<String, PathBuf>>,
     listed_since_refresh: bool,
-    /// Dovecot has a compression plugin loaded.
-    decompresses: bool,
+    plugins: Plugins,
 }
 
 /// Tells whether a file was replaced or has grown.
@@ -51,14 +50,14 @@ impl FileMark {
 }
 
 impl MaildirFolder {
-    pub(crate) fn new(directory: &Path, control: &Path, decompresses: bool) -> Self {
+    pub(crate) fn new(directory: &Path, control: &Path, plugins: Plugins) -> Self {
         Self {
             directory: directory.to_owned(),
             control: control.to_owned(),
             uidlist: None,
             files: None,
             listed_since_refresh: false,
-            decompresses,
+            plugins,
         }
     }
 
@@ -209,7 +208,7 @@ impl MaildirFolder {
         }
         let mut octets = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
         file.read_to_end(&mut octets)?;
-        let plain = plain(Cow::Owned(octets), sizes, self.decompresses);
+        let plain = plain(Cow::Owned(octets), sizes, self.plugins);
         if let (None, Ok(plain)) = (sizes.body, &plain) {
             stored.size = Some(virtual_size(plain));
         }

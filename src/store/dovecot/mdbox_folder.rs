@@ -115,7 +115,8 @@ impl MdboxFolder {
         match message(&header, &octets) {
             Ok(message) => {
                 let at = from.saturating_add(message.layout.body_at);
-                let plain = plain_octets(&message, &self.settings, "");
+                let file = |attachment: &_| self.settings.attachment(attachment, "");
+                let plain = plain_octets(&message, self.settings.plugins, file);
                 Ok(with_body(path, at, plain, found(&message.metadata), want))
             }
             Err(e) => Ok(contradiction(path, e.offset.saturating_add(from), e.why)),

@@ -10,7 +10,7 @@
 //! | [`chain`], [`replay`] | a mailbox's whole state |
 //! | [`classify`] | where a log stands against a position |
 //! | [`uidlist`], [`maildir_name`] | maildir: which file is which message |
-//! | [`map`], [`dbox`], [`attachment`] | bodies, and what of them lies apart |
+//! | [`map`], [`dbox`], [`attachment`], [`dbox_body`] | bodies, and what of them lies apart |
 //! | [`transform`], [`decompress`], [`lz4`], [`plain`], [`crlf`] | stored octets, and what IMAP answers for them |
 //! | [`body_settings`] | what the configuration says of bodies |
 //! | [`mutf7`], [`spelling`], [`subscriptions`], [`mailbox_log`], [`list_index`] | a user's tree |
@@ -33,6 +33,7 @@ pub mod classify;
 pub mod commit;
 pub mod crlf;
 pub mod dbox;
+pub mod dbox_body;
 pub mod decompress;
 pub mod exts;
 #[cfg(test)]
@@ -62,7 +63,6 @@ pub mod uidlist;
 pub mod bodies;
 pub mod body_cache;
 pub mod catalogue;
-mod dbox_body;
 pub mod directory;
 pub mod doveadm;
 pub mod engine;

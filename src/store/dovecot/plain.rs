@@ -20,6 +20,15 @@ pub struct Sizes {
     pub body: Option<u64>,
 }
 
+/// What Dovecot has loaded, so that it takes first octets at their word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plugins {
+    /// A compression plugin: what begins like compressed mail is decompressed.
+    pub compression: bool,
+    /// mail-crypt: bodies can't be read.
+    pub encryption: bool,
+}
+
 impl Sizes {
     fn are_known(self) -> bool {
         self.plain.is_some() || self.body.is_some()
@@ -39,11 +48,11 @@ impl Sizes {
     }
 }
 
-/// The plain octets of what is stored. `decompresses`: Dovecot has a compression plugin loaded.
+/// The plain octets of what is stored.
 ///
 /// # Errors
 /// What contradicts what, or why it can't be read; for people.
-pub fn plain(stored: Cow<'_, [u8]>, sizes: Sizes, decompresses: bool) -> Result<Cow<'_, [u8]>, String> {
+pub fn plain(stored: Cow<'_, [u8]>, sizes: Sizes, plugins: Plugins) -> Result<Cow<'_, [u8]>, String> {
     let transform = Transform::of(&stored);
     if transform == Transform::None {
         return match sizes.plain {
@@ -57,7 +66,10 @@ pub fn plain(stored: Cow<'_, [u8]>, sizes: Sizes, decompresses: bool) -> Result<
     let is_plain = if sizes.are_known() {
         sizes.contradiction(&stored).is_none()
     } else {
-        !decompresses && transform != Transform::Encrypted
+        match transform {
+            Transform::Encrypted => !plugins.encryption,
+            _ => !plugins.compression,
+        }
     };
     if is_plain {
         return Ok(stored);
@@ -91,8 +103,12 @@ mod tests {
         }
     }
 
-    fn read(stored: &[u8], sizes: Sizes, decompresses: bool) -> Result<Vec<u8>, String> {
-        plain(Cow::Borrowed(stored), sizes, decompresses).map(Cow::into_owned)
+    fn read(stored: &[u8], sizes: Sizes, loaded: bool) -> Result<Vec<u8>, String> {
+        let plugins = Plugins {
+            compression: loaded,
+            encryption: loaded,
+        };
+        plain(Cow::Borrowed(stored), sizes, plugins).map(Cow::into_owned)
     }
 
     #[test]
@@ -100,8 +116,8 @@ mod tests {
         let stored = gzip(MAIL);
         let line_feeds = stored.iter().filter(|octet| **octet == b'\n').count();
         let sizes = said(stored.len(), stored.len() + line_feeds);
-        for decompresses in [false, true] {
-            assert_eq!(read(&stored, sizes, decompresses).unwrap(), stored);
+        for loaded in [false, true] {
+            assert_eq!(read(&stored, sizes, loaded).unwrap(), stored);
         }
         assert_eq!(read(&stored, Sizes::default(), false).unwrap(), stored);
     }
@@ -109,11 +125,8 @@ mod tests {
     #[test]
     fn one_layer_is_undone_and_no_more() {
         let once = gzip(MAIL);
-        for decompresses in [false, true] {
-            assert_eq!(
-                read(&once, said(MAIL.len(), MAIL.len() + 3), decompresses).unwrap(),
-                MAIL
-            );
+        for loaded in [false, true] {
+            assert_eq!(read(&once, said(MAIL.len(), MAIL.len() + 3), loaded).unwrap(), MAIL);
         }
         assert_eq!(read(&gzip(&once), Sizes::default(), true).unwrap(), once);
     }
@@ -136,7 +149,8 @@ mod tests {
     #[test]
     fn what_is_encrypted_says_so() {
         let stored = b"CRYPTED\x03\x07\x02 and so on";
-        assert!(read(stored, Sizes::default(), false).unwrap_err().contains("encrypted"));
+        assert!(read(stored, Sizes::default(), true).unwrap_err().contains("encrypted"));
+        assert_eq!(read(stored, Sizes::default(), false).unwrap(), stored);
         assert!(read(stored, said(5, 5), true).unwrap_err().contains("encrypted"));
         assert_eq!(read(stored, said(stored.len(), stored.len()), true).unwrap(), stored);
     }

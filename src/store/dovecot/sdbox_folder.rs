@@ -90,7 +90,8 @@ impl SdboxFolder {
             Ok(message) => {
                 // A copy has its attachments under names of its own.
                 let suffix = format!("-{}-{}", self.mailbox.to_hex(), raw.uid);
-                let plain = plain_octets(&message, &self.settings, &suffix);
+                let file = |attachment: &_| self.settings.attachment(attachment, &suffix);
+                let plain = plain_octets(&message, self.settings.plugins, file);
                 Ok(with_body(
                     path,
                     message.layout.body_at,

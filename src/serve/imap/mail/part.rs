@@ -154,8 +154,9 @@ impl Parser<'_> {
             let kind = Kind::Leaf;
             return (Part { header, body, kind }, End::Boundary { level, closing });
         }
-        let header = start..self.before_boundary(start);
+        let mut header = start..self.at;
         let content = self.at;
+        let before_boundary = self.boundary(self.line()).map(|_| self.before_line_end(start));
         let declared = declared(self.octets.get(header.clone()).unwrap_or_default());
         let deeper = depth.saturating_add(1) < MIME_NESTING_MAX && self.parts < MIME_PARTS_MAX;
         let multipart = declared.as_ref().filter(|kind| kind.is("multipart", None));
@@ -171,18 +172,13 @@ impl Parser<'_> {
                 (if known { Kind::Leaf } else { Kind::TooDeep }, end, body_end)
             }
         };
+        if let Some(end) = before_boundary.filter(|_| !matches!(&kind, Kind::Multipart(parts) if !parts.is_empty())) {
+            // The line end before a boundary that follows at once is nobody's: the header is shown without it, and a
+            // message around the part counts it.
+            header.end = end;
+        }
         let body = content..body_end;
         (Part { header, body, kind }, end)
-    }
-
-    /// The header's end: here, but for a boundary line that follows at once. The line end before it is nobody's then: the
-    /// header is shown without it, and a message around the part counts it.
-    fn before_boundary(&self, start: usize) -> usize {
-        if self.boundary(self.line()).is_some() {
-            self.before_line_end(start)
-        } else {
-            self.at
-        }
     }
 
     /// Reads a header. A boundary line within ends the part there.
