@@ -3,6 +3,7 @@
 //! They need root and the Dovecots that `./check` installs; without them they fail and say so.
 
 mod attributes;
+mod bodies;
 mod faults;
 mod folders;
 mod live;
@@ -34,6 +35,19 @@ fn pair(version: Version, format: Format, standbys: usize) -> Result<Pair> {
         users: 2,
         standbys,
         extra: "",
+    }
+    .build()
+}
+
+/// A pair of one user and one standby, with settings of the source's own.
+fn pair_with(programs: &Programs, version: Version, format: Format, extra: &str) -> Result<Pair> {
+    Plan {
+        programs,
+        version,
+        format,
+        users: 1,
+        standbys: 1,
+        extra,
     }
     .build()
 }

@@ -11,6 +11,8 @@ use crate::op::Guid;
 
 /// Octets that are enough to read the file header and, in a `u.<uid>`, the message header behind it.
 pub const DBOX_PREFIX_BYTES: usize = 512;
+/// A message up to this size is read as a whole also where only its metadata is wanted: one call instead of two.
+pub const DBOX_ONE_READ_BYTES: u64 = 8 << 10;
 /// Octets between a stored body and the first line of metadata.
 pub const METADATA_MARK_BYTES: u64 = 4;
 const VERSION: u32 = 2;

@@ -29,6 +29,28 @@ pub(crate) struct MaildirFolder {
     files: Option<HashMap<String, PathBuf>>,
     listed_since_refresh: bool,
     plugins: Plugins,
+    /// Where the last file was: the next one is mostly in the same place.
+    last_kind: NameKind,
+}
+
+/// Where a message's file is likely to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameKind {
+    New,
+    WithFlags,
+    WithoutFlags,
+}
+
+impl NameKind {
+    const ALL: [Self; 3] = [Self::New, Self::WithFlags, Self::WithoutFlags];
+
+    fn name(self, base: &str, flags: Flags) -> String {
+        match self {
+            Self::New => format!("new/{base}"),
+            Self::WithFlags => format!("cur/{base}:2,{}", letters(flags)),
+            Self::WithoutFlags => format!("cur/{base}:2,"),
+        }
+    }
 }
 
 /// Tells whether a file was replaced or has grown.
@@ -58,6 +80,7 @@ impl MaildirFolder {
             files: None,
             listed_since_refresh: false,
             plugins,
+            last_kind: NameKind::New,
         }
     }
 
@@ -133,14 +156,11 @@ impl MaildirFolder {
 
     /// Opens the file of that base name, wherever it is.
     fn open(&mut self, base: &str, flags: Flags) -> Option<(PathBuf, File)> {
-        let likely = [
-            format!("new/{base}"),
-            format!("cur/{base}:2,{}", letters(flags)),
-            format!("cur/{base}:2,"),
-        ];
-        for name in likely {
-            let path = self.directory.join(name);
+        let guessed = [self.last_kind].into_iter().chain(NameKind::ALL);
+        for kind in guessed {
+            let path = self.directory.join(kind.name(base, flags));
             if let Ok(file) = File::open(&path) {
+                self.last_kind = kind;
                 return Some((path, file));
             }
         }

@@ -2,7 +2,7 @@
 //! bodies, so a place that doesn't fit is looked up anew before it is called damage.
 
 use super::body_settings::BodySettings;
-use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, message};
+use super::dbox::{DBOX_ONE_READ_BYTES, DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, message};
 use super::dbox_body::plain_octets;
 use super::mail_root::Namespace;
 use super::map::{BodyEntry, BodyMap};
@@ -105,7 +105,7 @@ impl MdboxFolder {
             size: metadata.virtual_size,
             body: None,
         };
-        if !want.reads(bytes) {
+        if !want.reads(bytes) && bytes > DBOX_ONE_READ_BYTES {
             return Ok(match metadata_only(file, &header, from, bytes)? {
                 Ok(metadata) => Look::Found(found(&metadata)),
                 Err((offset, why)) => contradiction(path, offset, why),
@@ -113,6 +113,7 @@ impl MdboxFolder {
         }
         let octets = read_range(file, from, from.saturating_add(bytes))?;
         match message(&header, &octets) {
+            Ok(message) if want == Want::Facts => Ok(Look::Found(found(&message.metadata))),
             Ok(message) => {
                 let at = from.saturating_add(message.layout.body_at);
                 let file = |attachment: &_| self.settings.attachment(attachment, "");

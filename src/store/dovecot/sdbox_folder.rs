@@ -2,7 +2,7 @@
 //! alternative root.
 
 use super::body_settings::BodySettings;
-use super::dbox::{DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, sdbox_message};
+use super::dbox::{DBOX_ONE_READ_BYTES, DBOX_PREFIX_BYTES, FileHeader, Metadata, layout, sdbox_message};
 use super::dbox_body::plain_octets;
 use super::mail_root::Namespace;
 use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
@@ -79,7 +79,7 @@ impl SdboxFolder {
             size: metadata.virtual_size,
             body: None,
         };
-        if !want.reads(meta.len()) {
+        if !want.reads(meta.len()) && meta.len() > DBOX_ONE_READ_BYTES {
             return Ok(match metadata_only(file, meta.len())? {
                 Ok(metadata) => Look::Found(found(&metadata)),
                 Err((offset, why)) => contradiction(path, offset, why),
@@ -87,6 +87,7 @@ impl SdboxFolder {
         }
         let bytes = read_range(file, 0, meta.len())?;
         match sdbox_message(&bytes) {
+            Ok(message) if want == Want::Facts => Ok(Look::Found(found(&message.metadata))),
             Ok(message) => {
                 // A copy has its attachments under names of its own.
                 let suffix = format!("-{}-{}", self.mailbox.to_hex(), raw.uid);

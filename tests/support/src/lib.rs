@@ -15,6 +15,7 @@
 //! killed: processes get a parent-death signal, and mounts live in namespaces of their own.
 
 pub mod dovecot;
+pub mod hostile;
 pub mod imap;
 pub mod lmtp;
 pub mod load;
