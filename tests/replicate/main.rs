@@ -6,6 +6,7 @@ mod attributes;
 mod bodies;
 mod faults;
 mod folders;
+mod layouts;
 mod live;
 mod outage;
 mod peers;

@@ -4,7 +4,8 @@ use super::Finding;
 use crate::config::{DovecotConfig, GroupConfig, StoreConfig};
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::mail_root::{Layout, MailRoot, Namespace};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Users whose troubles are told one by one.
@@ -48,13 +49,14 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
         found.push(Finding::error(
             &topic,
             what,
-            "correct this user's mail location or rights, or leave the user out",
+            "give shadowd CAP_DAC_READ_SEARCH (docs/rights.md), correct this user's mail location, or leave the user out",
         ));
     }
     if troubled.len() > NAMED_USERS_MAX {
         let what = format!("{} more users can't be captured", troubled.len() - NAMED_USERS_MAX);
         found.push(Finding::error(&topic, what, "start with those named above"));
     }
+    found.extend(left_out(&topic, &roots));
     found.extend(encryption(&topic, &roots));
     found.push(watches(&topic, &roots));
     found
@@ -109,16 +111,46 @@ fn format_of(root: &MailRoot) -> String {
     root.namespaces.first().map(text).unwrap_or_default()
 }
 
-/// A user who never got mail has no folder yet.
+/// A user who never got mail has no folder yet. Whether other folders than the roots can be read is seen when they are.
 fn readable(root: &MailRoot) -> Result<(), String> {
     for directory in root.namespaces.iter().flat_map(Namespace::roots) {
         match std::fs::read_dir(directory) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(closed(directory)),
             Err(error) => return Err(format!("{}: {error}", directory.display())),
         }
     }
     Ok(())
+}
+
+/// Which directory on the way is closed, whose it is, and for whom.
+fn closed(directory: &Path) -> String {
+    let who = rustix::process::geteuid().as_raw();
+    let mut way: Vec<&Path> = directory.ancestors().collect();
+    way.reverse();
+    let shut = way.into_iter().find(|path| {
+        let read = std::fs::read_dir(path);
+        let entered = std::fs::symlink_metadata(path.join("."));
+        entered.is_err() || (*path == directory && read.is_err())
+    });
+    let shut = shut.unwrap_or(directory);
+    let owner = std::fs::symlink_metadata(shut).map_or_else(
+        |_| "of an unknown owner".to_owned(),
+        |meta| format!("of uid {}, mode {:o}", meta.uid(), meta.mode() & 0o7777),
+    );
+    format!("uid {who} may not read {} ({owner})", shut.display())
+}
+
+/// Namespaces that are nobody's own, each once.
+fn left_out(topic: &str, roots: &[MailRoot]) -> Vec<Finding> {
+    let texts: BTreeSet<&String> = roots.iter().flat_map(|root| &root.left_out).collect();
+    let todo = "nothing, where this is meant: docs/rights.md and docs/adr say what is copied as whose";
+    texts
+        .into_iter()
+        .take(NAMED_USERS_MAX)
+        .map(|text| Finding::warning(topic, text.clone(), todo))
+        .collect()
 }
 
 /// inotify wants a watch a directory; what can't be watched is found by the slow scan only.
@@ -160,5 +192,31 @@ fn count_directories(root: &Path, counted: &mut u64) {
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
         open.extend(below.map(|entry| entry.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::dovecot::mail_root::Driver;
+
+    #[test]
+    fn a_namespace_of_nobody_is_told_once_for_all_users() {
+        let mut root = MailRoot::of(Namespace::plain(Driver::Sdbox, Path::new("/m")));
+        root.left_out
+            .push("public namespace all: nobody's own mail, it is not copied".to_owned());
+        let found = left_out("store", &[root.clone(), root]);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_closed_directory_is_named_with_its_owner_and_who_stands_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let why = closed(directory.path());
+        let uid = rustix::process::geteuid().as_raw();
+        assert!(
+            why.starts_with(&format!("uid {uid} may not read")) && why.contains("mode 700"),
+            "{why}"
+        );
     }
 }

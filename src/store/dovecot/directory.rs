@@ -1,12 +1,12 @@
 //! Asks for the list of users on a thread of its own: the answer may take seconds, and capture goes on meanwhile.
 
 use super::doveadm::{Doveadm, DoveadmError, Users};
-use crate::limits::USERS_SECONDS;
+use crate::limits::{PLACES_SECONDS, USERS_SECONDS};
 use crate::op::UserName;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After a failure the next question comes sooner.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ impl Drop for UserDirectory {
 }
 
 fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar)) {
-    let mut known = BTreeSet::new();
+    let mut known = Known::default();
     let mut said = false;
     loop {
         let pause = match answer(doveadm, &mut known) {
@@ -80,13 +80,27 @@ fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar)) {
     }
 }
 
-/// None: the same users as before. Where their mail lies is asked for new ones only.
-fn answer(doveadm: &Doveadm, known: &mut BTreeSet<UserName>) -> Result<Option<Users>, DoveadmError> {
+/// What was answered last.
+#[derive(Debug, Default)]
+struct Known {
+    names: BTreeSet<UserName>,
+    at: Option<Instant>,
+}
+
+/// None: the same users as a moment ago. Where their mail lies is asked when there are others, and now and then: a home
+/// may have moved.
+fn answer(doveadm: &Doveadm, known: &mut Known) -> Result<Option<Users>, DoveadmError> {
     let names: BTreeSet<UserName> = doveadm.user_names()?.into_iter().collect();
-    if names == *known {
+    let fresh = known
+        .at
+        .is_some_and(|at| at.elapsed() < Duration::from_secs(PLACES_SECONDS));
+    if fresh && names == known.names {
         return Ok(None);
     }
     let users = doveadm.users()?;
-    *known = names;
+    *known = Known {
+        names,
+        at: Some(Instant::now()),
+    };
     Ok(Some(users))
 }

@@ -305,10 +305,11 @@ impl Engine {
         };
         let mut found = Users::new();
         found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
-        let stays = |user: &UserName, capture: &UserCapture| {
-            found
-                .get(user)
-                .is_some_and(|root| root.as_ref() == Ok(capture.root().as_ref()))
+        // Where the mail lies can't be said just now: it is where it was until there is another answer.
+        let stays = |user: &UserName, capture: &UserCapture| match found.get(user) {
+            Some(Ok(root)) => root == capture.root().as_ref(),
+            Some(Err(_)) => true,
+            None => false,
         };
         let gone: Vec<UserName> = self
             .users
@@ -321,6 +322,9 @@ impl Engine {
             match root {
                 Ok(root) if !self.users.contains_key(&user) => {
                     self.refused.remove(&user);
+                    for why in &root.left_out {
+                        tracing::warn!(%user, why, "a namespace is not captured with this user");
+                    }
                     self.look_at(&user, Look::everything());
                     self.unlisted.insert(user.clone());
                     self.users.insert(user.clone(), UserCapture::new(user, Arc::new(root)));
