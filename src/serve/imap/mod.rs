@@ -4,6 +4,7 @@
 //! and everything that a message's octets tell (parts, ENVELOPE, BODYSTRUCTURE, searchable text) comes from [`mail`].
 //! Only [`wire`] and [`session`] do I/O.
 
+mod acl;
 mod answer;
 mod authenticate;
 mod capability;
@@ -16,6 +17,7 @@ mod line;
 mod list;
 mod login;
 mod mail;
+mod metadata;
 mod mutf7;
 mod quota;
 mod search;

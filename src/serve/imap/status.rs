@@ -112,7 +112,7 @@ pub(super) enum Looked {
     Nothing,
 }
 
-fn nonexistent(name: &MailboxName) -> Stop {
+pub(super) fn nonexistent(name: &MailboxName) -> Stop {
     let shown = mutf7::encode(&name.join(mutf7::SEPARATOR));
     Stop::Reply(Reply::No(format!("[NONEXISTENT] Mailbox doesn't exist: {shown}")))
 }

@@ -1,5 +1,6 @@
 //! Commands: from bytes to what is meant. Pure; every input gives a command or a reason.
 
+mod attributes;
 mod fetch;
 mod list;
 mod scan;
@@ -8,6 +9,7 @@ mod select;
 mod set;
 mod sort;
 
+pub(super) use attributes::{Depth, GetMetadata};
 pub(super) use fetch::{Fetch, Item, Section, SectionText};
 pub(super) use list::List;
 pub(super) use scan::{Bad, is_atom};
@@ -46,6 +48,13 @@ pub(super) enum Command {
     Status {
         mailbox: Vec<u8>,
         items: Vec<StatusItem>,
+    },
+    GetMetadata(GetMetadata),
+    GetAcl(Vec<u8>),
+    MyRights(Vec<u8>),
+    ListRights {
+        mailbox: Vec<u8>,
+        whom: Vec<u8>,
     },
     Check,
     Close,
@@ -208,6 +217,10 @@ fn plain(verb: &str, scan: &mut Scan<'_>) -> Result<Command, Bad> {
             scan.space()?;
             Command::GetQuotaRoot(scan.astring()?)
         }
+        "GETMETADATA" => attributes::get_metadata(scan)?,
+        "GETACL" => attributes::get_acl(scan)?,
+        "MYRIGHTS" => attributes::my_rights(scan)?,
+        "LISTRIGHTS" => attributes::list_rights(scan)?,
         _ => return Bad::new("Unknown command"),
     })
 }

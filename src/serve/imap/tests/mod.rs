@@ -1,5 +1,6 @@
 //! The front end over a store in memory, driven through a real socket: transcripts of client (`C:`) and server (`S:`).
 
+mod attributes;
 pub(crate) mod memory;
 mod properties;
 mod transcripts;

@@ -16,8 +16,8 @@ const MAIL: &[u8] = b"From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubj
     Date: Tue, 1 Feb 2022 03:04:05 +0000\r\nMessage-ID: <1@example.org>\r\n\
     Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\n<b>two</b>\r\n--b--\r\n";
 
-struct House {
-    memory: Arc<Memory>,
+pub(super) struct House {
+    pub(super) memory: Arc<Memory>,
     access: Arc<Mutex<Access>>,
     shutdown: watch::Sender<bool>,
     port: u16,
@@ -25,7 +25,7 @@ struct House {
 }
 
 /// A server over a store with an INBOX of three messages and some folders.
-async fn house() -> House {
+pub(super) async fn house() -> House {
     let memory = Arc::new(Memory::new());
     memory.change(|account| {
         let inbox = account.create(&["INBOX"], 77);
@@ -68,7 +68,7 @@ async fn house() -> House {
     }
 }
 
-struct Client {
+pub(super) struct Client {
     read: BufReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
 }
@@ -82,7 +82,7 @@ impl House {
     }
 
     /// A client that has logged in.
-    async fn ann(&self) -> Client {
+    pub(super) async fn ann(&self) -> Client {
         let mut client = self.client().await;
         client.line().await;
         client.send("x LOGIN ann secret\r\n").await;
@@ -131,7 +131,7 @@ impl Client {
     }
 
     /// Plays a transcript.
-    async fn play(&mut self, transcript: &str) {
+    pub(super) async fn play(&mut self, transcript: &str) {
         for (number, line) in transcript.lines().map(str::trim).filter(|l| !l.is_empty()).enumerate() {
             let (who, text) = line.split_once(' ').unwrap_or((line, ""));
             match who {
@@ -172,7 +172,7 @@ async fn strangers_learn_nothing_and_users_get_in() {
              c: YW5u
              S: + UGFzc3dvcmQ6
              c: c2VjcmV0
-             S: t OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA UTF8=ACCEPT COMPRESS=DEFLATE] Logged in
+             S: t OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA METADATA ACL RIGHTS=texk UTF8=ACCEPT COMPRESS=DEFLATE] Logged in
              C: LOGIN ann secret
              S: t BAD Already logged in
              C: NAMESPACE
