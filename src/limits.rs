@@ -343,3 +343,7 @@ pub const STALLED_SECONDS: u64 = 60;
 pub const STALLED_SECONDS_MAX: u64 = 300;
 /// Longest answer of a peer about itself: a few hundred bytes a group.
 pub const ABOUT_BYTES_MAX: usize = 256 << 10;
+/// Most mailboxes that a base can name as those with attributes of a kind: their GUIDs fit a frame beside the rest.
+pub const ATTRIBUTE_HOLDERS_MAX: usize = 20_000;
+/// Deepest nesting of blocks in the server's configuration; Dovecot's own has four.
+pub const SETTINGS_NESTING_MAX: usize = 16;

@@ -13,7 +13,7 @@ const BODY: u8 = 2;
 pub(super) fn put(change: &AttributesChange, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let AttributeScope { mailbox, kind } = change.scope;
     encode_into(&(&change.user, mailbox, u8::from(kind), change.complete), out)?;
-    encode_into(&change.fingerprint, out)?;
+    encode_into(&(change.fingerprint, &change.holders), out)?;
     encode_into(&change.entries.len(), out)?;
     change.entries.iter().try_for_each(|entry| put_entry(entry, out))
 }
@@ -34,11 +34,14 @@ pub(super) fn take(from: &mut Cursor<'_>) -> Result<AttributesChange, CodecError
         what: "kind of attribute",
         found: kind,
     })?;
+    let complete = from.packed()?;
+    let (fingerprint, holders) = from.packed()?;
     Ok(AttributesChange {
         user,
         scope: AttributeScope { mailbox, kind },
-        complete: from.packed()?,
-        fingerprint: from.packed()?,
+        complete,
+        fingerprint,
+        holders,
         entries: super::payload::take_list(from, take_entry)?,
     })
 }

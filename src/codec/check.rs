@@ -6,9 +6,9 @@
 
 use super::CodecError;
 use crate::limits::{
-    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, KEYWORD_BYTES_MAX, MESSAGE_GUID_BYTES_MAX,
-    NAME_BYTES_MAX, NAME_LEVELS_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX, REASON_BYTES_MAX, RUN_PARTS_MAX,
-    SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_HOLDERS_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, KEYWORD_BYTES_MAX,
+    MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX, REASON_BYTES_MAX,
+    RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
 };
 use crate::op::{
     Append, AttributeKind, AttributeValue, AttributesChange, ChainHash, Epoch, EpochStart, FrameHeader, Keyword,
@@ -159,6 +159,13 @@ fn tree_mailbox(mailbox: &TreeMailbox) -> Checked {
 fn attributes(change: &AttributesChange) -> Checked {
     user(&change.user)?;
     at_most("attributes", change.entries.len(), ATTRIBUTES_MAX)?;
+    let holders = change.holders.as_ref().map_or(0, Vec::len);
+    at_most("mailboxes with attributes", holders, ATTRIBUTE_HOLDERS_MAX)?;
+    rule(
+        change.holders.is_none() || change.scope.mailbox.is_none(),
+        "attributes of a mailbox",
+        "speak of other mailboxes",
+    )?;
     for (name, value) in &change.entries {
         rule(!name.is_empty(), "attribute", "has no name")?;
         at_most("name of an attribute", name.len(), ATTRIBUTE_NAME_BYTES_MAX)?;

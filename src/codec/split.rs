@@ -184,9 +184,14 @@ fn attributes_parts(change: &AttributesChange) -> Result<Vec<Payload>, CodecErro
     let around = AttributesChange {
         entries: Vec::new(),
         complete: false,
+        holders: None,
         ..change.clone()
     };
-    let room = room_beside(&Payload::Attributes(around.clone()))?;
+    let fullest = AttributesChange {
+        holders: change.holders.clone(),
+        ..around.clone()
+    };
+    let room = room_beside(&Payload::Attributes(fullest))?;
     let size = |entry: &_| {
         let mut bytes = Vec::new();
         attributes::put_entry(entry, &mut bytes).map(|()| bytes.len())
@@ -201,6 +206,7 @@ fn attributes_parts(change: &AttributesChange) -> Result<Vec<Payload>, CodecErro
         .collect();
     if let Some(last) = parts.last_mut() {
         last.complete = change.complete;
+        last.holders.clone_from(&change.holders);
     }
     Ok(parts.into_iter().map(Payload::Attributes).collect())
 }

@@ -203,8 +203,10 @@ fn attributes_change() -> impl Strategy<Value = AttributesChange> {
     });
     let entries = vec((text(1..20), option::of(prop_oneof![here, body])), 0..5);
     let scope = (option::of(any::<[u8; 16]>()), 1..=3u8);
-    (text(1..20), scope, any::<bool>(), entries, any::<[u8; 8]>()).prop_map(
-        |(user, (mailbox, kind), complete, entries, fingerprint)| AttributesChange {
+    let holders = option::of(vec(any::<[u8; 16]>(), 0..4));
+    let last = (any::<[u8; 8]>(), holders);
+    (text(1..20), scope, any::<bool>(), entries, last).prop_map(
+        |(user, (mailbox, kind), complete, entries, (fingerprint, holders))| AttributesChange {
             user: UserName(user),
             scope: AttributeScope {
                 mailbox: mailbox.map(Guid),
@@ -213,6 +215,9 @@ fn attributes_change() -> impl Strategy<Value = AttributesChange> {
             complete,
             entries,
             fingerprint: AttributeFingerprint(fingerprint),
+            holders: holders
+                .filter(|_| mailbox.is_none())
+                .map(|holders| holders.into_iter().map(Guid).collect()),
         },
     )
 }

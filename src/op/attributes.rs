@@ -163,6 +163,8 @@ pub struct AttributesChange {
     pub entries: Vec<(String, Option<AttributeValue>)>,
     /// What the scope holds after it.
     pub fingerprint: AttributeFingerprint,
+    /// With a base, of the user's scope only: the mailboxes that hold attributes of this kind. All others hold none.
+    pub holders: Option<Vec<Guid>>,
 }
 
 impl AttributesChange {
@@ -175,6 +177,7 @@ impl AttributesChange {
             complete: true,
             fingerprint: AttributeFingerprint::of(&entries),
             entries: entries.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+            holders: None,
         }
     }
 

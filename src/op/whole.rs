@@ -41,6 +41,7 @@ fn join(last: &mut Payload, part: Payload) -> Option<Payload> {
             a.complete |= b.complete;
             a.entries.extend(b.entries);
             a.fingerprint = b.fingerprint;
+            a.holders = a.holders.take().or(b.holders);
         }
         (_, part) => return Some(part),
     }

@@ -165,6 +165,7 @@ fn attributes() -> AttributesChange {
             ("/shared/vendor/x".to_owned(), Some(long)),
         ],
         fingerprint: AttributeFingerprint([8, 7, 6, 5, 4, 3, 2, 1]),
+        holders: None,
     }
 }
 
@@ -174,7 +175,10 @@ fn attributes_of_user() -> AttributesChange {
         kind: AttributeKind::Sieve,
     };
     let active = ("active".to_owned(), AttributeValue::of(b"main"));
-    AttributesChange::complete(mailbox().user, scope, [active].into())
+    AttributesChange {
+        holders: Some(vec![mailbox().guid]),
+        ..AttributesChange::complete(mailbox().user, scope, [active].into())
+    }
 }
 
 fn payloads() -> Vec<(&'static str, Payload)> {

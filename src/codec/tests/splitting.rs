@@ -151,6 +151,7 @@ fn attributes(complete: bool, entries: u32) -> Payload {
         complete,
         entries: (0..entries).map(|n| (format!("{n}"), Some(value(n)))).collect(),
         fingerprint: AttributeFingerprint([1; 8]),
+        holders: None,
     })
 }
 

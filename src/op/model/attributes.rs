@@ -19,14 +19,20 @@ impl Account {
         if !after.is_empty() {
             self.attributes.insert(change.scope, after);
         }
+        if let Some(holders) = &change.holders {
+            let holds = |mailbox: &Guid| holders.contains(mailbox);
+            self.take_attributes(|scope| scope.kind == change.scope.kind && !scope.mailbox.as_ref().is_none_or(holds));
+        }
     }
 
     /// A mailbox's attributes go with it.
     pub(super) fn delete_attributes(&mut self, mailbox: Guid) {
-        let of_mailbox = self
-            .attributes
-            .extract_if(.., |scope, _| scope.mailbox == Some(mailbox));
-        for (scope, entries) in of_mailbox.collect::<Vec<_>>() {
+        self.take_attributes(|scope| scope.mailbox == Some(mailbox));
+    }
+
+    fn take_attributes(&mut self, which: impl Fn(&AttributeScope) -> bool) {
+        let taken = self.attributes.extract_if(.., |scope, _| which(scope));
+        for (scope, entries) in taken.collect::<Vec<_>>() {
             self.retain_attributes(scope, entries);
         }
     }

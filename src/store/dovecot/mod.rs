@@ -28,6 +28,10 @@
 
 pub mod attachment;
 pub mod body_settings;
+pub mod acl;
+pub mod attribute_dict;
+pub mod attribute_settings;
+pub mod attributes;
 pub mod chain;
 pub mod classify;
 pub mod commit;
@@ -81,6 +85,7 @@ pub mod order;
 mod sdbox_folder;
 pub mod settings;
 pub mod shared;
+pub mod sieve;
 pub mod snapshot;
 mod spelling;
 mod stamp;

@@ -9,6 +9,7 @@ use crate::op::{
     TreeDigest, UserName,
 };
 use rusqlite::{Connection, Row, params};
+use std::collections::HashSet;
 
 /// What stands for the user where a mailbox's GUID stands for a mailbox.
 const THE_USER: &[u8] = &[];
@@ -39,6 +40,32 @@ pub(super) fn apply(tx: &Connection, change: &AttributesChange) -> Result<(), Ta
     for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
         put(tx, user, change.scope, name, value)?;
     }
+    if let Some(holders) = &change.holders {
+        clear_others(tx, user, change.scope.kind, holders)?;
+    }
+    Ok(())
+}
+
+/// Mailboxes that are not among the holders hold nothing of this kind.
+fn clear_others(tx: &Connection, user: i64, kind: AttributeKind, holders: &[Guid]) -> Result<(), TargetError> {
+    let holders: HashSet<&Guid> = holders.iter().collect();
+    let mut statement =
+        tx.prepare_cached("SELECT DISTINCT mailbox FROM attributes WHERE user = ?1 AND kind = ?2 AND mailbox <> x''")?;
+    let known = statement.query_map(params![user, u8::from(kind)], |row| row.get(0).map(Guid))?;
+    for guid in known.collect::<rusqlite::Result<Vec<_>>>()? {
+        if !holders.contains(&guid) {
+            let mailbox = Some(guid);
+            clear(tx, user, AttributeScope { mailbox, kind }, "unset")?;
+        }
+    }
+    Ok(())
+}
+
+fn clear(tx: &Connection, user: i64, scope: AttributeScope, why: &str) -> Result<(), TargetError> {
+    for name in entries(tx, user, scope)?.keys() {
+        retain(tx, user, scope, name, why)?;
+        remove(tx, user, scope, name)?;
+    }
     Ok(())
 }
 
@@ -50,10 +77,7 @@ pub(super) fn delete_mailbox(tx: &Connection, mailbox: &MailboxId) -> Result<(),
             mailbox: Some(mailbox.guid),
             kind,
         };
-        for name in entries(tx, user, scope)?.keys() {
-            retain(tx, user, scope, name, "deleted")?;
-            remove(tx, user, scope, name)?;
-        }
+        clear(tx, user, scope, "deleted")?;
     }
     Ok(())
 }

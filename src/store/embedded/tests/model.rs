@@ -137,6 +137,8 @@ fn attributes_change(of: u8, kind: u8, complete: bool, entries: &[(u8, u8)]) -> 
             .map(|(name, n)| (format!("e{name}"), value(*n)))
             .collect(),
         fingerprint: AttributeFingerprint::default(),
+        // Now and then a user's scope says which mailboxes hold any.
+        holders: (of == MAILBOXES && complete).then(|| vec![id(kind % MAILBOXES).guid]),
     })
 }
 
