@@ -2,7 +2,7 @@
 
 use super::answer;
 use super::session::{Reply, Session, Stop};
-use super::status::{named, nonexistent};
+use super::status::nonexistent;
 use crate::op::{AttributeKind, AttributeScope, MailboxName, UserName};
 
 /// Every right, in the order of Dovecot's lists.
@@ -13,7 +13,7 @@ const GRANTABLE: &str = "\"\" l r w s t i p e k x a c d";
 
 impl Session {
     pub(super) async fn get_acl(&mut self, mailbox: &[u8]) -> Result<Reply, Stop> {
-        let name = named(mailbox)?;
+        let name = self.named(mailbox)?;
         self.find(&name).await?;
         let (user, acl) = (self.user()?, self.acl(&name).await?);
         let mine = acl.rights_of_owner(&user);
@@ -39,14 +39,14 @@ impl Session {
 
     /// Of a mailbox that is not there, Dovecot tells what its owner might do with it.
     pub(super) async fn my_rights(&mut self, mailbox: &[u8]) -> Result<Reply, Stop> {
-        let acl = match named(mailbox) {
+        let acl = match self.named(mailbox) {
             Ok(name) if !mailbox.is_empty() => self.acl(&name).await?,
             Ok(_) => Acl::default(),
             Err(stop) => return Err(stop),
         };
         let mine = acl.rights_of_owner(&self.user()?);
         if mine.is_empty() || mine == "p" {
-            let name = named(mailbox)?;
+            let name = self.named(mailbox)?;
             return Err(nonexistent(&name));
         }
         let mut line = b"* MYRIGHTS ".to_vec();
@@ -57,7 +57,7 @@ impl Session {
     }
 
     pub(super) fn list_rights(&mut self, mailbox: &[u8], whom: &[u8]) -> Result<Reply, Stop> {
-        named(mailbox)?;
+        self.named(mailbox)?;
         let mut line = b"* LISTRIGHTS ".to_vec();
         answer::astring(&mut line, mailbox);
         line.push(b' ');

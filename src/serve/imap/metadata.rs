@@ -4,7 +4,6 @@
 use super::answer;
 use super::grammar::{Depth, GetMetadata};
 use super::session::{Reply, Session, Stop};
-use super::status::named;
 use crate::op::{AttributeKind, AttributeScope, MailboxName};
 use std::collections::BTreeMap;
 
@@ -22,13 +21,13 @@ impl Session {
             let entries = self.metadata(None).await?;
             (b"\"\"".to_vec(), entries)
         } else {
-            let name = named(&command.mailbox)?;
+            let name = self.named(&command.mailbox)?;
             let guid = self.find(&name).await?.guid;
             let mut entries = self.metadata(Some(guid)).await?;
             if let Some(special_use) = self.special_use(&name).await? {
                 entries.insert(SPECIAL_USE.to_owned(), format!("\\{special_use}").into_bytes());
             }
-            (answer::name(&name), entries)
+            (answer::name(&name, self.enabled.utf8), entries)
         };
         let found = select(&entries, command);
         if !found.entries.is_empty() {
