@@ -345,5 +345,3 @@ pub const STALLED_SECONDS_MAX: u64 = 300;
 pub const ABOUT_BYTES_MAX: usize = 256 << 10;
 /// Most mailboxes that a base can name as those with attributes of a kind: their GUIDs fit a frame beside the rest.
 pub const ATTRIBUTE_HOLDERS_MAX: usize = 20_000;
-/// Deepest nesting of blocks in the server's configuration; Dovecot's own has four.
-pub const SETTINGS_NESTING_MAX: usize = 16;

@@ -9,6 +9,8 @@
 use super::acl;
 use super::attribute_dict::{self, Dict};
 use super::attribute_settings::AttributeSettings;
+use super::mail_root::MailRoot;
+use super::order::TreeSteps;
 use super::sieve;
 use crate::limits::{ATTRIBUTE_FILE_BYTES_MAX, ATTRIBUTE_HOLDERS_MAX, ATTRIBUTES_SCAN_SECONDS, SMALL_FILE_BYTES_MAX};
 use crate::op::digest::Sum;
@@ -23,6 +25,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Trouble that lasts longer is no reading in the middle of a change.
@@ -77,7 +80,7 @@ struct Trouble {
 #[derive(Debug)]
 pub struct AttributeCapture {
     user: UserName,
-    settings: AttributeSettings,
+    root: Arc<MailRoot>,
     /// The dict file as it was when all of it had gone out; none: it is to be read.
     dict: Option<Option<Stamp>>,
     /// The scripts' directory and the link, likewise.
@@ -93,10 +96,10 @@ pub struct AttributeCapture {
 impl AttributeCapture {
     /// Nothing was looked at yet.
     #[must_use]
-    pub fn new(user: UserName, settings: AttributeSettings) -> Self {
+    pub fn new(user: UserName, root: Arc<MailRoot>) -> Self {
         Self {
             user,
-            settings,
+            root,
             dict: None,
             sieve: None,
             open: BTreeSet::new(),
@@ -106,9 +109,15 @@ impl AttributeCapture {
         }
     }
 
-    /// The mailbox is new, or has another name.
-    pub fn look_at(&mut self, mailbox: Guid) {
-        self.open.insert(mailbox);
+    /// Mailboxes are new, or have another name or place.
+    pub fn renamed(&mut self, steps: &TreeSteps) {
+        let named = steps.before.iter().flat_map(|change| &change.mailboxes);
+        self.open.extend(named.map(|mailbox| mailbox.guid));
+    }
+
+    /// Events say that files of these mailboxes changed.
+    pub fn look_at(&mut self, mailboxes: &BTreeSet<Guid>) {
+        self.open.extend(mailboxes);
     }
 
     /// The mailbox's log tells of a change.
@@ -119,9 +128,10 @@ impl AttributeCapture {
 
     /// Directories whose changes may be changes of attributes that no log tells of.
     pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let sieve = self.settings.sieve.iter();
+        let sieve = self.root.attributes.sieve.iter();
         let beside = |path: &PathBuf| path.parent().map(Path::to_owned);
-        sieve.flat_map(move |places| [places.scripts.clone(), beside(&places.active)].into_iter().flatten())
+        let all = sieve.flat_map(move |places| [places.scripts.clone(), beside(&places.active)].into_iter().flatten());
+        all.filter(|path| path.is_dir())
     }
 
     /// Damage that lasts.
@@ -138,9 +148,9 @@ impl AttributeCapture {
         })
     }
 
-    /// True where some trouble may be over soon: look again.
+    /// True where some trouble may be over soon, or a mailbox's name has not gone out: look again.
     #[must_use]
-    pub fn any_young_trouble(&self) -> bool {
+    pub fn is_waiting(&self) -> bool {
         self.troubles.values().any(|trouble| !trouble.said)
     }
 
@@ -167,7 +177,7 @@ impl AttributeCapture {
     }
 
     fn metadata_changes(&mut self, row: &UserRow, changes: &mut Vec<AttributesChange>) {
-        let Some(path) = self.settings.dict.clone() else {
+        let Some(path) = self.root.attributes.dict.clone() else {
             return;
         };
         let now = std::fs::metadata(&path).ok().map(|meta| stamp(&meta));
@@ -233,10 +243,10 @@ impl AttributeCapture {
                 continue;
             }
             let scope = of_mailbox(guid, AttributeKind::Acl);
-            if !self.settings.acl {
+            if !self.root.attributes.acl {
                 continue;
             }
-            match read_acl(place, row.attributes.contains_key(&scope)) {
+            match read_acl(&self.root, place, row.attributes.contains_key(&scope)) {
                 Ok(entries) => {
                     self.well(scope);
                     self.compare(row, scope, entries, changes);
@@ -250,7 +260,7 @@ impl AttributeCapture {
     }
 
     fn sieve_changes(&mut self, row: &UserRow, changes: &mut Vec<AttributesChange>) {
-        let Some(places) = self.settings.sieve.clone() else {
+        let Some(places) = self.root.attributes.sieve.clone() else {
             return;
         };
         let of = |meta: io::Result<Metadata>| meta.ok().map(|meta| stamp(&meta));
@@ -305,14 +315,14 @@ impl AttributeCapture {
     /// Everything, read afresh: for each kind that is carried all scopes that hold something, or why they can't be told.
     fn afresh(&self, row: &UserRow, places: &Places) -> Vec<(AttributeKind, Result<Scopes, Damage>)> {
         let mut found = Vec::new();
-        if let Some(path) = &self.settings.dict {
+        if let Some(path) = &self.root.attributes.dict {
             let read = read_dict(path).and_then(|dict| self.believed(dict, path, row));
             found.push((AttributeKind::Metadata, read.map(|(_, scopes)| scopes)));
         }
-        if self.settings.acl {
-            found.push((AttributeKind::Acl, all_acls(row, places)));
+        if self.root.attributes.acl {
+            found.push((AttributeKind::Acl, all_acls(&self.root, row, places)));
         }
-        if let Some(places) = &self.settings.sieve {
+        if let Some(places) = &self.root.attributes.sieve {
             let read = sieve::read(places).map_err(|e| Damage::new(&places.active, 0, e));
             let of = |entries| BTreeMap::from([(of_user(AttributeKind::Sieve), entries)]);
             found.push((AttributeKind::Sieve, read.map(of)));
@@ -432,19 +442,22 @@ fn scopes(mut dict: Dict, row: &UserRow) -> Scopes {
     scopes
 }
 
-fn all_acls(row: &UserRow, places: &Places) -> Result<Scopes, Damage> {
+fn all_acls(root: &MailRoot, row: &UserRow, places: &Places) -> Result<Scopes, Damage> {
     let mut scopes = Scopes::new();
     for guid in row.mailboxes.keys() {
         let scope = of_mailbox(*guid, AttributeKind::Acl);
         if let Some(place) = places.get(guid) {
-            scopes.insert(scope, read_acl(place, row.attributes.contains_key(&scope))?);
+            scopes.insert(scope, read_acl(root, place, row.attributes.contains_key(&scope))?);
         }
     }
     Ok(scopes)
 }
 
-fn read_acl(place: &Path, held_some: bool) -> Result<Attributes, Damage> {
-    let path = place.join(acl::FILE);
+/// Lists lie beside the mail, wherever the index is.
+fn read_acl(root: &MailRoot, place: &Path, held_some: bool) -> Result<Attributes, Damage> {
+    let namespace = root.namespace_of(place);
+    let mail = namespace.map_or_else(|| place.to_owned(), |namespace| namespace.mail_directory(place));
+    let path = mail.join(acl::FILE);
     match read_bounded(&path, SMALL_FILE_BYTES_MAX) {
         Ok(Some((_, bytes))) => acl::parse(&bytes).map_err(|e| Damage::new(&path, e.offset, e)),
         Ok(None) if held_some => {

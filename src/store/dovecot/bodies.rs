@@ -1,5 +1,6 @@
 //! Answers needs: reads message bodies where Dovecot keeps them, and says which are really gone.
 
+use super::attributes::AttributeCapture;
 use super::body_cache::BodyCache;
 use super::catalogue;
 use super::folder::Folder;
@@ -9,7 +10,7 @@ use super::snapshot;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
 use crate::limits::FOLDERS_MAX;
-use crate::op::{BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid, UidValidity, UserName};
+use crate::op::{BodyHash, BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid, UidValidity, UserName};
 use crate::store::source::{Bodies, BodyAnswer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -164,6 +165,9 @@ impl DovecotBodies {
 
 impl Bodies for DovecotBodies {
     fn read(&self, places: &[BodyPlace], guid: &MessageGuid, size: Option<u64>) -> BodyAnswer {
+        if let Some(hash) = crate::op::attributes::value_hash(guid) {
+            return self.attribute(places, &hash);
+        }
         let mut damage = None;
         for place in places {
             if let Some((of, octets)) = self.cache.get(place)
@@ -185,12 +189,7 @@ impl Bodies for DovecotBodies {
                 Ok(Look::Found(_) | Look::Gone(_)) => {}
             }
         }
-        BodyAnswer::Missing(damage.unwrap_or_else(|| Missing {
-            gone: true,
-            file: String::new(),
-            offset: 0,
-            why: "no place has it any more".to_owned(),
-        }))
+        damage.map_or_else(gone, BodyAnswer::Missing)
     }
 
     fn gone(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
@@ -217,6 +216,17 @@ impl Bodies for DovecotBodies {
 }
 
 impl DovecotBodies {
+    /// A long value of an attribute: it is not one of the user's messages.
+    fn attribute(&self, places: &[BodyPlace], hash: &BodyHash) -> BodyAnswer {
+        let user = places.first().map(|place| &place.mailbox.user);
+        let settings = user.and_then(|user| {
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            accounts.get(user).map(|account| account.root.attributes.clone())
+        });
+        let octets = settings.and_then(|settings| AttributeCapture::value(&settings, hash));
+        octets.map_or_else(gone, BodyAnswer::Body)
+    }
+
     /// mdbox keeps no name of an expunged message's body. But each reference in the map must be some mailbox's: a body
     /// with a reference that no list accounts for may be one of the missing messages. None: not all could be read.
     fn gone_from_map(&self, mailbox: &MailboxId, messages: &[(Uid, MessageGuid)]) -> Option<Vec<Uid>> {
@@ -255,6 +265,15 @@ impl DovecotBodies {
             .filter(|(_, guid)| !guid.is_unknown() && !lost.contains(guid));
         Some(gone.map(|(uid, _)| *uid).collect())
     }
+}
+
+fn gone() -> BodyAnswer {
+    BodyAnswer::Missing(Missing {
+        gone: true,
+        file: String::new(),
+        offset: 0,
+        why: "no place has it any more".to_owned(),
+    })
 }
 
 fn length(octets: &[u8]) -> u64 {

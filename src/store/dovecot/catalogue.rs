@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Found {
     /// Its name.
     pub name: MailboxName,
+    /// Its special use.
+    pub special_use: Option<String>,
     /// Where its index files lie.
     pub directory: PathBuf,
 }
@@ -70,6 +72,9 @@ pub fn list(root: &MailRoot, identities: &Identities) -> io::Result<Listing> {
                 });
             listing.deleted.extend(deleted);
         }
+    }
+    for found in listing.mailboxes.values_mut() {
+        found.special_use = root.attributes.special_use(&found.name).map(str::to_owned);
     }
     Ok(listing)
 }
@@ -143,8 +148,11 @@ pub fn difference(
         if was.is_none() {
             steps.introduced.insert(*guid);
         }
-        if was.is_none_or(|was| was.name != found.name) {
-            before.mailboxes.push(named(*guid, Ok(found.name.clone())));
+        if was.is_none_or(|was| was.name != found.name || was.special_use != found.special_use) {
+            before.mailboxes.push(TreeMailbox {
+                special_use: found.special_use.clone(),
+                ..named(*guid, Ok(found.name.clone()))
+            });
         }
     }
     for guid in known

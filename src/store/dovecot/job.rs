@@ -13,8 +13,8 @@ use super::stored::{Look, Want};
 use super::transaction::RawAppend;
 use super::user::UserCapture;
 use crate::op::{
-    Append, BaseStart, BodyHash, Guid, Lineage, Lsn, MailboxDigest, MailboxId, NodeName, Payload, SourcePosition,
-    TreeChange, TreeDigest, TreeMailbox, UserName,
+    Append, BaseStart, BodyHash, Guid, Lineage, Lsn, MailboxDigest, MailboxId, MailboxName, NodeName, Payload,
+    SourcePosition, TreeChange, TreeDigest, TreeMailbox, UserName,
 };
 use crate::store::source::{Captured, LeftOut, OutletError, Reply, Verified};
 use crate::store::table::UserRow;
@@ -188,7 +188,7 @@ impl Job {
     }
 
     /// What can't be compared is said, not skipped.
-    fn leave_out(&mut self, user: &UserName, mailbox: &str, why: &'static str) {
+    fn leave_out(&mut self, user: &UserName, mailbox: &str, why: &str) {
         if matches!(self.kind, Kind::Verify { .. }) {
             self.verified.left_out.push(LeftOut {
                 user: user.clone(),
@@ -255,6 +255,7 @@ impl Job {
         let Some(row) = shared.table.user(name) else {
             return Ok(true);
         };
+        let (mut unread_attributes, mut base_attributes) = (Vec::new(), Vec::new());
         let captured = match &self.kind {
             Kind::Verify { request, .. } => {
                 let Ok(listing) = catalogue::list(user.root(), shared.identities) else {
@@ -264,7 +265,12 @@ impl Job {
                 if steps.before.is_some() || steps.after.is_some() || !missing.is_empty() {
                     return Ok(false);
                 }
-                let digest = tree_digest(name, &listing, *request);
+                let mut digest = tree_digest(name, &listing, *request);
+                let (attributes, places) = user.attributes();
+                let Some(unread) = attributes.add_to(row, places, &mut digest) else {
+                    return Ok(false);
+                };
+                unread_attributes = unread;
                 Captured {
                     payloads: vec![Payload::TreeDigest(digest)],
                     peer: None,
@@ -272,6 +278,11 @@ impl Job {
             }
             Kind::Base { peer, .. } => {
                 let tree = complete_tree(name, row);
+                let (attributes, places) = user.attributes();
+                let Some(changes) = attributes.complete(row, places) else {
+                    return Ok(false);
+                };
+                base_attributes = changes;
                 Captured {
                     payloads: vec![Payload::Tree(tree)],
                     peer: Some(peer.clone()),
@@ -283,7 +294,16 @@ impl Job {
             guid: *guid,
         };
         let ids: VecDeque<MailboxId> = row.mailboxes.keys().map(id).collect();
-        shared.emit(vec![captured])?;
+        let peer = captured.peer.clone();
+        let attributes = base_attributes.into_iter().map(|change| Captured {
+            payloads: vec![Payload::Attributes(change)],
+            peer: peer.clone(),
+        });
+        let all = std::iter::once(captured).chain(attributes).collect();
+        shared.emit(all)?;
+        for why in unread_attributes {
+            self.leave_out(name, "", &why);
+        }
         self.verified.trees = self.verified.trees.saturating_add(1);
         self.mailboxes = ids;
         Ok(true)
@@ -351,6 +371,11 @@ fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
         .mailboxes
         .iter()
         .for_each(|(guid, found)| digest.add(b'm', &guid.0, &found.name));
+    for (guid, found) in &listing.mailboxes {
+        if let Some(special) = &found.special_use {
+            digest.add(b'u', &guid.0, &MailboxName::of([special]));
+        }
+    }
     for (name, how) in &listing.unselectable {
         digest.add(b'n', &how.to_mark(), name);
     }
@@ -365,7 +390,7 @@ fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
     let mailbox = |(guid, row): (&Guid, &crate::store::table::MailboxRow)| TreeMailbox {
         guid: *guid,
         name: Ok(row.name.clone()),
-        special_use: None,
+        special_use: row.special_use.clone(),
     };
     TreeChange {
         user: user.clone(),

@@ -1,6 +1,7 @@
 //! What of a user is to be looked at, and what an event of a directory says about that.
 
 use super::tail::LOG;
+use super::{acl, sieve};
 use crate::op::Guid;
 use rustix::fs::inotify::ReadFlags;
 use std::collections::BTreeSet;
@@ -16,6 +17,10 @@ pub struct Look {
     pub logs: BTreeSet<Guid>,
     /// These mailboxes may have got another GUID where they lie.
     pub names: BTreeSet<Guid>,
+    /// These mailboxes' attributes.
+    pub attributes: BTreeSet<Guid>,
+    /// The user's own attributes, which are looked at in every turn.
+    pub own_attributes: bool,
     /// Every mailbox's log.
     pub every_log: bool,
 }
@@ -56,6 +61,8 @@ impl Look {
         self.every_log |= other.every_log;
         self.logs.extend(other.logs);
         self.names.extend(other.names);
+        self.attributes.extend(other.attributes);
+        self.own_attributes |= other.own_attributes;
     }
 
     /// True where there is nothing to look at.
@@ -74,6 +81,8 @@ pub(crate) enum Meaning {
     Log,
     /// Which mailbox lies there.
     Name,
+    /// An access control list, a Sieve script: no log may tell of it.
+    Attributes,
     /// What Dovecot remembers of the tree.
     ListIndex,
 }
@@ -90,6 +99,7 @@ pub(crate) fn meaning(events: ReadFlags, name: &[u8]) -> Option<Meaning> {
         // Lines that are appended to it are about messages; only a new file can name another mailbox.
         b"dovecot-uidlist" => events.intersects(replaced).then_some(Meaning::Name),
         b"subscriptions" | b"dovecot.mailbox.log" => Some(Meaning::Tree),
+        name if name == acl::FILE.as_bytes() || name.ends_with(sieve::ENDING.as_bytes()) => Some(Meaning::Attributes),
         b"dovecot.list.index.log" => Some(Meaning::ListIndex),
         _ => None,
     }

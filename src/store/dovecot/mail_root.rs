@@ -12,6 +12,7 @@
 //!
 //! A separate tree of index or control files has no `dbox-Mails` (unless configured so), and INBOX as any other name.
 
+use super::attribute_settings::AttributeSettings;
 use super::body_settings::BodySettings;
 use std::path::{Path, PathBuf};
 
@@ -314,6 +315,8 @@ pub struct MailRoot {
     pub namespaces: Vec<Namespace>,
     /// How its bodies are kept.
     pub bodies: BodySettings,
+    /// Where its attributes lie.
+    pub attributes: AttributeSettings,
     /// True where the server says `[NONEXISTENT]` of a mailbox that is not there: since version 2.4.
     pub nonexistent_code: bool,
     /// Namespaces that are not this user's own mail, and why each is left out.
@@ -327,6 +330,7 @@ impl MailRoot {
         Self {
             namespaces: vec![namespace],
             bodies: BodySettings::default(),
+            attributes: AttributeSettings::default(),
             nonexistent_code: true,
             left_out: Vec::new(),
         }

@@ -44,6 +44,8 @@ pub struct MailboxCapture {
 pub struct Reading {
     /// In the log's order; without those that changed nothing that a client could see.
     pub transactions: Vec<MailboxTxn>,
+    /// True where attributes of the mailbox changed, or may have.
+    pub attributes_changed: bool,
     /// How it ended.
     pub verdict: Verdict,
 }
@@ -165,6 +167,7 @@ impl MailboxCapture {
         if let Some(verdict) = self.unlisted.clone() {
             return Reading {
                 transactions: Vec::new(),
+                attributes_changed: false,
                 verdict,
             };
         }
@@ -174,6 +177,7 @@ impl MailboxCapture {
             .read(identities, &mut |txn, reader| found.push((txn, reader.position())));
         let mut reading = Reading {
             transactions: Vec::new(),
+            attributes_changed: found.iter().any(|(txn, _)| txn.attributes_changed),
             verdict: verdict.unwrap_or_else(|e| Verdict::Damaged {
                 file: self.directory.clone(),
                 offset: 0,
@@ -196,6 +200,8 @@ impl MailboxCapture {
         }
         self.folder.rest();
         if matches!(reading.verdict, Verdict::State { .. }) {
+            // What the log would have said of them is among what could not be read.
+            reading.attributes_changed = true;
             self.unlisted = Some(reading.verdict.clone());
         }
         reading

@@ -26,12 +26,12 @@
 //! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
-pub mod attachment;
-pub mod body_settings;
 pub mod acl;
+pub mod attachment;
 pub mod attribute_dict;
 pub mod attribute_settings;
 pub mod attributes;
+pub mod body_settings;
 pub mod chain;
 pub mod classify;
 pub mod commit;

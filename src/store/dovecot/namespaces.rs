@@ -1,5 +1,6 @@
 //! Which namespaces are a user's own: those are captured. What others own is theirs to be captured, once.
 
+use super::attribute_settings::AttributeSettings;
 use super::body_settings::BodyConfig;
 use super::location::{Fields, Lookup};
 use super::mail_root::{MailRoot, Namespace};
@@ -38,6 +39,7 @@ impl Configuration {
         let mut root = MailRoot {
             namespaces: Vec::new(),
             bodies: self.bodies.of_user(&variables),
+            attributes: AttributeSettings::of(self.version, &self.settings, &variables),
             nonexistent_code: self.version == Version::V2_4,
             left_out: Vec::new(),
         };

@@ -16,7 +16,7 @@ const ACTIVE: &str = "active";
 /// The entry with the active script, where it is none of the scripts.
 const ACTIVE_FILE: &str = "active-file";
 /// What scripts' files end in. Compiled ones (`.svbin`) are made again where they are needed.
-const ENDING: &str = ".sieve";
+pub(crate) const ENDING: &str = ".sieve";
 
 /// Calls `each` with the entry and the octets of each script and of the link.
 ///

@@ -7,6 +7,7 @@
 mod introducing;
 mod reading;
 
+use super::attributes::AttributeCapture;
 use super::introduction::Introduction;
 use super::look::Look;
 use super::mail_root::MailRoot;
@@ -37,6 +38,7 @@ pub struct UserCapture {
     mailboxes: BTreeMap<Guid, MailboxCapture>,
     /// Where they lie, as of the last listing. Shared with whoever reads bodies.
     places: Arc<BTreeMap<Guid, PathBuf>>,
+    attributes: AttributeCapture,
     queues: Queues,
     introduction: Option<Introduction>,
     waiting: VecDeque<Guid>,
@@ -81,6 +83,7 @@ impl UserCapture {
     pub fn new(user: UserName, root: Arc<MailRoot>) -> Self {
         Self {
             tree: Tree::new(user.clone(), Arc::clone(&root)),
+            attributes: AttributeCapture::new(user.clone(), Arc::clone(&root)),
             user,
             root,
             mailboxes: BTreeMap::new(),
@@ -106,7 +109,7 @@ impl UserCapture {
 
     /// Damage that lasts.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.troubles.findings()
+        self.troubles.findings().chain(self.attributes.findings())
     }
 
     /// True while mailboxes are to be introduced: call [`Self::introduce`].
@@ -120,6 +123,7 @@ impl UserCapture {
     pub fn is_settled(&self) -> bool {
         let lasting = |guid: &Guid| self.troubles.lasts(guid);
         let waits = self.unfinished || self.is_introducing() || self.tree.misses_any();
+        let waits = waits || self.attributes.is_waiting();
         self.listed && !waits && self.queues.is_empty() && self.retries.keys().all(lasting)
     }
 
@@ -185,11 +189,13 @@ impl UserCapture {
     /// The journal takes nothing more.
     pub fn turn(&mut self, look: Look, shared: &mut Shared<'_>) -> Result<TurnEnd, OutletError> {
         self.listed = true;
+        self.attributes.look_at(&look.attributes);
         let Some(mut steps) = self.read_everything(look, shared) else {
             return Ok(TurnEnd {
                 again: Some(self.absence.next_look()),
             });
         };
+        self.attributes.renamed(&steps);
         self.announce_tree(&mut steps, shared)?;
         self.find_waiting(shared.table);
         let patience = if steps.together {
@@ -203,8 +209,28 @@ impl UserCapture {
         let out = release(&mut self.queues, &mut steps, patience);
         shared.emit(out)?;
         self.unfinished = steps.before.is_some() || steps.after.is_some();
+        self.emit_attributes(shared)?;
         self.after_emission(shared.table);
         Ok(self.end())
+    }
+
+    /// Attributes go behind the tree that names their mailboxes.
+    fn emit_attributes(&mut self, shared: &mut Shared<'_>) -> Result<(), OutletError> {
+        let Some(row) = shared.table.user(&self.user) else {
+            return Ok(());
+        };
+        let changes = self.attributes.changes(row, &self.places);
+        let captured = |change| Captured {
+            payloads: vec![Payload::Attributes(change)],
+            peer: None,
+        };
+        shared.emit(changes.into_iter().map(captured).collect())
+    }
+
+    /// The user's attributes, and where the mailboxes lie.
+    #[must_use]
+    pub fn attributes(&self) -> (&AttributeCapture, &BTreeMap<Guid, PathBuf>) {
+        (&self.attributes, &self.places)
     }
 
     fn patience(&self) -> Patience {
@@ -232,9 +258,13 @@ impl UserCapture {
     fn end(&self) -> TurnEnd {
         let unread = self.troubles.any_young();
         let queued = self.unfinished || self.queues.values().flatten().next().is_some();
-        let again = if queued || unread || !self.retries.is_empty() {
+        let again = if queued || unread || self.attributes.is_waiting() || !self.retries.is_empty() {
             Some(SOON)
-        } else if self.tree.misses_any() || self.list_index_late || !self.troubles.is_empty() {
+        } else if self.tree.misses_any()
+            || self.list_index_late
+            || !self.troubles.is_empty()
+            || self.attributes.any_trouble()
+        {
             Some(LATER)
         } else {
             None

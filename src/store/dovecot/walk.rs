@@ -229,7 +229,14 @@ impl Walk<'_> {
         }
         match self.identities.of(self.root, &directory) {
             Ok(Some(guid)) => {
-                if let Some(other) = self.listing.mailboxes.insert(guid, Found { name, directory }) {
+                if let Some(other) = self.listing.mailboxes.insert(
+                    guid,
+                    Found {
+                        name,
+                        special_use: None,
+                        directory,
+                    },
+                ) {
                     self.complain(format!("{} has the GUID of another mailbox", other.directory.display()));
                     self.listing.unsettled = true;
                 }

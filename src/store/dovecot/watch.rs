@@ -214,6 +214,8 @@ impl Watch {
         match (meaning, place.mailbox) {
             (Meaning::Log, Some(guid)) => drop(look.logs.insert(guid)),
             (Meaning::Name, Some(guid)) => drop(look.names.insert(guid)),
+            (Meaning::Attributes, Some(guid)) => drop(look.attributes.insert(guid)),
+            (Meaning::Attributes, None) => look.own_attributes = true,
             (Meaning::ListIndex, _) => look.list_index = true,
             // A mailbox that is none yet may have become one.
             (Meaning::Tree, _) | (Meaning::Log | Meaning::Name, None) => look.tree = true,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::op::{Payload, TreeChange, TreeMailbox};
 use crate::store::dovecot::attribute_settings::SievePlaces;
+use crate::store::dovecot::mail_root::{Driver, Namespace};
 use crate::store::table::CaptureTable;
 use tempfile::TempDir;
 
@@ -46,7 +47,11 @@ impl House {
             mailboxes: vec![named(INBOX, "INBOX"), named(SUB, "sub")],
             ..TreeChange::default()
         }));
-        let capture = AttributeCapture::new(user(), settings);
+        let root = MailRoot {
+            attributes: settings,
+            ..MailRoot::of(Namespace::plain(Driver::Sdbox, home.path()))
+        };
+        let capture = AttributeCapture::new(user(), Arc::new(root));
         Self {
             home,
             table,
@@ -89,7 +94,7 @@ impl House {
 
     /// As after a crash: only the table is left.
     fn restart(&mut self) {
-        self.capture = AttributeCapture::new(user(), self.capture.settings.clone());
+        self.capture = AttributeCapture::new(user(), Arc::clone(&self.capture.root));
     }
 
     fn troubles(&mut self) -> usize {
@@ -140,7 +145,7 @@ fn a_dict_file_that_is_missing_cut_or_emptied_unsets_nothing() {
     assert_eq!(house.turn().len(), 1);
     let path = house.home.path().join("dict");
     std::fs::remove_file(&path).unwrap();
-    assert!(house.turn().is_empty() && house.capture.any_young_trouble());
+    assert!(house.turn().is_empty() && house.capture.is_waiting());
     assert_eq!(house.troubles(), 1);
     for broken in ["", "priv/x", &format!("priv/{SUB}/comment\n")] {
         house.write("dict", broken);
@@ -180,7 +185,7 @@ fn attributes_wait_for_the_tree_that_names_their_mailbox() {
     house.places.insert(third, house.home.path().join("third"));
     house.write("third/dovecot-acl", "owner lr\n");
     house.dict(&[("priv", third, "comment", "x")]);
-    house.capture.look_at(third);
+    house.capture.look_at(&[third].into());
     assert!(house.turn().is_empty());
     house.table.apply(&Payload::Tree(TreeChange {
         user: user(),
@@ -223,7 +228,7 @@ fn a_long_value_is_found_by_its_hash_while_it_is_there() {
     let long = "x".repeat(5000);
     house.dict(&[("priv", SUB, "comment", &long)]);
     house.write("sieve/main.sieve", "# long\n");
-    let settings = &house.capture.settings;
+    let settings = &house.capture.root.attributes;
     let hash = |text: &str| BodyHash(*blake3::hash(text.as_bytes()).as_bytes());
     assert_eq!(
         AttributeCapture::value(settings, &hash(&long)).unwrap(),

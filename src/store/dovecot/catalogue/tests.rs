@@ -225,6 +225,7 @@ fn a_name_that_is_no_modified_utf_7_is_reported_and_the_others_go_on() {
 fn tree(mailboxes: &[(u8, &str)], noselect: &[&str]) -> Listing {
     let found = |text: &str| Found {
         name: name(text),
+        special_use: None,
         directory: PathBuf::new(),
     };
     Listing {

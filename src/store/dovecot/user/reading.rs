@@ -118,8 +118,10 @@ impl UserCapture {
     fn list_once(&mut self, shared: &Shared<'_>) -> Option<Listing> {
         let deleted = self.deleted();
         let scanned = !shared.watch.is_whole(&self.user);
-        self.tree
-            .list(shared.table.user(&self.user), &deleted, shared.identities, scanned)
+        let row = shared.table.user(&self.user);
+        let mut listing = self.tree.list(row, &deleted, shared.identities, scanned)?;
+        listing.directories.extend(self.attributes.directories());
+        Some(listing)
     }
 
     fn deleted(&self) -> BTreeSet<Guid> {
@@ -167,6 +169,9 @@ impl UserCapture {
         };
         let reading = mailbox.read(shared.identities, shared.bodies.cache());
         let displaced = mailbox.is_displaced();
+        if reading.attributes_changed {
+            self.attributes.logged(guid);
+        }
         for txn in reading.transactions {
             *shared.notices = shared.notices.saturating_add(1);
             shared.outlet.notice(notice(*shared.notices, &txn));
