@@ -4,7 +4,7 @@
 //! is to be measured).
 
 use mailshadow::op::{
-    Append, BodyName, BodyPlace, ChainHash, Epoch, Flags, FrameHeader, Guid, Lineage, Lsn, MailboxId, MailboxName,
+    Append, BodyHash, BodyName, BodyPlace, ChainHash, Epoch, Flags, FrameHeader, Guid, Lineage, Lsn, MailboxId, MailboxName,
     MailboxTxn, Modseq, Op, Payload, SourcePosition, StateChunk, StreamId, TreeChange, TreeMailbox, Uid, UidValidity,
 };
 use mailshadow::store::embedded::Embedded;
@@ -167,7 +167,8 @@ impl Source {
             size: message.size,
         };
         self.store.bodies.lacking(std::slice::from_ref(&name))?;
-        self.store.bodies.put(&name, &body)?;
+        let hash = BodyHash(*blake3::hash(&body).as_bytes());
+        self.store.bodies.put(&name, &body, &hash)?;
         Ok(())
     }
 

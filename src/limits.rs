@@ -178,6 +178,8 @@ pub const CHECKPOINT_PARTS_MAX: u32 = 4096;
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Records that the journal holds in memory before it writes them; a commit writes them earlier.
 pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
+/// The newest committed frames that a journal keeps in memory: some thousand deliveries, what a follower is behind.
+pub const JOURNAL_RECENT_BYTES: usize = 1 << 20;
 /// Distance of the marks by which a reader finds an LSN inside a segment.
 pub const JOURNAL_MARK_BYTES: u64 = 64 << 10;
 /// Most extensions of one Dovecot index: its own are about a dozen, plugins add a few (`fts`, `sort-*`).
@@ -304,6 +306,16 @@ pub const JOURNAL_BYTES_MAX: u64 = 4 << 30;
 pub const STANDBY_JOURNAL_BYTES: u64 = 256 << 20;
 /// How long a `state` waits for standbys that fetch what they lack of it, seconds. Then their needs follow the list.
 pub const OFFER_STALLED_SECONDS: u64 = 20;
+/// Written bodies that no frame waits for are flushed after this time, milliseconds, so that the next ones share the
+/// flush; ...
+pub const BODIES_UNFLUSHED_MS_MAX: u64 = 4;
+/// ... or once they are so many bytes: what a disk writes back in some ten milliseconds.
+pub const BODIES_UNFLUSHED_BYTES_MAX: usize = 8 << 20;
+/// Records of bodies that stand in the packs and not in the database, beyond which they are put there without waiting
+/// for mail that names them: bounds the memory for them during a copy.
+pub const BODIES_UNINDEXED_MAX: usize = 1024;
+/// Orders to a standby's disk that one flush may follow.
+pub const DISK_ROUND_MAX: usize = 1024;
 /// Frames that are decided in one database transaction.
 pub const APPLY_FRAMES_MAX: usize = 512;
 /// Longest value of an attribute that travels in a frame: most METADATA and ACLs. A longer one travels as a body.

@@ -11,9 +11,11 @@ CREATE TABLE stream (
     chain       BLOB    NOT NULL,
     building    INTEGER NOT NULL,           -- 1 from a base until its end
     pack        INTEGER NOT NULL,           -- every record before (pack, pack_offset) stands in bodies and body_names
-    pack_offset INTEGER NOT NULL
+    pack_offset INTEGER NOT NULL,
+    mailboxes   INTEGER NOT NULL,           -- those with a name, and the messages in them: kept by the triggers below
+    messages    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO stream VALUES (1, zeroblob(16), 0, 0, zeroblob(32), 0, 1, 0);
+INSERT INTO stream VALUES (1, zeroblob(16), 0, 0, zeroblob(32), 0, 1, 0, 0, 0);
 
 CREATE TABLE users (
     id   INTEGER PRIMARY KEY,
@@ -41,7 +43,21 @@ CREATE TABLE mailboxes (
     UNIQUE (user, guid),
     UNIQUE (user, name)
 ) STRICT;
+CREATE INDEX mailboxes_held ON mailboxes (id) WHERE held IS NOT NULL;
+CREATE INDEX mailboxes_vanished ON mailboxes (id) WHERE vanished IS NOT NULL;
 CREATE INDEX mailboxes_doomed ON mailboxes (id) WHERE doomed <> 0;
+CREATE TRIGGER mailboxes_inserted AFTER INSERT ON mailboxes WHEN NEW.name IS NOT NULL BEGIN
+    UPDATE stream SET mailboxes = mailboxes + 1, messages = messages + NEW.messages;
+END;
+CREATE TRIGGER mailboxes_deleted AFTER DELETE ON mailboxes WHEN OLD.name IS NOT NULL BEGIN
+    UPDATE stream SET mailboxes = mailboxes - 1, messages = messages - OLD.messages;
+END;
+CREATE TRIGGER mailboxes_updated AFTER UPDATE OF name, messages ON mailboxes
+WHEN (OLD.name IS NULL) <> (NEW.name IS NULL) OR OLD.messages <> NEW.messages BEGIN
+    UPDATE stream SET
+        mailboxes = mailboxes + (NEW.name IS NOT NULL) - (OLD.name IS NOT NULL),
+        messages = messages + iif(NEW.name IS NULL, 0, NEW.messages) - iif(OLD.name IS NULL, 0, OLD.messages);
+END;
 
 -- Keywords of a mailbox in the order and spelling of their first use.
 CREATE TABLE keywords (

@@ -33,6 +33,7 @@ mod checkpoint;
 pub mod disk;
 pub mod error;
 pub mod reader;
+mod recent;
 pub mod record;
 pub mod recovery;
 mod restart;

@@ -130,6 +130,12 @@ impl Reader {
     /// # Errors
     /// [`JournalError::Trimmed`], [`JournalError::Restarted`], the disk, or what stands on it.
     pub fn read_batch(&mut self, bytes_max: usize) -> Result<Vec<EncodedFrame>, JournalError> {
+        let remembered = self.shelf.remembered(self.next, self.generation, bytes_max);
+        if let Some(last) = remembered.last() {
+            self.next = last.lsn.next();
+            self.scan = None;
+            return Ok(remembered);
+        }
         let (mut frames, mut bytes) = (Vec::new(), 0usize);
         let first = self.next;
         while bytes < bytes_max || frames.is_empty() {

@@ -5,6 +5,7 @@
 
 use super::reader::frame_of;
 use super::restart::finish_restart;
+use super::recent::Recent;
 use super::scan::{Record, Scan, Step};
 use super::shelf::{Shelf, State, Volume, mark};
 use super::succession::{Head, Succession};
@@ -74,6 +75,7 @@ impl Journal {
         let head = whole.map(|(head, _)| head);
         let tail = head.and_then(|head| volumes.last().map(|volume| Tail::at(volume, head)));
         let state = State {
+            recent: Recent::new(options.recent_bytes),
             head: head.filter(|head| head.lsn != Lsn(0)),
             segments: volumes.into(),
             generation: 0,

@@ -38,6 +38,7 @@ impl Journal {
         let mut state = self.shelf.state();
         state.generation += 1;
         state.head = Some(succession.head);
+        state.recent.clear();
         state.segments = [volume].into();
         Ok(succession.head)
     }
@@ -49,6 +50,7 @@ impl Journal {
         let mut state = self.shelf.state();
         state.generation += 1;
         state.head = None;
+        state.recent.clear();
         state.segments.clear();
     }
 }

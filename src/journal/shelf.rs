@@ -1,7 +1,9 @@
 //! What writer and readers share: the segments that are there, and how far they are durable and whole.
 
+use super::recent::Recent;
 use super::succession::Head;
 use super::{Disk, JournalError, segment};
+use crate::codec::EncodedFrame;
 use crate::limits::JOURNAL_MARK_BYTES;
 use crate::op::Lsn;
 use std::collections::VecDeque;
@@ -47,12 +49,14 @@ impl Volume {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// The last committed whole transaction's end; none in an empty journal.
     pub(super) head: Option<Head>,
     /// Oldest first.
     pub(super) segments: VecDeque<Volume>,
+    /// Committed frames that are still in memory.
+    pub(super) recent: Recent,
     /// Counts new beginnings: what a reader knew of the places before is void.
     pub(super) generation: u64,
 }
@@ -92,6 +96,13 @@ impl Shelf {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves the state as it was before a change: each change is one assignment or push.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Committed frames from `wanted` on that are in memory; none where that one is not, or may not be read.
+    pub(super) fn remembered(&self, wanted: Lsn, generation: u64, bytes_max: usize) -> Vec<EncodedFrame> {
+        let state = self.state();
+        let readable = state.generation == generation && state.oldest().is_some_and(|oldest| oldest <= wanted);
+        if readable { state.recent.read(wanted, bytes_max) } else { Vec::new() }
     }
 
     /// The place of a committed frame; none where it is not committed yet.

@@ -2,11 +2,12 @@
 
 use super::error::JournalError;
 use super::reader::{JournalView, Reader};
+use super::recent::Recent;
 use super::shelf::{Mark, Shelf, Volume, mark};
 use super::succession::{Head, Succession};
 use super::{Disk, record, segment};
 use crate::codec::{CodecError, EncodedFrame};
-use crate::limits::{JOURNAL_PENDING_BYTES_MAX, SEGMENT_BYTES};
+use crate::limits::{JOURNAL_PENDING_BYTES_MAX, JOURNAL_RECENT_BYTES, SEGMENT_BYTES};
 use crate::op::{ChainHash, Lsn};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct JournalOptions {
     pub segment_bytes: u64,
     /// True on a primary: nothing is trimmed that no durable checkpoint covers.
     pub checkpointed: bool,
+    /// The newest committed frames that stay in memory for readers that follow closely, bytes.
+    pub recent_bytes: usize,
 }
 
 impl Default for JournalOptions {
@@ -24,6 +27,7 @@ impl Default for JournalOptions {
         Self {
             segment_bytes: SEGMENT_BYTES,
             checkpointed: false,
+            recent_bytes: JOURNAL_RECENT_BYTES,
         }
     }
 }
@@ -54,6 +58,8 @@ pub(super) struct Tail {
     pub(super) pending: Vec<u8>,
     /// Places of frames that are not committed yet.
     pub(super) marks: Vec<Mark>,
+    /// Frames that are not committed yet, as far as they are kept in memory.
+    pub(super) fresh: Recent,
     /// A checkpoint that is not committed yet.
     pub(super) checkpoint: Option<Covered>,
 }
@@ -71,6 +77,7 @@ impl Tail {
             durable: volume.size,
             pending: Vec::new(),
             marks: volume.marks.last().copied().into_iter().collect(),
+            fresh: Recent::new(JOURNAL_RECENT_BYTES),
             checkpoint: None,
         }
     }
@@ -317,6 +324,10 @@ impl Journal {
         let (head, size) = tail.whole;
         let mut state = self.shelf.state();
         state.head = Some(head).filter(|head| head.lsn != Lsn(0));
+        tail.fresh
+            .take_upto(head.lsn)
+            .into_iter()
+            .for_each(|frame| state.recent.push(frame));
         if let Some(volume) = state.segments.back_mut() {
             let known = volume.marks.last().map_or(0, |mark| mark.offset);
             volume.size = size;
@@ -380,6 +391,7 @@ fn put_frame(tail: &mut Tail, frame: &EncodedFrame) -> Result<(), JournalError> 
     record::put(record::Kind::Frame, tail.durable, &[&frame.bytes], &mut tail.pending).map_err(refused)?;
     mark(&mut tail.marks, frame.lsn, offset);
     tail.succession.take(frame)?;
+    tail.fresh.push(frame.clone());
     if frame.ends_transaction() {
         tail.whole = (tail.succession.head, tail.end());
     }

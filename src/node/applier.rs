@@ -3,21 +3,25 @@
 
 use super::NodeError;
 use super::desk::Desk;
-use super::journal_desk::JournalWork;
+use super::disk_desk::DiskWork;
 use super::standby::{Progress, StandbyShared};
 use crate::codec::EncodedFrame;
 use crate::codec::wire::Counts;
-use crate::limits::APPLY_FRAMES_MAX;
+use crate::limits::{APPLY_FRAMES_MAX, STANDBY_JOURNAL_BYTES};
 use crate::op::{Lsn, Payload, Uid};
 use crate::session::receive::ReceiveInput;
 use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Bytes of frames that are read at once.
 const READ_BYTES: usize = 2 << 20;
+
+/// Time between two looks whether the journal can be trimmed.
+const TRIM_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the applying thread hears.
 pub(super) enum ApplyWork {
@@ -35,7 +39,7 @@ pub(super) enum ApplyWork {
 pub(super) struct Links {
     pub(super) shared: Arc<StandbyShared>,
     pub(super) fed: mpsc::Sender<ReceiveInput>,
-    pub(super) trim: Sender<JournalWork>,
+    pub(super) trim: Sender<DiskWork>,
 }
 
 /// The thread that owns the target.
@@ -49,6 +53,7 @@ impl Applier {
                 links,
                 durable: Lsn(0),
                 questions: 0,
+                trimmed_at: Instant::now(),
             };
             if let Err(Stopped::Halted(why)) = applying.run(&asked) {
                 applying.links.shared.health.stop(format!("applying: {why}"));
@@ -86,6 +91,7 @@ struct Applying {
     links: Links,
     durable: Lsn,
     questions: u64,
+    trimmed_at: Instant,
 }
 
 impl Applying {
@@ -201,14 +207,33 @@ impl Applying {
         let applied = self.target.applied();
         let counts = self.target.counts().map_err(|e| Stopped::Halted(e.to_string()))?;
         self.links.shared.progress.send_replace(Progress { applied, counts });
-        if self.links.trim.send(JournalWork::Trim(applied.lsn)).is_err() {
-            tracing::debug!("the journal's thread has ended");
-        }
+        self.trim_where_due(applied.lsn)?;
         self.feed(ReceiveInput::Applied {
             stream: applied.stream,
             lsn: applied.lsn,
             counts: counts_of(&counts),
         })
+    }
+
+    /// Keeps a stretch of applied frames for peers that may follow this node one day. What goes must not be needed
+    /// again after a power cut.
+    fn trim_where_due(&mut self, applied: Lsn) -> Result<(), Stopped> {
+        if self.links.shared.journal.bytes() <= STANDBY_JOURNAL_BYTES || self.trimmed_at.elapsed() < TRIM_PAUSE {
+            return Ok(());
+        }
+        self.trimmed_at = Instant::now();
+        match self.target.settle() {
+            Ok(()) => {}
+            Err(TargetError::Retry(why)) => {
+                tracing::warn!(why, "the journal is not trimmed: the store can't be flushed");
+                return Ok(());
+            }
+            Err(error) => return Err(Stopped::Halted(error.to_string())),
+        }
+        if self.links.trim.send(DiskWork::Trim(applied)).is_err() {
+            tracing::debug!("the disk's thread has ended");
+        }
+        Ok(())
     }
 
     fn feed(&self, input: ReceiveInput) -> Result<(), Stopped> {

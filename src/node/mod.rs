@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `primary` `outlet` `shipper` `peer` | the left half: capture → journal → ship |
-//! | `standby` `receiver` `notices` `journal_desk` `body_desk` `applier` | the right half: receive → journal → apply |
+//! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
@@ -11,15 +11,14 @@
 
 mod answers;
 mod applier;
-mod body_desk;
 mod connection;
 mod counted;
 mod desk;
+mod disk_desk;
 mod files;
 mod front;
 mod group;
 mod health;
-mod journal_desk;
 mod journal_text;
 mod listener;
 mod notices;

@@ -1,10 +1,9 @@
 //! Drives a standby's [`Receive`]: feeds the machine what the primary says and what disks answer, does what it asks.
 
 use super::applier::{ApplyWork, counts_of};
-use super::body_desk::BodyWork;
 use super::connection::Connection;
 use super::counted::With;
-use super::journal_desk::JournalWork;
+use super::disk_desk::DiskWork;
 use super::notices::NoticeFile;
 use super::relay::Question;
 use super::standby::{Progress, StandbyShared};
@@ -49,8 +48,7 @@ pub(super) struct ReceiverState {
 /// What the task works with.
 pub(super) struct Receiver {
     pub(super) shared: Arc<StandbyShared>,
-    pub(super) journal: ThreadSender<JournalWork>,
-    pub(super) bodies: ThreadSender<BodyWork>,
+    pub(super) disk: ThreadSender<DiskWork>,
     pub(super) applier: ThreadSender<ApplyWork>,
     pub(super) clock: Clock,
     pub(super) first: Progress,
@@ -283,23 +281,22 @@ impl Drive {
         match request {
             ReceiveRequest::Journal(frames) => {
                 self.count(With::FramesReceived, frames.len());
-                self.journal(JournalWork::Append(frames));
+                self.disk(DiskWork::Append(frames));
             }
-            ReceiveRequest::RollBack => self.journal(JournalWork::RollBack),
-            ReceiveRequest::RestartJournal(base) => self.journal(JournalWork::Restart(Box::new(base))),
+            ReceiveRequest::RollBack => self.disk(DiskWork::RollBack),
+            ReceiveRequest::RestartJournal(base) => self.disk(DiskWork::Restart(Box::new(base))),
             ReceiveRequest::ReadOwn {
                 request,
                 from,
                 bytes_max,
             } => self.read_own(request, from, bytes_max),
-            ReceiveRequest::CheckBodies { request, names } => self.bodies(BodyWork::Check { request, names }),
-            ReceiveRequest::StoreBody { name, octets } => {
+            ReceiveRequest::CheckBodies { request, names } => self.disk(DiskWork::Check { request, names }),
+            ReceiveRequest::StoreBody { name, octets, hash } => {
                 self.count(With::BodiesReceived, 1);
-                self.bodies(BodyWork::Store { name, octets });
+                self.disk(DiskWork::Body { name, octets, hash });
             }
-            ReceiveRequest::StoreMissing { name, missing } => self.bodies(BodyWork::Missing { name, missing }),
-            ReceiveRequest::CommitBodies => self.bodies(BodyWork::Commit),
-            ReceiveRequest::ListPending { most } => self.bodies(BodyWork::ListPending { most }),
+            ReceiveRequest::StoreMissing { name, missing } => self.disk(DiskWork::Missing { name, missing }),
+            ReceiveRequest::ListPending { most } => self.disk(DiskWork::ListPending { most }),
             ReceiveRequest::Durable(lsn) => {
                 self.note(|state| state.durable = lsn);
                 self.apply(ApplyWork::Durable(lsn));
@@ -328,15 +325,9 @@ impl Drive {
         });
     }
 
-    fn journal(&self, work: JournalWork) {
-        if self.receiver.journal.send(work).is_err() {
-            tracing::debug!("the journal has stopped");
-        }
-    }
-
-    fn bodies(&self, work: BodyWork) {
-        if self.receiver.bodies.send(work).is_err() {
-            tracing::debug!("the body store has stopped");
+    fn disk(&self, work: DiskWork) {
+        if self.receiver.disk.send(work).is_err() {
+            tracing::debug!("the disk's thread has stopped");
         }
     }
 

@@ -2,10 +2,9 @@
 
 use super::NodeError;
 use super::applier::{self, Applier};
-use super::body_desk::BodyDesk;
 use super::counted::Counted;
+use super::disk_desk::DiskDesk;
 use super::health::Health;
-use super::journal_desk::JournalDesk;
 use super::notices::NoticeFile;
 use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
@@ -64,8 +63,7 @@ pub(super) struct Standby {
     pub(super) incoming: mpsc::Sender<Incoming>,
     tasks: Vec<JoinHandle<()>>,
     applier: Applier,
-    journal: JournalDesk,
-    bodies: BodyDesk,
+    disk: DiskDesk,
 }
 
 impl Standby {
@@ -97,21 +95,20 @@ impl Standby {
         };
         let (shared, first) = share(&opened, &view, questions, counted)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
-        let journal = JournalDesk::start(journal, fed.clone(), Arc::clone(&shared.health))?;
-        let bodies = BodyDesk::start(Arc::clone(&opened.bodies), fed.clone(), Arc::clone(&shared.health))?;
+        let (bodies, health) = (Arc::clone(&opened.bodies), Arc::clone(&shared.health));
+        let disk = DiskDesk::start(journal, bodies, fed.clone(), health)?;
         let applier = Applier::start(
             opened.target,
             applier::Links {
                 shared: Arc::clone(&shared),
                 fed: fed.clone(),
-                trim: journal.handle(),
+                trim: disk.handle(),
             },
         )?;
         let (incoming, callers) = mpsc::channel(INCOMING_MAX);
         let receiver = Receiver {
             shared: Arc::clone(&shared),
-            journal: journal.handle(),
-            bodies: bodies.handle(),
+            disk: disk.handle(),
             applier: applier.handle(),
             clock: Clock::start(),
             first,
@@ -131,8 +128,7 @@ impl Standby {
             incoming,
             tasks,
             applier,
-            journal,
-            bodies,
+            disk,
         })
     }
 
@@ -141,8 +137,7 @@ impl Standby {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.health.end();
         self.applier.stop();
-        self.journal.stop();
-        self.bodies.stop();
+        self.disk.stop();
     }
 }
 

@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `Connected`, `Received`, `Lost`, `Tick` | as above. While [`Receive::is_full`] it does not read its socket |
 //! | `Journaled` | the journal's committed head moved |
-//! | `Own`, `Checked`, `Stored`, `BodiesCommitted`, `Pending` | answers to the requests below |
+//! | `Own`, `Checked`, `Stored`, `Pending` | answers to the requests below |
 //! | `Applied` | the target's applied LSN or counts moved |
 //! | `AskGone` | the target's questions before it can decide a transaction |
 //! | `Verdict`, `Ask`, `Answer` | to be passed on |
@@ -48,8 +48,7 @@
 //! | `RestartJournal` | starts the journal anew at this base frame → `Journaled` |
 //! | `ReadOwn` | reads committed frames of its own journal → `Own` |
 //! | `CheckBodies` | `BodyStore::lacking` → `Checked` |
-//! | `StoreBody`, `StoreMissing` | `BodyStore::put`, `put_missing`; tries again by itself while the disk is full → `Stored` |
-//! | `CommitBodies` | `BodyStore::commit`, covering at least every `Stored` fed before → `BodiesCommitted` |
+//! | `StoreBody`, `StoreMissing` | `BodyStore::put`, `put_missing`, `commit` when it likes; tries again by itself while the disk is full → `Stored` |
 //! | `ListPending` | `BodyStore::pending` → `Pending` |
 //! | `Durable` | may apply frames up to here (always the end of a transaction) |
 //! | `Up`, `GoneAnswer`, `Asked`, `Answered` | news |

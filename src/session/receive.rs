@@ -24,7 +24,7 @@ use super::link::Link;
 
 use crate::codec::frame::EncodedFrame;
 use crate::codec::wire::{Counts, Hello, Message, Place, Position};
-use crate::op::{BodyName, BodyPlace, DigestVerdict, Epoch, GoneQuestion, Lsn, Missing, NodeName, StreamId, Uid};
+use crate::op::{BodyHash, BodyName, BodyPlace, DigestVerdict, Epoch, GoneQuestion, Lsn, Missing, NodeName, StreamId, Uid};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The receiving machine. It lives as long as the standby's role: the stream it follows and the bodies it waits for
@@ -121,17 +121,16 @@ pub enum ReceiveInput {
         /// In order.
         frames: Vec<EncodedFrame>,
     },
-    /// What the body store lacks of the names asked for, and where else it may be read.
+    /// What the body store lacks of the names asked for, and where else it may be read. What it does not lack is on
+    /// disk.
     Checked {
         /// The request's number.
         request: u64,
         /// As `BodyStore::lacking` answers.
         lacking: BTreeMap<BodyName, Vec<BodyPlace>>,
     },
-    /// The body store has taken a body (or its absence); not durable yet.
-    Stored(BodyName),
-    /// Everything stored before the request is durable.
-    BodiesCommitted,
+    /// These bodies (or their absence) are on disk.
+    Stored(Vec<BodyName>),
     /// Bodies pending.
     Pending(Vec<BodyName>),
     /// The target has decided this far.
@@ -195,22 +194,22 @@ pub enum ReceiveRequest {
         /// Of these.
         names: Vec<BodyName>,
     },
-    /// Put a body whose length and hash are right.
+    /// Put a body whose length and hash are right on disk.
     StoreBody {
         /// Its name.
         name: BodyName,
         /// All of it.
         octets: Vec<u8>,
+        /// Of the octets.
+        hash: BodyHash,
     },
-    /// Note that a body can't be had.
+    /// Note durably that a body can't be had.
     StoreMissing {
         /// Its name.
         name: BodyName,
         /// Why.
         missing: Missing,
     },
-    /// Make durable what was stored.
-    CommitBodies,
     /// List bodies pending, they are asked for again.
     ListPending {
         /// At most so many.

@@ -1,7 +1,7 @@
 //! What a target does with the frames of a stream.
 
 use crate::op::{
-    BodyName, BodyPlace, ChainHash, DigestVerdict, Epoch, FrameHeader, GoneQuestion, Lsn, Missing, Payload, StreamId,
+    BodyHash, BodyName, BodyPlace, ChainHash, DigestVerdict, Epoch, FrameHeader, GoneQuestion, Lsn, Missing, Payload, StreamId,
     Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,11 +76,18 @@ pub trait Target: Send {
     /// The store can't be read.
     fn questions(&self, transaction: &[Frame]) -> Result<Vec<GoneQuestion>, TargetError>;
 
-    /// Decides whole transactions, in order, in one database transaction.
+    /// Decides whole transactions, in order, in one database transaction. After a power cut the target may be back at
+    /// an earlier LSN, as a whole, unless [`Self::settle`] came between: the journal has the frames to go on.
     ///
     /// # Errors
     /// Nothing of them was applied.
     fn apply(&mut self, transactions: &[Vec<Frame>], answers: &GoneAnswers) -> Result<Vec<DigestVerdict>, TargetError>;
+
+    /// Makes everything applied outlast a power cut, before the journal forgets the frames.
+    ///
+    /// # Errors
+    /// Disk full or failed.
+    fn settle(&mut self) -> Result<(), TargetError>;
 
     /// Counts for `status`.
     ///
@@ -92,17 +99,18 @@ pub trait Target: Send {
 /// Where a standby keeps bodies: durable before it says so, each octet string once. Shared by the receiving side
 /// (which fills it), the applying side and the front end (which read it).
 pub trait BodyStore: Send + Sync {
-    /// Which of these are neither stored nor durably known as missing, and where else they might be read (newest first).
+    /// Which of these are neither stored nor known as missing (durably, once everything put was committed), and where else they might be read (newest first).
     ///
     /// # Errors
     /// The store can't be read.
     fn lacking(&self, names: &[BodyName]) -> Result<BTreeMap<BodyName, Vec<BodyPlace>>, TargetError>;
 
-    /// Takes a body; durable only after the next [`Self::commit`]. Refuses one whose length contradicts `name.size`.
+    /// Takes a body, whose BLAKE3 the caller has checked; durable only after the next [`Self::commit`]. Refuses one
+    /// whose length contradicts `name.size`.
     ///
     /// # Errors
     /// Disk full or failed.
-    fn put(&self, name: &BodyName, octets: &[u8]) -> Result<(), TargetError>;
+    fn put(&self, name: &BodyName, octets: &[u8], hash: &BodyHash) -> Result<(), TargetError>;
 
     /// Notes that a body can't be had; durable only after the next [`Self::commit`].
     ///

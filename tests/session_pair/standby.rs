@@ -57,10 +57,6 @@ impl Disk {
 pub(crate) struct Standby {
     pub(crate) receive: Receive,
     pub(crate) disk: Disk,
-    /// Bodies put, durable only after a commit.
-    put: BTreeMap<BodyName, Option<Arc<[u8]>>>,
-    /// What the commit under way covers: no more than what it must.
-    committing: BTreeMap<BodyName, Option<Arc<[u8]>>>,
     pub(crate) requests: VecDeque<ReceiveRequest>,
     pub(crate) durable: Lsn,
     /// Frames up to here were found durable by the checker.
@@ -120,8 +116,6 @@ impl Standby {
     pub(crate) fn on(disk: Disk) -> Self {
         Self {
             receive: Receive::new(start(&disk)),
-            put: disk.bodies.clone(),
-            committing: BTreeMap::new(),
             requests: VecDeque::new(),
             durable: disk.applied,
             checked: disk.applied,
@@ -140,9 +134,9 @@ impl Standby {
             self.disk.frames.pop();
         }
         self.disk.committed = self.disk.frames.len();
-        for (name, octets) in &self.put {
+        for request in std::mem::take(&mut self.requests) {
             if random.once_in(2) {
-                self.disk.bodies.insert(name.clone(), octets.clone());
+                self.store(request);
             }
         }
         let (joined, gone_answers) = (self.joined, self.gone_answers);
@@ -156,10 +150,6 @@ impl Standby {
                 ReceiveRequest::Durable(lsn) => {
                     self.check_durable(lsn);
                     self.durable = lsn;
-                }
-                ReceiveRequest::CommitBodies => {
-                    self.committing = self.put.clone();
-                    self.requests.push_back(ReceiveRequest::CommitBodies);
                 }
                 ReceiveRequest::GoneAnswer { id, gone } => {
                     assert!(self.gone_asked.remove(&id));
@@ -234,21 +224,12 @@ impl Standby {
                 ReceiveInput::Own { request, frames }
             }
             ReceiveRequest::CheckBodies { request, names } => {
-                let lacking = names.into_iter().filter(|name| !Disk::serves(&self.put, name));
+                let lacking = names.into_iter().filter(|name| !Disk::serves(&self.disk.bodies, name));
                 let lacking = lacking.map(|name| (name, Vec::new())).collect();
                 ReceiveInput::Checked { request, lacking }
             }
-            ReceiveRequest::StoreBody { name, octets } => {
-                self.put.insert(name.clone(), Some(octets.into()));
-                ReceiveInput::Stored(name)
-            }
-            ReceiveRequest::StoreMissing { name, .. } => {
-                self.put.insert(name.clone(), None);
-                ReceiveInput::Stored(name)
-            }
-            ReceiveRequest::CommitBodies => {
-                self.disk.bodies.append(&mut self.committing);
-                ReceiveInput::BodiesCommitted
+            request @ (ReceiveRequest::StoreBody { .. } | ReceiveRequest::StoreMissing { .. }) => {
+                ReceiveInput::Stored(self.store(request).into_iter().collect())
             }
             ReceiveRequest::ListPending { most } => {
                 let pending = self.disk.bodies.iter().filter(|(_, octets)| octets.is_none());
@@ -256,6 +237,19 @@ impl Standby {
             }
             other => panic!("no work: {other:?}"),
         }
+    }
+
+    fn store(&mut self, request: ReceiveRequest) -> Option<BodyName> {
+        let (name, octets) = match request {
+            ReceiveRequest::StoreBody { name, octets, hash } => {
+                assert_eq!(hash.0, *blake3::hash(&octets).as_bytes());
+                (name, Some(octets.into()))
+            }
+            ReceiveRequest::StoreMissing { name, .. } => (name, None),
+            _ => return None,
+        };
+        self.disk.bodies.insert(name.clone(), octets);
+        Some(name)
     }
 
     /// Guarantee 1: dense, one chain.

@@ -39,6 +39,7 @@ struct World {
     /// Flushes (of files and of the directory) until one fails.
     sync_fails_in: Option<u32>,
     syncs: u32,
+    reads: u32,
 }
 
 #[derive(Debug, Default)]
@@ -167,6 +168,11 @@ impl FakeDisk {
         self.0.lock().unwrap().sync_fails_in = flushes;
     }
 
+    /// How often anything was read.
+    pub(super) fn reads(&self) -> u32 {
+        self.0.lock().unwrap().reads
+    }
+
     pub(super) fn syncs(&self) -> u32 {
         self.0.lock().unwrap().syncs
     }
@@ -219,7 +225,8 @@ impl Disk for FakeDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let world = self.0.lock().unwrap();
+        let mut world = self.0.lock().unwrap();
+        world.reads += 1;
         let bytes = &world.contents[world.at(name)?].live;
         let from = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let size = from.len().min(into.len());

@@ -17,6 +17,8 @@ use std::sync::Arc;
 const SMALL: JournalOptions = JournalOptions {
     segment_bytes: 900,
     checkpointed: false,
+    // Readers meet both: what is still in memory, and what is not.
+    recent_bytes: 600,
 };
 
 fn open(disk: &Arc<FakeDisk>) -> Result<(Journal, Recovered), JournalError> {

@@ -62,3 +62,38 @@ fn a_batch_is_bounded_and_never_empty_where_there_is_more() {
     assert_eq!(reader.read_batch(usize::MAX).unwrap().last().unwrap().lsn, Lsn(50));
     assert!(reader.read_batch(1).unwrap().is_empty());
 }
+
+#[test]
+fn who_follows_the_writer_reads_no_disk_and_who_is_behind_misses_nothing() {
+    let disk = FakeDisk::new();
+    let (mut journal, _) = open(&disk).unwrap();
+    let (mut sealer, mut follower, mut frames) = (sealer(), journal.reader(Lsn(1)), Vec::new());
+    for _ in 0..40 {
+        let transaction = transaction(&mut sealer, 2);
+        journal.append(&transaction).unwrap();
+        journal.commit().unwrap();
+        let before = disk.reads();
+        assert_eq!(follower.read_batch(1_000).unwrap(), transaction);
+        assert_eq!(disk.reads(), before, "the newest frames are in memory");
+        frames.extend(transaction);
+    }
+    assert_eq!(all(&journal), frames, "older ones are on disk");
+    assert!(disk.reads() > 0);
+}
+
+#[test]
+fn what_was_rolled_back_is_not_remembered() {
+    let disk = FakeDisk::new();
+    let (mut journal, _) = open(&disk).unwrap();
+    let mut sealer = sealer();
+    let kept = transaction(&mut sealer, 1);
+    let run = transaction(&mut sealer.clone(), 3);
+    let other = transaction(&mut sealer, 1);
+    journal.append(&kept).unwrap();
+    journal.append(&run[..2]).unwrap();
+    journal.commit().unwrap();
+    journal.roll_back().unwrap();
+    journal.append(&other).unwrap();
+    journal.commit().unwrap();
+    assert_eq!(all(&journal), [kept, other].concat());
+}

@@ -2,7 +2,7 @@
 
 use crate::codec::wire::BodyPart;
 use crate::limits::BODY_IN_MEMORY_MAX;
-use crate::op::BodyName;
+use crate::op::{BodyHash, BodyName};
 
 /// The body that is arriving.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Whole {
     pub(super) id: u64,
     pub(super) ahead: bool,
     pub(super) name: BodyName,
-    /// None where the hash differs.
-    pub(super) octets: Option<Vec<u8>>,
+    /// With their hash; none where that is not what was said.
+    pub(super) octets: Option<(Vec<u8>, BodyHash)>,
 }
 
 /// At most one body, at most [`BODY_IN_MEMORY_MAX`] bytes; memory grows with what arrives, not with what is claimed.
@@ -73,7 +73,7 @@ impl Assembly {
             id: arriving.id,
             ahead: arriving.ahead,
             name: arriving.name,
-            octets: right.then_some(arriving.octets),
+            octets: right.then_some((arriving.octets, hash)),
         }))
     }
 }

@@ -136,9 +136,8 @@ impl Receive {
             } => self.journaled(stream, appended, committed),
             ReceiveInput::Own { request, frames } => return self.own(request, frames),
             ReceiveInput::Checked { request, lacking } => self.checked(request, lacking),
-            ReceiveInput::Stored(name) => self.wanted.stored(name),
-            ReceiveInput::BodiesCommitted => {
-                let done = self.wanted.committed();
+            ReceiveInput::Stored(names) => {
+                let done = self.wanted.stored(names);
                 self.bodies_done(done);
             }
             ReceiveInput::Pending(names) => {
@@ -335,9 +334,6 @@ impl Receive {
             self.requests.push_back(ReceiveRequest::Durable(durable));
         }
         self.look_further();
-        if self.wanted.commits() {
-            self.requests.push_back(ReceiveRequest::CommitBodies);
-        }
     }
 
     fn look_further(&mut self) {

@@ -200,7 +200,7 @@ impl Receive {
         {
             let need = (!ahead).then_some(id);
             let request = match octets {
-                Some(octets) => self.wanted.arrived(need, name, octets),
+                Some((octets, hash)) => self.wanted.arrived(need, name, octets, hash),
                 None => self.wanted.broken(need, name),
             };
             self.requests.extend(request);

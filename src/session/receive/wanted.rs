@@ -1,14 +1,14 @@
 //! Bodies between the frame that names them and the disk.
 //!
 //! ```text
-//! Unchecked ─► Checking ─► Lacking ─► Asked ──► Storing ─► Stored ─► Committing ─► done
+//! Unchecked ─► Checking ─► Lacking ─► Asked ──► Storing ─► done      Arriving (sent ahead) ─► Storing
 //!                  │          └─ Behind (the same body is asked for under another place)
-//!                  └─ not lacking: done, or Stored where a commit is due      Arriving (sent ahead) ─► Storing
+//!                  └─ not lacking: done
 //! ```
 
 use crate::codec::wire::NumberedNeed;
 use crate::limits::{NEED_PLACES_MAX, NEEDS_OPEN_MAX, WIRE_MESSAGES_MAX, WIRE_NEEDS_MAX};
-use crate::op::{BodyName, BodyPlace, MessageGuid, Missing, Need, UserName};
+use crate::op::{BodyHash, BodyName, BodyPlace, MessageGuid, Missing, Need, UserName};
 use crate::session::receive::ReceiveRequest;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -35,7 +35,6 @@ enum Step {
     Behind,
     Arriving,
     Storing,
-    Stored,
 }
 
 #[derive(Debug)]
@@ -64,9 +63,6 @@ pub(super) struct Wanted {
     asked: BTreeMap<u64, BodyName>,
     /// Key → who is asked for, and who waits behind it.
     leaders: BTreeMap<Key, (BodyName, Vec<BodyName>)>,
-    stored: Vec<BodyName>,
-    committing: Option<Vec<BodyName>>,
-    storing: usize,
     storing_bytes: u64,
 }
 
@@ -151,20 +147,10 @@ impl Wanted {
             }
             match lacking.remove(&name) {
                 Some(places) => self.lack(&name, places),
-                None => self.has(name, &mut done),
+                None => self.finish(&name, &mut done),
             }
         }
         done
-    }
-
-    /// The store has it; perhaps thanks to a copy of the same body that waits for the next commit.
-    fn has(&mut self, name: BodyName, done: &mut Vec<Waiter>) {
-        let all_durable = self.storing == 0 && self.stored.is_empty() && self.committing.is_none();
-        if all_durable {
-            self.finish(&name, done);
-        } else if self.step(&name, Step::Checking, Step::Stored) {
-            self.stored.push(name);
-        }
     }
 
     fn lack(&mut self, name: &BodyName, mut places: Vec<BodyPlace>) {
@@ -231,7 +217,13 @@ impl Wanted {
     }
 
     /// A body is here, its hash is right.
-    pub(super) fn arrived(&mut self, need: Option<u64>, name: BodyName, octets: Vec<u8>) -> Option<ReceiveRequest> {
+    pub(super) fn arrived(
+        &mut self,
+        need: Option<u64>,
+        name: BodyName,
+        octets: Vec<u8>,
+        hash: BodyHash,
+    ) -> Option<ReceiveRequest> {
         let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
         if name.size.is_some_and(|size| size != length) {
             let size = name.size.unwrap_or_default();
@@ -244,7 +236,7 @@ impl Wanted {
         if !self.store(need, &name, length) {
             return None;
         }
-        Some(ReceiveRequest::StoreBody { name, octets })
+        Some(ReceiveRequest::StoreBody { name, octets, hash })
     }
 
     /// A body can't be had: that is stored in its place, unless it is known already. Sent ahead and wrong: asked for.
@@ -315,36 +307,18 @@ impl Wanted {
         }
         body.step = Step::Storing;
         body.storing_bytes = bytes;
-        self.storing = self.storing.saturating_add(1);
         self.storing_bytes = self.storing_bytes.saturating_add(bytes);
         true
     }
 
-    /// The store has taken it; durable after the next commit.
-    pub(super) fn stored(&mut self, name: BodyName) {
-        if !self.step(&name, Step::Storing, Step::Stored) {
-            return;
-        }
-        self.storing = self.storing.saturating_sub(1);
-        if let Some(body) = self.bodies.get_mut(&name) {
-            self.storing_bytes = self.storing_bytes.saturating_sub(body.storing_bytes);
-        }
-        self.stored.push(name);
-    }
-
-    /// True where a commit is due. One at a time: what is stored meanwhile goes with the next.
-    pub(super) fn commits(&mut self) -> bool {
-        if self.committing.is_some() || self.stored.is_empty() {
-            return false;
-        }
-        self.committing = Some(std::mem::take(&mut self.stored));
-        true
-    }
-
-    /// The commit is done; who need not wait any more.
-    pub(super) fn committed(&mut self) -> Vec<Waiter> {
+    /// It is on disk, or durably missing; who need not wait any more.
+    pub(super) fn stored(&mut self, names: Vec<BodyName>) -> Vec<Waiter> {
         let mut done = Vec::new();
-        for name in self.committing.take().unwrap_or_default() {
+        for name in names {
+            let Some(body) = self.bodies.get(&name).filter(|body| body.step == Step::Storing) else {
+                continue;
+            };
+            self.storing_bytes = self.storing_bytes.saturating_sub(body.storing_bytes);
             self.finish(&name, &mut done);
         }
         done

@@ -67,6 +67,10 @@ impl Target for Applier {
         Ok(verdicts)
     }
 
+    fn settle(&mut self) -> Result<(), TargetError> {
+        self.store.settle()
+    }
+
     fn counts(&self) -> Result<TargetCounts, TargetError> {
         self.store.readers.read(|tx| {
             let count = |select: &str| -> rusqlite::Result<u64> {
@@ -74,8 +78,8 @@ impl Target for Applier {
                     .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
             };
             Ok(TargetCounts {
-                mailboxes: count("SELECT count(*) FROM mailboxes WHERE name IS NOT NULL")?,
-                messages: count("SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE name IS NOT NULL")?,
+                mailboxes: count("SELECT mailboxes FROM stream")?,
+                messages: count("SELECT messages FROM stream")?,
                 held_mailboxes: count("SELECT count(*) FROM mailboxes WHERE held IS NOT NULL")?,
                 bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?
                     .saturating_add(count(attributes::PENDING)?),
@@ -151,16 +155,14 @@ impl Place {
             lsn,
             chain,
         } = self.applied;
-        tx.execute(
-            "UPDATE stream SET stream = ?1, epoch = ?2, lsn = ?3, chain = ?4, building = ?5",
-            params![
+        tx.prepare_cached("UPDATE stream SET stream = ?1, epoch = ?2, lsn = ?3, chain = ?4, building = ?5")?
+            .execute(params![
                 stream.0,
                 epoch.0.cast_signed(),
                 lsn.0.cast_signed(),
                 chain.0,
                 self.building
-            ],
-        )?;
+            ])?;
         Ok(())
     }
 

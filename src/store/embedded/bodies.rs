@@ -32,20 +32,23 @@ pub(super) fn known_user(tx: &Connection, name: &UserName) -> rusqlite::Result<O
 /// Writes records of the packs into the index, and gives messages that waited for them their bodies. Returns how many
 /// records that were.
 pub(super) fn index(tx: &Connection, entries: &[Arc<Entry>]) -> Result<usize, TargetError> {
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    let heals = any_pending(tx)?;
     for entry in entries {
-        index_one(tx, entry)?;
+        index_one(tx, entry, heals)?;
     }
     if let Some(last) = entries.last() {
         let offset = last.after.offset.cast_signed();
-        tx.execute(
-            "UPDATE stream SET pack = ?1, pack_offset = ?2",
-            params![last.after.pack, offset],
-        )?;
+        tx.prepare_cached("UPDATE stream SET pack = ?1, pack_offset = ?2")?
+            .execute(params![last.after.pack, offset])?;
     }
     Ok(entries.len())
 }
 
-fn index_one(tx: &Connection, entry: &Entry) -> Result<(), TargetError> {
+/// `heals`: a message may wait for this body.
+fn index_one(tx: &Connection, entry: &Entry, heals: bool) -> Result<(), TargetError> {
     let name = &entry.record.name;
     let (body, missing) = match &entry.record.content {
         Content::Octets { hash, length } => (Some(put(tx, hash, entry.octets, *length)?), None),
@@ -70,7 +73,7 @@ fn index_one(tx: &Connection, entry: &Entry) -> Result<(), TargetError> {
         body,
         missing
     ])?;
-    if body.is_some() {
+    if heals && body.is_some() {
         heal(tx, user, name)?;
     }
     Ok(())
@@ -218,10 +221,24 @@ fn pending_of(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<V
     rows.collect()
 }
 
-/// True where a message waits for a body of this GUID.
-pub(super) fn is_awaited(tx: &Connection, guid: &MessageGuid) -> rusqlite::Result<bool> {
-    tx.prepare_cached("SELECT 1 FROM messages WHERE guid = ?1 AND body IS NULL")?
-        .exists([&guid.0])
+/// True where a message waits for a body. Mostly none does, and much need not be looked for.
+fn any_pending(tx: &Connection) -> rusqlite::Result<bool> {
+    tx.prepare_cached("SELECT 1 FROM messages WHERE body IS NULL LIMIT 1")?
+        .exists([])
+}
+
+/// True where a message waits for one of these bodies.
+pub(super) fn any_awaited(tx: &Connection, names: &[BodyName]) -> rusqlite::Result<bool> {
+    if !any_pending(tx)? {
+        return Ok(false);
+    }
+    let mut statement = tx.prepare_cached("SELECT 1 FROM messages WHERE guid = ?1 AND body IS NULL")?;
+    for name in names {
+        if statement.exists([&name.guid.0])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Some of the bodies pending, of all users. Drawn by lot, so that many that never come don't keep others from being

@@ -16,6 +16,9 @@ const MIGRATIONS: [&str; 2] = [
 /// First SQLite without the bug that two connections could corrupt a write-ahead log that is reset.
 const SQLITE_OLDEST: i32 = 3_051_003;
 
+/// Pages of the write-ahead log (16 MiB) after which it is folded back: pages that change often are then written once.
+const WAL_PAGES: u32 = 4096;
+
 /// How long a connection waits for another one's lock.
 pub(super) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -46,7 +49,8 @@ pub(super) fn lock(dir: &Path) -> Result<File, TargetError> {
     }
 }
 
-/// The one writing connection: write-ahead log, every commit flushed.
+/// The one writing connection: write-ahead log, whole commits in order. They are not flushed one by one: the journal
+/// holds every frame that was applied, so a power cut costs applying the last ones again (see [`super::store::Store::settle`]).
 pub(super) fn writer(path: &Path) -> Result<Connection, TargetError> {
     if rusqlite::version_number() < SQLITE_OLDEST {
         let version = rusqlite::version();
@@ -64,7 +68,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, TargetError> {
             path.display()
         )));
     }
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;

@@ -144,6 +144,7 @@ fn due(tx: &Connection) -> rusqlite::Result<Vec<(i64, Uid, Modseq)>> {
 }
 
 /// Mailboxes with an open entry.
-pub(super) const OPEN: &str = "SELECT count(*) FROM mailboxes m WHERE held IS NOT NULL OR vanished IS NOT NULL
-     OR doomed <> 0 OR EXISTS (SELECT 1 FROM inferred i WHERE i.mailbox = m.id)
-     OR EXISTS (SELECT 1 FROM deferred d WHERE d.mailbox = m.id)";
+pub(super) const OPEN: &str = "SELECT count(*) FROM (
+         SELECT id FROM mailboxes WHERE held IS NOT NULL UNION SELECT id FROM mailboxes WHERE vanished IS NOT NULL
+         UNION SELECT id FROM mailboxes WHERE doomed <> 0
+         UNION SELECT mailbox FROM inferred UNION SELECT mailbox FROM deferred)";

@@ -3,9 +3,9 @@
 use super::super::target::{BodyStore, TargetError};
 use super::attributes;
 use super::bodies;
-use super::packs::{Content, Record};
+use super::packs::{Content, Record, Tail};
 use super::store::Store;
-use crate::limits::{BODY_BYTES_MAX, NEED_PLACES_MAX};
+use crate::limits::{BODIES_UNINDEXED_MAX, BODY_BYTES_MAX, NEED_PLACES_MAX};
 use crate::op::{BodyHash, BodyName, BodyPlace, Missing};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ impl BodyStore for Shelf {
         })
     }
 
-    fn put(&self, name: &BodyName, octets: &[u8]) -> Result<(), TargetError> {
+    fn put(&self, name: &BodyName, octets: &[u8], hash: &BodyHash) -> Result<(), TargetError> {
         let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
         if length > BODY_BYTES_MAX || name.size.is_some_and(|size| size != length) {
             let (place, size) = (&name.place.mailbox, name.size);
@@ -95,7 +95,7 @@ impl BodyStore for Shelf {
                 "a body of {place} has {length} octets, not {size:?}"
             )));
         }
-        let hash = BodyHash(*blake3::hash(octets).as_bytes());
+        let hash = *hash;
         let in_tail = self.store.packs.tail(|tail| tail.location(&hash).is_some());
         let stored = in_tail || self.store.readers.read(|tx| bodies::by_hash(tx, &hash))?.is_some();
         if stored {
@@ -118,11 +118,8 @@ impl BodyStore for Shelf {
         let fresh = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
         self.store.packs.commit()?;
         // A message that waits for one of these gets it now; for all others the index can wait for the next mail.
-        let awaited = self.store.readers.read(|tx| {
-            let awaited = fresh.iter().map(|name| bodies::is_awaited(tx, &name.guid));
-            awaited.collect::<rusqlite::Result<Vec<bool>>>()
-        })?;
-        if awaited.contains(&true) {
+        let many = self.store.packs.tail(Tail::len) >= BODIES_UNINDEXED_MAX;
+        if many || self.store.readers.read(|tx| bodies::any_awaited(tx, &fresh))? {
             self.store.write(|_| Ok(()))?;
         }
         Ok(())

@@ -77,6 +77,16 @@ impl Store {
         Ok(made)
     }
 
+    /// Makes all commits before outlast a power cut: a flushed commit flushes the write-ahead log up to itself.
+    pub(super) fn settle(&self) -> Result<(), TargetError> {
+        let writer = self.writer();
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        let settled = writer.execute("UPDATE stream SET lsn = lsn", []);
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        settled?;
+        Ok(())
+    }
+
     /// Folds the write-ahead log back into the database, as far as readers let it: mail doesn't wait for them.
     pub(super) fn checkpoint(&self) -> Result<(), TargetError> {
         let writer = self.writer();

@@ -72,6 +72,11 @@ impl Tail {
         }
     }
 
+    /// Records that are not indexed.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn all_durable(&mut self) {
         self.durable = self.entries.len();
     }

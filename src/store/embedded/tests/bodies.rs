@@ -6,6 +6,10 @@ use crate::store::embedded::store::Store;
 use crate::store::embedded::view::{Depth, Detail, MailboxKey};
 use std::sync::Arc;
 
+fn hash_of(octets: &[u8]) -> BodyHash {
+    BodyHash(*blake3::hash(octets).as_bytes())
+}
+
 fn body_name(mailbox: u8, uid: u32, guid: &str, size: Option<u64>) -> BodyName {
     let place = BodyPlace {
         mailbox: id(mailbox),
@@ -29,7 +33,7 @@ fn sized(uid: u32, guid: &str, size: Option<u64>) -> Op {
 impl Copy {
     fn put(&mut self, name: &BodyName, octets: &[u8]) {
         let bodies = &self.store().bodies;
-        bodies.put(name, octets).unwrap();
+        bodies.put(name, octets, &hash_of(octets)).unwrap();
         bodies.commit().unwrap();
     }
 
@@ -72,7 +76,7 @@ fn a_crash_between_the_bodies_and_the_mail_loses_no_body() {
     let mut copy = two_mailboxes();
     let first = body_name(1, 1, "a", Some(5));
     assert!(copy.lacks(&first));
-    copy.store().bodies.put(&first, b"hello").unwrap();
+    copy.store().bodies.put(&first, b"hello", &hash_of(b"hello")).unwrap();
     assert!(!copy.lacks(&first), "what was put is not asked for again");
     copy.store().bodies.commit().unwrap();
     // Nothing of it stands in SQLite yet; the process dies.
@@ -168,7 +172,7 @@ fn equal_octets_are_stored_once() {
 fn a_body_whose_length_contradicts_its_name_is_refused() {
     let mut copy = two_mailboxes();
     let name = body_name(1, 1, "a", Some(4));
-    assert!(copy.store().bodies.put(&name, b"hello").is_err());
+    assert!(copy.store().bodies.put(&name, b"hello", &hash_of(b"hello")).is_err());
     assert!(copy.lacks(&name));
 }
 

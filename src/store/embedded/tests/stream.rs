@@ -134,3 +134,61 @@ fn what_was_retained_goes_after_its_time_and_not_before() {
     copy.store().upkeep.run(1_001 + hour_ms).unwrap();
     assert_eq!(retained(&copy), [""; 0]);
 }
+
+/// The database as a power cut leaves it that loses every commit since the last flush; the packs were flushed.
+#[test]
+fn commits_that_a_power_cut_takes_back_are_applied_again_with_their_bodies() {
+    let mut copy = two_mailboxes();
+    let kept = copy.frames(&[txn(1, vec![append(1, "a")])]);
+    copy.store().target.apply(&[kept], &Vec::new()).unwrap();
+    copy.store().target.settle().unwrap();
+    let files = ["mail.sqlite", "mail.sqlite-wal"].map(|file| copy.dir.path().join(file));
+    let flushed = files.clone().map(|file| std::fs::read(file).unwrap());
+    let settled = copy.store().target.applied();
+
+    let hash = BodyHash(*blake3::hash(b"hello").as_bytes());
+    let place = BodyPlace {
+        mailbox: id(1),
+        uidvalidity: UidValidity(1),
+        uid: Uid(2),
+    };
+    let body = BodyName {
+        place,
+        guid: "b".into(),
+        size: Some(5),
+    };
+    copy.store().bodies.put(&body, b"hello", &hash).unwrap();
+    copy.store().bodies.commit().unwrap();
+    let sized = Append {
+        size: Some(5),
+        ..message(2, "b")
+    };
+    let lost = copy.frames(&[txn(1, vec![Op::Append(sized)])]);
+    copy.store().target.apply(std::slice::from_ref(&lost), &Vec::new()).unwrap();
+    let counts = copy.store().target.counts().unwrap();
+    copy.store = None;
+    for (file, bytes) in files.iter().zip(flushed) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    copy.reopen();
+    assert_eq!(copy.store().target.applied(), settled);
+    assert_eq!(copy.uids(1), [1]);
+    copy.store().target.apply(&[lost], &Vec::new()).unwrap();
+    assert_eq!(copy.uids(1), [1, 2]);
+    assert_eq!(copy.store().target.counts().unwrap(), counts);
+}
+
+#[test]
+fn counts_are_those_of_the_rows_whatever_happens_to_mailboxes() {
+    let mut copy = two_mailboxes();
+    copy.apply(&[txn(1, vec![append(1, "a"), append(2, "b")])]);
+    copy.apply(&[txn(2, vec![append(1, "c")])]);
+    copy.apply(&[tree(vec![gone(2, Disappearance::Genuine)])]);
+    copy.apply(&[txn(2, vec![append(2, "d")])]);
+    let truth = copy.query(
+        "SELECT (SELECT count(*) FROM mailboxes WHERE name IS NOT NULL) || ' '
+         || (SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE name IS NOT NULL)",
+    );
+    let counts = copy.store().target.counts().unwrap();
+    assert_eq!([format!("{} {}", counts.mailboxes, counts.messages)], truth[..]);
+}
