@@ -4,8 +4,9 @@
 //! is to be measured).
 
 use mailshadow::op::{
-    Append, BodyHash, BodyName, BodyPlace, ChainHash, Epoch, Flags, FrameHeader, Guid, Lineage, Lsn, MailboxId, MailboxName,
-    MailboxTxn, Modseq, Op, Payload, SourcePosition, StateChunk, StreamId, TreeChange, TreeMailbox, Uid, UidValidity,
+    Append, BodyHash, BodyName, BodyPlace, ChainHash, Epoch, Flags, FrameHeader, Guid, Lineage, Lsn, MailboxId,
+    MailboxName, MailboxTxn, Modseq, Op, Payload, SourcePosition, StateChunk, StreamId, TreeChange, TreeMailbox, Uid,
+    UidValidity,
 };
 use mailshadow::store::embedded::Embedded;
 use mailshadow::store::target::Frame;

@@ -23,8 +23,8 @@ pub const NOTICE_MESSAGES_MAX: usize = 100;
 pub const NEED_PLACES_MAX: usize = 32;
 /// Largest message body that is carried. Dovecot itself has no bound; 2 GiB is what IMAP literals of 32 bit clients allow.
 pub const BODY_BYTES_MAX: u64 = 2 << 30;
-/// Bytes of a body in one wire message.
-pub const BODY_PART_BYTES: usize = 256 << 10;
+/// Bytes of a body in one wire message: on a slow link the next message does not wait for long.
+pub const BODY_PART_BYTES: usize = 64 << 10;
 // The IMAP front end: what a client can make it hold.
 
 /// Longest command line without its literals; Dovecot's own default (`imap_max_line_length`) for long UID sets.
@@ -91,6 +91,12 @@ pub const USER_PATTERNS_MAX: usize = 1024;
 pub const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Handshakes with callers who have not proved who they are: peers are few, strangers must not use up the memory.
 pub const HANDSHAKES_MAX: usize = 32;
+/// Quiet time after which the kernel asks whether a peer's host is still there, and between such questions, seconds.
+pub const PEER_KEEPALIVE_SECONDS: u64 = 5;
+/// Time after which what a peer's host has not acknowledged ends the connection, seconds.
+pub const PEER_UNACKNOWLEDGED_SECONDS: u64 = 15;
+/// Bytes to a peer that wait in the kernel without being on their way: nothing can overtake them there.
+pub const PEER_UNSENT_BYTES: u32 = 64 << 10;
 /// Longest TLS handshake, the connection's setup included.
 pub const HANDSHAKE_SECONDS_MAX: u64 = 10;
 /// Longest request line on the admin socket: a verb and a few names.
@@ -188,12 +194,22 @@ pub const EXTS_MAX: usize = 256;
 pub const EXT_HEADER_BYTES_MAX: usize = 4 << 20;
 /// Longest wire message: room for the largest frame and its neighbours' lengths.
 pub const WIRE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// Shorter messages are not compressed: zstd's own frame would eat the gain.
+pub const PRESS_BYTES_MIN: usize = 200;
+/// Bytes that wait to be written to a peer: what is said last waits behind so much.
+pub const OUTBOX_BYTES: usize = 128 << 10;
+/// Bytes that are handed to the socket at a time.
+pub const WRITE_BYTES_MAX: usize = 64 << 10;
+/// Buffer of a connection's reader: small messages share a read.
+pub const SOCKET_READ_BYTES: usize = 64 << 10;
 /// Most frames in one wire message; many small ones share a message, so that a busy minute is not a thousand writes.
 pub const WIRE_FRAMES_MAX: usize = 1024;
 /// Most messages that an offer or a gone question lists: with the longest GUIDs some 600 KiB.
 pub const WIRE_MESSAGES_MAX: usize = 2048;
-/// Most needs in one wire message: with all places of the longest user names some 300 KiB.
-pub const WIRE_NEEDS_MAX: usize = 16;
+/// Most needs in one wire message, ...
+pub const WIRE_NEEDS_MAX: usize = 128;
+/// ... and most places that they name together: with the longest user names and GUIDs some 400 KiB.
+pub const WIRE_NEED_PLACES_MAX: usize = 640;
 /// Longest text for people in a wire message.
 pub const WIRE_TEXT_BYTES_MAX: usize = 8192;
 /// Longest operator's question or answer that is relayed.
@@ -204,12 +220,24 @@ pub const NOTICE_RANGES_MAX: usize = 4096;
 pub const WINDOW_BYTES: u64 = 8 << 20;
 /// See [`WINDOW_BYTES`].
 pub const WINDOW_FRAMES: usize = 1024;
+/// A standby says how far it is at most this often, milliseconds, ...
+pub const POSITION_PAUSE_MS: u64 = 10;
+/// ... unless it has decided everything, or a quarter of the window was taken meanwhile, in frames ...
+pub const POSITION_FRAMES: u64 = 256;
+/// ... or in bytes.
+pub const POSITION_BYTES: u64 = WINDOW_BYTES / 4;
 /// Bytes of frames that one read of the sender's journal brings.
 pub const SHIP_READ_BYTES: usize = 2 << 20;
 /// Bodies read but not sent, bytes, for needs and for bodies sent ahead alike. One larger body may go alone.
-pub const READ_AHEAD_BYTES: u64 = 32 << 20;
-/// Body reads at once, for each of the two kinds.
-pub const READ_AHEAD_BODIES: usize = 16;
+pub const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// Bodies being read or waiting to be sent, for each of the two kinds.
+pub const READ_AHEAD_BODIES: usize = 512;
+/// Threads that read bodies for one peer: enough to hide a disk's latency, few beside the mail server's own.
+pub const READ_JOBS_MAX: usize = 3;
+/// Bodies that one thread reads in a go, ...
+pub const READ_JOB_BODIES: usize = 32;
+/// ... and their bytes.
+pub const READ_JOB_BYTES: u64 = 1 << 20;
 /// What a body of unknown size counts as until it was read.
 pub const BODY_BYTES_GUESS: u64 = 256 << 10;
 /// Largest body that crosses a session, for both sides hold it in memory whole. A larger one is *body pending*.
@@ -221,7 +249,7 @@ pub const FRESH_SECONDS: u64 = 600;
 /// Bodies that a standby is checking, asking for or storing at once; frames beyond that wait in its journal.
 pub const WANTED_BODIES_MAX: usize = 16_384;
 /// Needs that a standby has asked for and not been answered.
-pub const NEEDS_OPEN_MAX: usize = 256;
+pub const NEEDS_OPEN_MAX: usize = 1024;
 /// Needs that a peer may have open here.
 pub const NEEDS_TAKEN_MAX: usize = 4 * NEEDS_OPEN_MAX;
 /// Bytes handed to the journal or the body store and not finished; beyond them a standby stops reading its socket.
@@ -304,6 +332,13 @@ pub const CHECKPOINT_SECONDS: u64 = 60;
 pub const JOURNAL_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of applied frames that a standby keeps.
 pub const STANDBY_JOURNAL_BYTES: u64 = 256 << 20;
+/// Bytes of messages that standbys may have been offered and not fetched: what fills 100 ms at 160 Mbit/s.
+pub const OFFERS_AHEAD_BYTES: u64 = 2 << 20;
+/// What an offered message of unknown size counts as.
+pub const OFFER_SIZE_GUESS: u64 = 16 << 10;
+/// A mailbox up to this size is listed without waiting until its messages were fetched: a long link would make each of
+/// many small mailboxes wait for a round trip.
+pub const OFFER_SMALL_BYTES: u64 = 256 << 10;
 /// How long a `state` waits for standbys that fetch what they lack of it, seconds. Then their needs follow the list.
 pub const OFFER_STALLED_SECONDS: u64 = 20;
 /// Written bodies that no frame waits for are flushed after this time, milliseconds, so that the next ones share the

@@ -3,4 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     _ = mailshadow::codec::wire::take(bytes);
+    _ = mailshadow::codec::wire::Unpress::default().decode(bytes);
 });

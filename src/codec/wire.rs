@@ -6,10 +6,12 @@
 
 mod bounds;
 mod bytes;
+mod press;
 #[cfg(test)]
 mod tests;
 
 pub use bytes::{body_length, take};
+pub use press::{Press, Unpress};
 
 use crate::op::{
     BodyHash, BodyName, ChainHash, DigestVerdict, Epoch, GoneQuestion, Heartbeat, Lsn, MailboxId, MessageGuid, Missing,

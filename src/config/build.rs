@@ -144,6 +144,8 @@ impl Builder<'_> {
             rejoin,
             start_as,
             peers,
+            compress: group.compress,
+            bytes_per_second: group.bytes_per_second,
             store,
             redirects: group
                 .redirect

@@ -1,7 +1,7 @@
 //! The file as it is written: one struct a table, one field a key. Values check themselves; what needs two keys to be
 //! judged is left to [`super::build`].
 
-use super::values::{FilePath, Listen, PlainName};
+use super::values::{BytesPerSecond, Compress, FilePath, Listen, PlainName};
 use super::{Argv, HostPort, RetainFor, UserPatterns};
 use serde::Deserialize;
 use serde_spanned::Spanned;
@@ -59,6 +59,9 @@ pub(super) struct Group {
     pub(super) rejoin: Option<Spanned<RejoinText>>,
     pub(super) start_as: Spanned<StartAsText>,
     pub(super) peers: BTreeMap<Spanned<PlainName>, HostPort>,
+    #[serde(default)]
+    pub(super) compress: Compress,
+    pub(super) bytes_per_second: Option<BytesPerSecond>,
     pub(super) store: Spanned<StoreText>,
     pub(super) dovecot: Option<Spanned<Dovecot>>,
     pub(super) embedded: Option<Spanned<Embedded>>,

@@ -26,6 +26,8 @@ users    = ["*", "!root"]
 retain   = "1h30m"
 rejoin   = "auto"
 start_as = "primary"
+compress = "on"
+bytes_per_second = 2500000
 peers    = { mail-b = "mail-b.example.net:4790", mail-c = "[2001:db8::1]:4790" }
 store    = "dovecot"
 
@@ -132,6 +134,8 @@ fn every_key_is_read() {
     let main = config.group("main").unwrap();
     assert!(main.users.matches("ann") && !main.users.matches("root"));
     assert_eq!(main.retain.0, Duration::from_secs(5_400));
+    assert_eq!(main.compress, Compress::On);
+    assert_eq!(main.bytes_per_second, Some(BytesPerSecond(2_500_000)));
     assert_eq!((main.rejoin, main.start_as), (Rejoin::Auto, StartAs::Primary));
     let peers: Vec<String> = main.peers.iter().map(|(name, at)| format!("{name}={at}")).collect();
     assert_eq!(peers, ["mail-b=mail-b.example.net:4790", "mail-c=[2001:db8::1]:4790"]);
@@ -306,6 +310,16 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "users = \"users\"",
         "users = \"users\"\nkey = \"x\"",
         "21: group.embedded.key: expected \"cert\" beside it",
+    ),
+    (
+        "store = \"embedded\"",
+        "bytes_per_second = 100\nstore = \"embedded\"",
+        "17: group.bytes_per_second: expected a number of bytes from 10000 on, found 100",
+    ),
+    (
+        "store = \"embedded\"",
+        "compress = \"yes\"\nstore = \"embedded\"",
+        "17: group.compress: unknown variant `yes`",
     ),
     (
         "store = \"embedded\"",

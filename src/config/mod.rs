@@ -15,7 +15,7 @@ pub mod values;
 pub use error::ConfigError;
 pub use unbuilt::Unbuilt;
 pub use users::UserPatterns;
-pub use values::{Argv, HostPort, RetainFor};
+pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor};
 
 use crate::op::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +144,10 @@ pub struct GroupConfig {
     pub start_as: StartAs,
     /// Name in the certificate → address.
     pub peers: BTreeMap<NodeName, HostPort>,
+    /// Whether what is shipped is compressed.
+    pub compress: Compress,
+    /// How fast stored mail is copied at the most; none: as fast as it goes. Live changes are not held up.
+    pub bytes_per_second: Option<BytesPerSecond>,
     /// What holds the mail here.
     pub store: StoreConfig,
     /// Where clients are pointed.

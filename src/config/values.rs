@@ -49,6 +49,42 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.len() <= 253 && text.chars().all(plain)
 }
 
+/// Whether what is shipped is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compress {
+    /// Where the peer is farther away than the same house.
+    #[default]
+    Auto,
+    /// Always: bytes are dear.
+    On,
+    /// Never: processors are.
+    Off,
+}
+
+/// Bytes a second, at least [`BytesPerSecond::MIN`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct BytesPerSecond(pub u64);
+
+impl BytesPerSecond {
+    /// Below it one message of usual size would take minutes: rather a mistake of units.
+    pub const MIN: u64 = 10_000;
+}
+
+impl TryFrom<i64> for BytesPerSecond {
+    type Error = String;
+    fn try_from(number: i64) -> Result<Self, String> {
+        match u64::try_from(number) {
+            Ok(fits) if fits >= Self::MIN => Ok(Self(fits)),
+            _ => Err(format!(
+                "expected a number of bytes from {} on, found {number}",
+                Self::MIN
+            )),
+        }
+    }
+}
+
 /// A name that also stands in file names and URIs: of a node or a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]

@@ -59,7 +59,7 @@ async fn meet(
         Ok(name)
     };
     let call = async {
-        let mut tls = caller.connect(&address, &NodeName::from(expected)).await?;
+        let (mut tls, _) = caller.connect(&address, &NodeName::from(expected)).await?;
         let mut heard = Vec::new();
         // a refusal of our certificate shows here, not in connect()
         let read = tls.read_to_end(&mut heard).await;
@@ -205,6 +205,34 @@ async fn reloaded_certificates_count_for_the_next_connection() {
     let d = PeerTls::load(&files(new.path(), "mail-d")).unwrap();
     let (served, _) = meet(d, &a, "mail-d", "mail-a").await;
     assert_eq!(served.unwrap(), NodeName::from("mail-a"));
+}
+
+#[tokio::test]
+async fn a_peer_whose_authority_was_replaced_is_trusted_no_longer() {
+    let (old, new) = (authority(), authority());
+    let (a, b) = (node(old.path(), "mail-a"), Arc::new(node(old.path(), "mail-b")));
+    cert::issue(new.path(), "mail-b", &[]).unwrap();
+    let listener = PeerListener::bind("[::]:0".parse().unwrap(), Arc::clone(&b))
+        .await
+        .unwrap();
+    let address = HostPort {
+        host: "::1".to_owned(),
+        port: listener.address().unwrap().port(),
+    };
+    let name = NodeName::from("mail-b");
+    let serve = async { listener.accept().await.unwrap().finish(|_| true).await };
+    let (served, called) = tokio::join!(serve, a.connect(&address, &name));
+    called.unwrap();
+    let (stream, _) = served.unwrap();
+    let mut trust = super::tls::Trust::of(&b, stream.get_ref().1);
+    let still = std::time::Duration::from_millis(50);
+    b.reload(&files(old.path(), "mail-b")).unwrap();
+    tokio::time::timeout(still, trust.lost()).await.unwrap_err();
+    b.reload(&files(new.path(), "mail-b")).unwrap();
+    let why = tokio::time::timeout(std::time::Duration::from_secs(5), trust.lost())
+        .await
+        .unwrap();
+    assert!(why.contains("not trusted any more"), "{why}");
 }
 
 #[test]

@@ -5,21 +5,23 @@
 
 use super::cert;
 use super::pem::{self, PemError};
+use super::sockets;
 use crate::config::{HostPort, TlsFiles};
 use crate::limits::{HANDSHAKE_SECONDS_MAX, HANDSHAKES_MAX};
 use crate::op::NodeName;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, CommonState, RootCertStore, ServerConfig};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The protocol that nodes speak (ALPN): a peer of another major version ends the handshake.
@@ -80,11 +82,48 @@ impl TlsError {
 struct Pair {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// Judges certificates of either side: a node's is for both.
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
-/// This node's certificate in use. Connections keep the one that they were made with.
+/// This node's certificate in use, and whom it trusts. Connections keep the certificates that they were made with for as
+/// long as they are trusted: see [`Trust`].
 pub struct PeerTls {
     current: RwLock<Arc<Pair>>,
+    /// Counts how often the files were read again.
+    reloads: watch::Sender<u64>,
+}
+
+/// The other side of a connection, as long as its certificate counts.
+pub struct Trust {
+    tls: Arc<PeerTls>,
+    chain: Vec<CertificateDer<'static>>,
+    reloads: watch::Receiver<u64>,
+}
+
+impl Trust {
+    /// In the other side of a connection whose handshake is done.
+    #[must_use]
+    pub fn of(tls: &Arc<PeerTls>, connection: &CommonState) -> Self {
+        let chain = connection.peer_certificates().unwrap_or_default();
+        Self {
+            tls: Arc::clone(tls),
+            chain: chain.iter().map(|cert| cert.clone().into_owned()).collect(),
+            reloads: tls.reloads.subscribe(),
+        }
+    }
+
+    /// Returns with the reason once certificates were read again and the other side's is not trusted any more.
+    pub async fn lost(&mut self) -> String {
+        loop {
+            if self.reloads.changed().await.is_err() {
+                return "this node is stopping".to_owned();
+            }
+            if let Err(why) = self.tls.judge(&self.chain) {
+                return format!("its certificate is not trusted any more: {why}");
+            }
+        }
+    }
 }
 
 impl PeerTls {
@@ -96,6 +135,7 @@ impl PeerTls {
         let pair = Arc::new(pair(files)?);
         Ok(Self {
             current: RwLock::new(pair),
+            reloads: watch::Sender::default(),
         })
     }
 
@@ -106,14 +146,25 @@ impl PeerTls {
     pub fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {
         let pair = Arc::new(pair(files)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
+        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
+    }
+
+    /// Whether a node with these certificates would get in now.
+    fn judge(&self, chain: &[CertificateDer<'static>]) -> Result<(), String> {
+        let Some((end, intermediates)) = chain.split_first() else {
+            return Err("it has none".to_owned());
+        };
+        let verifier = Arc::clone(&self.current().verifier);
+        let judged = verifier.verify_client_cert(end, intermediates, UnixTime::now());
+        judged.map(drop).map_err(|e| e.to_string())
     }
 
     fn current(&self) -> Arc<Pair> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Connects to `address`, where `expected` must be. Whether it accepts us shows with its first message.
+    /// Connects to `address`, where `expected` must be; with it comes the time that a packet took there and back. Whether it accepts us shows with its first message.
     ///
     /// # Errors
     /// Not reachable, not our CA, another node, too slow.
@@ -121,7 +172,7 @@ impl PeerTls {
         &self,
         address: &HostPort,
         expected: &NodeName,
-    ) -> Result<client::TlsStream<TcpStream>, TlsError> {
+    ) -> Result<(client::TlsStream<TcpStream>, Duration), TlsError> {
         let text = address.to_string();
         let connected = self.connect_unbounded(address, expected);
         let bounded = tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), connected);
@@ -132,15 +183,12 @@ impl PeerTls {
         &self,
         address: &HostPort,
         expected: &NodeName,
-    ) -> Result<client::TlsStream<TcpStream>, TlsError> {
+    ) -> Result<(client::TlsStream<TcpStream>, Duration), TlsError> {
         let network = |error| TlsError::Network {
             address: address.to_string(),
             error,
         };
-        let tcp = TcpStream::connect((address.host.as_str(), address.port))
-            .await
-            .map_err(network)?;
-        tcp.set_nodelay(true).map_err(network)?;
+        let (tcp, round_trip) = sockets::connect(address).await.map_err(network)?;
         let name = ServerName::try_from(expected.as_str().to_owned());
         let name =
             name.map_err(|e| TlsError::Certificates(format!("\"{expected}\" can't be a certificate's name: {e}")))?;
@@ -156,7 +204,7 @@ impl PeerTls {
                 expected: expected.to_string(),
             });
         }
-        Ok(tls)
+        Ok((tls, round_trip))
     }
 }
 
@@ -173,7 +221,7 @@ impl PeerListener {
     /// # Errors
     /// The port is taken or not ours to take.
     pub async fn bind(address: SocketAddr, tls: Arc<PeerTls>) -> Result<Self, TlsError> {
-        let tcp = TcpListener::bind(address).await.map_err(|error| TlsError::Network {
+        let tcp = sockets::listen(address).map_err(|error| TlsError::Network {
             address: address.to_string(),
             error,
         })?;
@@ -182,6 +230,12 @@ impl PeerListener {
             tls,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
         })
+    }
+
+    /// The certificates that callers are judged by.
+    #[must_use]
+    pub fn tls(&self) -> &Arc<PeerTls> {
+        &self.tls
     }
 
     /// Where it listens.
@@ -202,7 +256,7 @@ impl PeerListener {
             .await
             .map_err(std::io::Error::other)?;
         let (tcp, address) = self.tcp.accept().await?;
-        tcp.set_nodelay(true)?;
+        sockets::tune(&tcp)?;
         Ok(Caller {
             tcp,
             address,
@@ -297,7 +351,7 @@ fn pair(files: &TlsFiles) -> Result<Pair, TlsError> {
     let server = server
         .with_protocol_versions(&[&TLS13])
         .map_err(wrong)?
-        .with_client_cert_verifier(verifier);
+        .with_client_cert_verifier(Arc::clone(&verifier));
     let mut server = server
         .with_single_cert(pem::certificates(&files.cert)?, pem::private_key(&files.key)?)
         .map_err(wrong)?;
@@ -318,6 +372,7 @@ fn pair(files: &TlsFiles) -> Result<Pair, TlsError> {
     Ok(Pair {
         server: Arc::new(server),
         client: Arc::new(client),
+        verifier,
     })
 }
 
@@ -333,7 +388,7 @@ pub fn vouches(files: &TlsFiles) -> Result<(), TlsError> {
     let verifier = verifier.map_err(|e| wrong(e.to_string()))?;
     let chain = pem::certificates(&files.cert)?;
     let (first, rest) = chain.split_first().ok_or_else(|| wrong("no certificate".to_owned()))?;
-    let verified = verifier.verify_client_cert(first, rest, rustls_pki_types::UnixTime::now());
+    let verified = verifier.verify_client_cert(first, rest, UnixTime::now());
     verified.map(|_| ()).map_err(|e| wrong(e.to_string()))
 }
 

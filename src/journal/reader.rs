@@ -69,6 +69,14 @@ impl JournalView {
         }
     }
 
+    /// Committed frames from `from` on that are still in memory, at least one and no further ones beyond `bytes_max`
+    /// bytes; none where that one is only on disk. Never blocks.
+    #[must_use]
+    pub fn remembered(&self, from: Lsn, bytes_max: usize) -> Vec<EncodedFrame> {
+        let generation = self.shelf.state().generation;
+        self.shelf.remembered(from, generation, bytes_max)
+    }
+
     /// The chain hash at a committed LSN; none where that is beyond the head or trimmed away (the hash before the
     /// oldest frame is still known). For comparing histories.
     ///

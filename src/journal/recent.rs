@@ -61,7 +61,11 @@ impl Recent {
         };
         let known = self.frames.get(first).is_some_and(|frame| frame.lsn == from);
         match known {
-            true => found.enumerate().take_while(fits).map(|(_, frame)| frame.clone()).collect(),
+            true => found
+                .enumerate()
+                .take_while(fits)
+                .map(|(_, frame)| frame.clone())
+                .collect(),
             false => Vec::new(),
         }
     }

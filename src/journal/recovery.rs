@@ -4,8 +4,8 @@
 //! back to its last whole transaction; anything else that is wrong is an error, and changes nothing.
 
 use super::reader::frame_of;
-use super::restart::finish_restart;
 use super::recent::Recent;
+use super::restart::finish_restart;
 use super::scan::{Record, Scan, Step};
 use super::shelf::{Shelf, State, Volume, mark};
 use super::succession::{Head, Succession};

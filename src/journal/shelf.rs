@@ -102,7 +102,11 @@ impl Shelf {
     pub(super) fn remembered(&self, wanted: Lsn, generation: u64, bytes_max: usize) -> Vec<EncodedFrame> {
         let state = self.state();
         let readable = state.generation == generation && state.oldest().is_some_and(|oldest| oldest <= wanted);
-        if readable { state.recent.read(wanted, bytes_max) } else { Vec::new() }
+        if readable {
+            state.recent.read(wanted, bytes_max)
+        } else {
+            Vec::new()
+        }
     }
 
     /// The place of a committed frame; none where it is not committed yet.

@@ -10,7 +10,7 @@ use crate::codec::wire::Counts;
 use crate::limits::{APPLY_FRAMES_MAX, STANDBY_JOURNAL_BYTES};
 use crate::op::{Lsn, Payload, Uid};
 use crate::session::receive::ReceiveInput;
-use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts};
+use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};

@@ -115,12 +115,7 @@ struct Unflushed {
 }
 
 impl Disk {
-    fn new(
-        journal: Journal,
-        bodies: Arc<dyn BodyStore>,
-        fed: mpsc::Sender<ReceiveInput>,
-        health: Arc<Health>,
-    ) -> Self {
+    fn new(journal: Journal, bodies: Arc<dyn BodyStore>, fed: mpsc::Sender<ReceiveInput>, health: Arc<Health>) -> Self {
         Self {
             journal,
             bodies,
@@ -169,16 +164,19 @@ impl Disk {
                 // What is whole is kept: it was handed over before and counts as taken.
                 self.health.patiently(RECEIVING, || self.journal.commit())?;
                 self.health.patiently(RECEIVING, || self.journal.roll_back())?;
-                self.appended.get_or_insert(Lsn(0));
+                self.appended = Some(Lsn(0));
             }
-            DiskWork::Restart(base) => self.appended = Some(self.health.patiently(RECEIVING, || self.journal.restart_at(&base))?.lsn),
+            DiskWork::Restart(base) => {
+                self.appended = Some(self.health.patiently(RECEIVING, || self.journal.restart_at(&base))?.lsn)
+            }
             DiskWork::Append(frames) => {
                 self.health.patiently(RECEIVING, || self.journal.append(&frames))?;
                 self.appended = frames.last().map(|frame| frame.lsn).or(self.appended);
             }
             DiskWork::Body { name, octets, hash } => self.body(name, &octets, &hash)?,
             DiskWork::Missing { name, missing } => {
-                self.health.patiently(RECEIVING, || self.bodies.put_missing(&name, &missing))?;
+                self.health
+                    .patiently(RECEIVING, || self.bodies.put_missing(&name, &missing))?;
                 self.unflushed.push(name, 0);
             }
             DiskWork::Check { request, names } => self.checks.push((request, names)),
@@ -192,7 +190,10 @@ impl Disk {
 
     /// A body that contradicts what its name says of it (its size) is not stored: it counts as damaged at the source.
     fn body(&mut self, name: BodyName, octets: &[u8], hash: &BodyHash) -> Result<(), Ended> {
-        match self.health.patiently(RECEIVING, || self.bodies.put(&name, octets, hash)) {
+        match self
+            .health
+            .patiently(RECEIVING, || self.bodies.put(&name, octets, hash))
+        {
             Err(TargetError::Broken(why)) => {
                 tracing::warn!(mailbox = %name.place.mailbox.guid, uid = %name.place.uid, why, "a body was refused");
                 let missing = Missing {
@@ -201,7 +202,8 @@ impl Disk {
                     offset: 0,
                     why,
                 };
-                self.health.patiently(RECEIVING, || self.bodies.put_missing(&name, &missing))?;
+                self.health
+                    .patiently(RECEIVING, || self.bodies.put_missing(&name, &missing))?;
             }
             other => other?,
         }
@@ -218,7 +220,10 @@ impl Disk {
             self.feed(ReceiveInput::Stored(names))?;
         }
         if let Some(appended) = self.appended.take() {
-            let head = self.health.patiently(RECEIVING, || self.journal.commit())?.unwrap_or(super::files::NOWHERE);
+            let head = self
+                .health
+                .patiently(RECEIVING, || self.journal.commit())?
+                .unwrap_or(super::files::NOWHERE);
             self.feed(journaled(head, appended))?;
         }
         for (request, names) in std::mem::take(&mut self.checks) {

@@ -5,10 +5,11 @@ use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use super::group::{GroupHandle, Side};
 use super::receiver::Incoming;
+use super::squeeze::Manner;
 use crate::codec::wire::{Hello, Message};
 use crate::control::about::{self, About};
 use crate::control::metrics::Metrics;
-use crate::io::tls::{Caller, PeerListener};
+use crate::io::tls::{Caller, PeerListener, PeerTls, Trust};
 use crate::op::NodeName;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -36,10 +37,10 @@ pub(super) async fn run(
         match listener.accept().await {
             Ok(caller) => {
                 let (groups, metrics, refusals) = (Arc::clone(&groups), Arc::clone(&metrics), Arc::clone(&refusals));
-                let answers = Arc::clone(&answers);
+                let (answers, tls) = (Arc::clone(&answers), Arc::clone(listener.tls()));
                 tokio::spawn(async move {
                     let address = caller.address();
-                    if let Err(why) = take_in(caller, &answers, &groups).await {
+                    if let Err(why) = take_in(caller, &tls, &answers, &groups).await {
                         metrics.handshakes_refused.inc();
                         refuse(&refusals, address.ip(), why.replace(&format!("{address}: "), ""));
                     }
@@ -65,10 +66,11 @@ fn refuse(refusals: &Refusals, address: IpAddr, why: String) {
     }
 }
 
-async fn take_in(caller: Caller, answers: &Answers, groups: &[GroupHandle]) -> Result<(), String> {
+async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: &[GroupHandle]) -> Result<(), String> {
     let listed = |name: &NodeName| groups.iter().any(|group| group.config.peers.contains_key(name));
     let (stream, peer) = caller.finish(listed).await.map_err(|e| e.to_string())?;
-    let mut connection = Connection::over(stream);
+    let trust = Trust::of(tls, stream.get_ref().1);
+    let mut connection = Connection::over(stream, Manner::PLAIN, trust);
     let first = tokio::time::timeout(HELLO_MAX, connection.incoming.recv()).await;
     let hello = match first {
         Ok(Some(Ok(Message::Hello(hello)))) => hello,
@@ -93,14 +95,8 @@ async fn take_in(caller: Caller, answers: &Answers, groups: &[GroupHandle]) -> R
             taken.await.map_err(|_| "this node is stopping".to_owned())
         }
         Err(why) => {
-            if connection
-                .outgoing
-                .send(Message::Refused { why: why.clone() })
-                .await
-                .is_ok()
-            {
-                connection.close().await;
-            }
+            connection.outgoing.say(Message::Refused { why: why.clone() });
+            connection.close().await;
             Err(why)
         }
     }
@@ -109,9 +105,8 @@ async fn take_in(caller: Caller, answers: &Answers, groups: &[GroupHandle]) -> R
 /// A peer wants to know who this is, nothing more: no session is opened, and none is replaced.
 async fn tell_about(connection: Connection, id: u64, about: About) -> Result<(), String> {
     let json = serde_json::to_string(&about).map_err(|e| e.to_string())?;
-    if connection.outgoing.send(Message::Answer { id, json }).await.is_ok() {
-        connection.close().await;
-    }
+    connection.outgoing.say(Message::Answer { id, json });
+    connection.close().await;
     Ok(())
 }
 

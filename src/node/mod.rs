@@ -2,15 +2,16 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `primary` `outlet` `shipper` `peer` | the left half: capture → journal → ship |
+//! | `primary` `outlet` `offered` `shipper` `body_reads` `peer` | the left half: capture → journal → ship |
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
-//! | `connection` `listener` `desk` `files` | what both halves stand on |
+//! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
 mod answers;
 mod applier;
+mod body_reads;
 mod connection;
 mod counted;
 mod desk;
@@ -23,6 +24,8 @@ mod journal_text;
 mod listener;
 mod notices;
 mod observer;
+mod offered;
+mod outbox;
 mod outlet;
 mod peer;
 mod primary;
@@ -30,6 +33,7 @@ mod pulse;
 mod receiver;
 mod relay;
 mod shipper;
+mod squeeze;
 mod standby;
 mod state;
 mod verifying;

@@ -2,19 +2,19 @@
 //! the peers, and checkpointed and trimmed from time to time.
 
 use super::health::Health;
-use super::peer::{Offer, Peer};
+use super::offered::Offered;
+use super::peer::Peer;
 use super::primary::Announcement;
 use super::pulse::Pulse;
 use crate::io::clock::{Clock, Stopwatch};
 use crate::journal::{Head, Journal, JournalError, Sealer};
-use crate::limits::{CHECKPOINT_FRAMES, CHECKPOINT_SECONDS, JOURNAL_BYTES_MAX, OFFER_STALLED_SECONDS};
+use crate::limits::{CHECKPOINT_FRAMES, CHECKPOINT_SECONDS, JOURNAL_BYTES_MAX};
 use crate::op::{Lsn, MailboxId, MessageGuid, Notice, Payload, Uid, UidValidity};
 use crate::store::source::{Captured, Outlet, OutletError};
 use crate::store::table::CaptureTable;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 
 /// The journal of a primary, seen from capture.
 pub(super) struct JournalOutlet {
@@ -73,65 +73,18 @@ impl Outlet for JournalOutlet {
     }
 
     fn offer(&mut self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid, Option<u64>)]) {
-        if messages.is_empty() {
-            return;
+        if !messages.is_empty() {
+            self.offered.push(&self.peers, mailbox, uidvalidity, messages);
         }
-        let connected = self.peers.iter().filter(|peer| peer.now().connected);
-        let waiting = connected.filter_map(|peer| offer_to(peer, mailbox, uidvalidity, messages));
-        self.offered.waiting = waiting.collect();
-        self.offered.since = Stopwatch::start();
+    }
+
+    fn is_offer_full(&mut self) -> bool {
+        self.offered.is_full()
     }
 
     fn is_offer_open(&mut self) -> bool {
         self.offered.is_open()
     }
-}
-
-/// What standbys were offered last.
-pub(super) struct Offered {
-    waiting: Vec<Waiting>,
-    since: Stopwatch,
-}
-
-impl Default for Offered {
-    fn default() -> Self {
-        Self {
-            waiting: Vec::new(),
-            since: Stopwatch::start(),
-        }
-    }
-}
-
-impl Offered {
-    fn is_open(&mut self) -> bool {
-        let open = |done: &mut oneshot::Receiver<bool>| matches!(done.try_recv(), Err(TryRecvError::Empty));
-        self.waiting.retain_mut(|(_, done)| open(done));
-        if self.since.elapsed() >= Duration::from_secs(OFFER_STALLED_SECONDS) {
-            for (peer, _) in self.waiting.drain(..) {
-                tracing::info!(peer = %peer.name, "a slow standby is not waited for: its needs follow with the list");
-            }
-        }
-        !self.waiting.is_empty()
-    }
-}
-
-type Waiting = (Arc<Peer>, oneshot::Receiver<bool>);
-
-fn offer_to(
-    peer: &Arc<Peer>,
-    mailbox: &MailboxId,
-    uidvalidity: UidValidity,
-    messages: &[(Uid, MessageGuid, Option<u64>)],
-) -> Option<Waiting> {
-    let (done, waiting) = oneshot::channel();
-    let offer = Offer {
-        mailbox: mailbox.clone(),
-        uidvalidity,
-        messages: messages.to_vec(),
-        done,
-    };
-    peer.offers.try_send(offer).ok()?;
-    Some((Arc::clone(peer), waiting))
 }
 
 impl JournalOutlet {
@@ -195,25 +148,5 @@ impl JournalOutlet {
 pub(super) fn replay(table: &mut CaptureTable, payload: &Payload, for_one_peer: bool) {
     if !for_one_peer {
         table.apply(payload);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_offer_is_open_until_the_slowest_standby_has_fetched_it_or_is_gone() {
-        let peer = |name: &str| Arc::new(Peer::new(name.into()).0);
-        let ((quick, first), (lost, second)) = (oneshot::channel(), oneshot::channel());
-        let mut offered = Offered {
-            waiting: vec![(peer("mail-b"), first), (peer("mail-c"), second)],
-            since: Stopwatch::start(),
-        };
-        assert!(offered.is_open());
-        quick.send(true).unwrap();
-        assert!(offered.is_open());
-        drop(lost);
-        assert!(!offered.is_open());
     }
 }

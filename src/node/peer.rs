@@ -5,8 +5,8 @@ use crate::op::{DigestVerdict, Lsn, MailboxId, MessageGuid, NodeName, Uid, UidVa
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-/// Offers that wait for one peer's session; a capture thread has one open at a time.
-const OFFERS_QUEUED_MAX: usize = 4;
+/// Offers that wait for one peer's session; more are not made, and their needs follow with the lists.
+const OFFERS_QUEUED_MAX: usize = 64;
 /// Verdicts that wait for whoever asked for the digests.
 const VERDICTS_QUEUED_MAX: usize = 65_536;
 

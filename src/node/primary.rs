@@ -3,7 +3,8 @@
 use super::NodeError;
 use super::counted::Counted;
 use super::health::Health;
-use super::outlet::{JournalOutlet, Offered, Since, replay};
+use super::offered::Offered;
+use super::outlet::{JournalOutlet, Since, replay};
 use super::peer::Peer;
 use super::pulse::Pulse;
 use super::shipper::{self, Shipper};
@@ -139,6 +140,8 @@ impl Primary {
                 address: address.clone(),
                 tls: Arc::clone(tls),
                 offers,
+                compress: group.compress,
+                bytes_per_second: group.bytes_per_second,
             };
             tasks.push(tokio::spawn(shipper::run(shipper, group.name.clone(), node.clone())));
         }

@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::counted::With;
 use super::disk_desk::DiskWork;
 use super::notices::NoticeFile;
+use super::outbox::Outbox;
 use super::relay::Question;
 use super::standby::{Progress, StandbyShared};
 use crate::codec::wire::Message;
@@ -86,11 +87,15 @@ pub(super) async fn run(receiver: Receiver, machine: Receive, mut ears: Ears) {
     loop {
         let blocked = drive.pump();
         let may_read = !drive.machine.is_full();
-        let outgoing = drive.connection.as_ref().map(|c| c.connection.outgoing.clone());
+        let outgoing = drive.connection.as_ref().map(|c| Arc::clone(&c.connection.outgoing));
+        let wake = drive.wake();
         tokio::select! {
             Some(incoming) = ears.callers.recv() => drive.take_over(incoming).await,
             message = hear(&mut drive.connection), if may_read => drive.heard(message).await,
             Some(input) = ears.inputs.recv() => drive.feed_or_end(input).await,
+            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {
+                drive.feed_or_end(ReceiveInput::Tick).await;
+            }
             Some(question) = ears.asked.recv() => drive.ask(question).await,
             _ = ticks.tick() => drive.tick().await,
             () = room(outgoing), if blocked => {}
@@ -107,9 +112,9 @@ async fn hear(connection: &mut Option<Incoming>) -> Option<Result<Message, Strin
 }
 
 /// Returns once the writer has room (or is gone).
-async fn room(outgoing: Option<mpsc::Sender<Message>>) {
+async fn room(outgoing: Option<Arc<Outbox>>) {
     match outgoing {
-        Some(outgoing) => drop(outgoing.reserve().await),
+        Some(outgoing) => outgoing.room().await,
         None => std::future::pending().await,
     }
 }
@@ -128,6 +133,13 @@ impl Drive {
         self.questions.insert(self.question, question.answer);
         let (id, json) = (self.question, question.json);
         self.feed_or_end(ReceiveInput::Ask { id, json }).await;
+    }
+
+    /// How long nothing more needs to be said by itself.
+    fn wake(&self) -> Option<Duration> {
+        let at_ms = self.machine.wake_ms()?;
+        let now_ms = self.receiver.clock.now_ms();
+        Some(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1)))
     }
 
     fn answered(&mut self, id: u64, json: Option<String>) {
@@ -229,10 +241,10 @@ impl Drive {
         if let Some(error) = error {
             self.say_why(&incoming.peer, &error);
         }
-        while let Some(message) = self.machine.message() {
-            if incoming.connection.outgoing.try_send(message).is_err() {
-                break;
-            }
+        while incoming.connection.outgoing.has_room()
+            && let Some(message) = self.machine.message()
+        {
+            incoming.connection.outgoing.say(message);
         }
         if let Some(error) = self.feed(ReceiveInput::Lost) {
             tracing::debug!(%error, "a lost session ended");
@@ -255,15 +267,13 @@ impl Drive {
         let Some(incoming) = &self.connection else {
             return false;
         };
-        loop {
-            let Ok(permit) = incoming.connection.outgoing.try_reserve() else {
-                return true;
-            };
+        while incoming.connection.outgoing.has_room() {
             let Some(message) = self.machine.message() else {
                 return false;
             };
-            permit.send(message);
+            incoming.connection.outgoing.say(message);
         }
+        true
     }
 
     fn note(&self, change: impl FnOnce(&mut ReceiverState)) {

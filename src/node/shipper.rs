@@ -1,17 +1,19 @@
 //! Drives one peer's [`Ship`]: dials, feeds the machine what happens, does what it asks for.
 
+use super::body_reads::{BodyReads, Read};
 use super::connection::Connection;
 use super::counted::With;
 use super::peer::{Offer, Peer};
 use super::primary::{Announcement, PrimaryShared};
+use super::squeeze::Manner;
 use crate::codec::wire::{Message, Place};
-use crate::config::HostPort;
-use crate::io::tls::PeerTls;
+use crate::config::{BytesPerSecond, Compress, HostPort};
+use crate::io::tls::{PeerTls, Trust};
 use crate::journal::Head;
 use crate::op::{Lsn, NodeName};
 use crate::session::ship::{Ship, ShipInput, ShipRequest, ShipStart, Standing};
 use crate::session::{Class, SessionError};
-use crate::store::source::{BodyAnswer, Command};
+use crate::store::source::Command;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub(super) struct Shipper {
     pub(super) address: HostPort,
     pub(super) tls: Arc<PeerTls>,
     pub(super) offers: mpsc::Receiver<Offer>,
+    pub(super) compress: Compress,
+    pub(super) bytes_per_second: Option<BytesPerSecond>,
 }
 
 /// Runs until the task is aborted.
@@ -42,12 +46,14 @@ pub(super) async fn run(mut shipper: Shipper, group: String, node: NodeName) {
         node,
         peer: shipper.peer.name.clone(),
         rebuilt: shipper.shared.rebuilt,
+        bulk_bytes_per_second: shipper.bytes_per_second.map(|rate| rate.0),
     });
     let (completed, completions) = mpsc::channel(COMPLETIONS_MAX);
     let mut drive = Drive {
         machine,
         shared: Arc::clone(&shipper.shared),
         peer: Arc::clone(&shipper.peer),
+        reads: BodyReads::new(Arc::clone(&shipper.shared.bodies), completed.clone()),
         completed,
         completions,
         tickets: BTreeMap::new(),
@@ -107,11 +113,16 @@ fn settle(done: oneshot::Sender<bool>, outcome: bool) {
 }
 
 async fn dial_and_ship(shipper: &mut Shipper, drive: &mut Drive) -> Ended {
-    let stream = match shipper.tls.connect(&shipper.address, &shipper.peer.name).await {
-        Ok(stream) => stream,
+    let (stream, round_trip) = match shipper.tls.connect(&shipper.address, &shipper.peer.name).await {
+        Ok(connected) => connected,
         Err(error) => return Ended::Unreachable(error.to_string()),
     };
-    let mut connection = Connection::over(stream);
+    let trust = Trust::of(&shipper.tls, stream.get_ref().1);
+    let manner = Manner {
+        compress: shipper.compress,
+        round_trip: Some(round_trip),
+    };
+    let mut connection = Connection::over(stream, manner, trust);
     let ended = drive.session(&mut connection, &mut shipper.offers).await;
     drive.lost();
     drive.flush(&connection).await;
@@ -130,6 +141,7 @@ struct Drive {
     machine: Ship,
     shared: Arc<PrimaryShared>,
     peer: Arc<Peer>,
+    reads: BodyReads,
     completed: mpsc::Sender<ShipInput>,
     completions: mpsc::Receiver<ShipInput>,
     tickets: BTreeMap<u64, oneshot::Sender<bool>>,
@@ -172,28 +184,29 @@ impl Drive {
     /// Feeds the machine and does everything that it asks for.
     fn feed(&mut self, input: ShipInput) -> Result<(), SessionError> {
         let fed = self.machine.handle(self.shared.clock.now_ms(), input);
+        self.do_what_is_asked();
+        fed
+    }
+
+    fn do_what_is_asked(&mut self) {
         while let Some(request) = self.machine.request() {
             self.request(request);
         }
-        fed
+        self.reads.start();
     }
 
     /// Hands messages to the writer while it has room; true where some may be left.
     fn pump(&mut self, connection: &Connection) -> bool {
-        loop {
-            let Ok(permit) = connection.outgoing.try_reserve() else {
-                return true;
-            };
+        while connection.outgoing.has_room() {
             let Some(message) = self.machine.message() else {
                 return false;
             };
             self.note_shipped(&message);
-            permit.send(message);
+            connection.outgoing.say(message);
             // What went makes room for more to be read.
-            while let Some(request) = self.machine.request() {
-                self.request(request);
-            }
+            self.do_what_is_asked();
         }
+        true
     }
 
     fn note_shipped(&self, message: &Message) {
@@ -220,6 +233,7 @@ impl Drive {
         feeds: &mut Feeds,
         blocked: bool,
     ) -> Option<Result<ShipInput, String>> {
+        let wake = self.wake();
         tokio::select! {
             message = connection.incoming.recv() => Some(heard(message)),
             Some(input) = self.completions.recv() => Some(Ok(input)),
@@ -229,8 +243,16 @@ impl Drive {
             announcement = feeds.announcements.recv() => announcement.ok().map(|a| Ok(announce(a))),
             Some(offer) = offers.recv() => Some(Ok(self.offer(offer))),
             _ = feeds.ticks.tick() => Some(Ok(ShipInput::Tick)),
-            _ = connection.outgoing.reserve(), if blocked => None,
+            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Some(Ok(ShipInput::Tick)),
+            () = connection.outgoing.room(), if blocked => None,
         }
+    }
+
+    /// How long nothing more may be said by itself.
+    fn wake(&self) -> Option<Duration> {
+        let at_ms = self.machine.wake_ms()?;
+        let now_ms = self.shared.clock.now_ms();
+        Some(Duration::from_millis(at_ms.saturating_sub(now_ms).max(1)))
     }
 
     fn offer(&mut self, offer: Offer) -> ShipInput {
@@ -245,6 +267,7 @@ impl Drive {
     }
 
     fn lost(&mut self) {
+        self.reads.clear();
         if let Err(error) = self.feed(ShipInput::Lost) {
             tracing::debug!(%error, "a lost session ended");
         }
@@ -256,10 +279,13 @@ impl Drive {
     /// Last words of a machine whose session is over.
     async fn flush(&mut self, connection: &Connection) {
         while let Some(message) = self.machine.message() {
-            let sent = tokio::time::timeout(PAUSE_MIN, connection.outgoing.send(message)).await;
-            if !matches!(sent, Ok(Ok(()))) {
+            if tokio::time::timeout(PAUSE_MIN, connection.outgoing.room())
+                .await
+                .is_err()
+            {
                 return;
             }
+            connection.outgoing.say(message);
         }
     }
 
@@ -275,17 +301,11 @@ impl Drive {
                 request,
                 name,
                 other_places,
-            } => {
-                let bodies = Arc::clone(&self.shared.bodies);
-                self.on_disk(move || {
-                    let places: Vec<_> = std::iter::once(name.place).chain(other_places).collect();
-                    let answer = match bodies.read(&places, &name.guid, name.size) {
-                        BodyAnswer::Body(octets) => Ok(octets),
-                        BodyAnswer::Missing(missing) => Err(missing),
-                    };
-                    ShipInput::Body { request, answer }
-                });
-            }
+            } => self.reads.push(Read {
+                request,
+                name,
+                other_places,
+            }),
             ShipRequest::Gone { request, question } => {
                 let bodies = Arc::clone(&self.shared.bodies);
                 self.on_disk(move || {
@@ -351,6 +371,17 @@ impl Drive {
 
     fn read_frames(&self, request: u64, from: Lsn, bytes_max: usize) {
         let view = self.shared.view.clone();
+        let remembered = view.remembered(from, bytes_max);
+        if !remembered.is_empty() {
+            let frames = ShipInput::Frames {
+                request,
+                frames: remembered,
+            };
+            match self.completed.try_send(frames) {
+                Ok(()) => return,
+                Err(_) => tracing::trace!("answers wait: this one comes from a thread"),
+            }
+        }
         self.on_disk(move || match view.reader(from).read_batch(bytes_max) {
             Ok(frames) if frames.is_empty() => ShipInput::FramesGone { request },
             Ok(frames) => ShipInput::Frames { request, frames },

@@ -24,7 +24,9 @@ use super::link::Link;
 
 use crate::codec::frame::EncodedFrame;
 use crate::codec::wire::{Counts, Hello, Message, Place, Position};
-use crate::op::{BodyHash, BodyName, BodyPlace, DigestVerdict, Epoch, GoneQuestion, Lsn, Missing, NodeName, StreamId, Uid};
+use crate::op::{
+    BodyHash, BodyName, BodyPlace, DigestVerdict, Epoch, GoneQuestion, Lsn, Missing, NodeName, StreamId, Uid,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The receiving machine. It lives as long as the standby's role: the stream it follows and the bodies it waits for
@@ -46,7 +48,8 @@ pub struct Receive {
     journaling: VecDeque<(Lsn, u64)>,
     durable: Durable,
     wanted: Wanted,
-    assembly: Assembly,
+    arriving_ahead: Assembly,
+    arriving_asked: Assembly,
     /// Ticket → the peer's number and the bodies that it waits for.
     offers: BTreeMap<u64, (u64, usize)>,
     gone: Gone,
@@ -56,8 +59,10 @@ pub struct Receive {
     /// LSN of the base that was joined at since the start (0: none).
     base: Lsn,
     counts: Counts,
-    /// What the peer was told last on this connection.
-    told: Option<Position>,
+    /// What the peer was told last on this connection, and when.
+    told: Option<(Position, u64)>,
+    /// Bytes of frames taken since then.
+    taken_bytes: u64,
     next_pending_ms: u64,
     last_number: u64,
 }
@@ -131,8 +136,8 @@ pub enum ReceiveInput {
     },
     /// These bodies (or their absence) are on disk.
     Stored(Vec<BodyName>),
-    /// Bodies pending.
-    Pending(Vec<BodyName>),
+    /// Bodies pending, and where else they may be read.
+    Pending(BTreeMap<BodyName, Vec<BodyPlace>>),
     /// The target has decided this far.
     Applied {
         /// Of which stream.

@@ -6,6 +6,7 @@
 //!                          └─ lacks trimmed frames ──► Seeking ─base seen─►┘   an error or Lost: Apart
 //! ```
 
+mod bucket;
 mod flow;
 mod machine;
 mod offers;
@@ -74,6 +75,8 @@ pub struct ShipStart {
     /// True where this stream was started to replace another one (`repair --stream`): peers of the old stream may join
     /// it at a base. False: a peer of another stream is a divergence.
     pub rebuilt: bool,
+    /// How fast bodies are shipped that the peer asks for, bytes a second; none: as fast as it goes.
+    pub bulk_bytes_per_second: Option<u64>,
 }
 
 /// What this node has when a connection begins.

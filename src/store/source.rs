@@ -27,7 +27,13 @@ pub trait Outlet: Send {
     /// emitted. Returns at once, so that live changes go on meanwhile.
     fn offer(&mut self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid, Option<u64>)]);
 
-    /// True while a connected standby fetches what was offered last. Ends by itself after a bounded time: a slow peer is
+    /// True while connected standbys have so much to fetch that nothing more is to be offered: what is on its way fills
+    /// the link. Ends by itself as [`Self::is_offer_open`] does.
+    fn is_offer_full(&mut self) -> bool {
+        self.is_offer_open()
+    }
+
+    /// True while a connected standby fetches anything that was offered. Ends by itself after a bounded time: a slow peer is
     /// not waited for.
     fn is_offer_open(&mut self) -> bool;
 }

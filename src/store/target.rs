@@ -1,8 +1,8 @@
 //! What a target does with the frames of a stream.
 
 use crate::op::{
-    BodyHash, BodyName, BodyPlace, ChainHash, DigestVerdict, Epoch, FrameHeader, GoneQuestion, Lsn, Missing, Payload, StreamId,
-    Uid,
+    BodyHash, BodyName, BodyPlace, ChainHash, DigestVerdict, Epoch, FrameHeader, GoneQuestion, Lsn, Missing, Payload,
+    StreamId, Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,9 +124,9 @@ pub trait BodyStore: Send + Sync {
     /// After a failed flush nothing more is taken.
     fn commit(&self) -> Result<(), TargetError>;
 
-    /// Bodies pending: to be asked for again from time to time.
+    /// Bodies pending, to be asked for again from time to time, and where else they might be read (newest first).
     ///
     /// # Errors
     /// The store can't be read.
-    fn pending(&self, most: usize) -> Result<Vec<BodyName>, TargetError>;
+    fn pending(&self, most: usize) -> Result<BTreeMap<BodyName, Vec<BodyPlace>>, TargetError>;
 }

@@ -7,6 +7,7 @@ mod bodies;
 mod faults;
 mod folders;
 mod layouts;
+mod link;
 mod live;
 mod outage;
 mod peers;

@@ -12,6 +12,7 @@
 )]
 
 mod divergence;
+mod link;
 mod primary;
 mod random;
 mod standby;

@@ -39,6 +39,7 @@ pub(crate) fn start() -> ShipStart {
         node: "a".into(),
         peer: "b".into(),
         rebuilt: false,
+        bulk_bytes_per_second: None,
     }
 }
 
@@ -48,6 +49,13 @@ pub(crate) fn octets_of(guid: &MessageGuid, size: u64) -> Vec<u8> {
     let mut octets = seed.as_bytes().repeat(size / 32 + 1);
     octets.truncate(size);
     octets
+}
+
+fn first_mailbox() -> MailboxId {
+    MailboxId {
+        user: "u".into(),
+        guid: Guid([0; 16]),
+    }
 }
 
 impl Primary {
@@ -279,6 +287,61 @@ impl Primary {
             uidvalidity: UidValidity(1),
             messages,
         }
+    }
+
+    /// A message in the first mailbox, made at this time (UNIX seconds).
+    fn message(&mut self, made: u64, size: u64) -> (Uid, MessageGuid, u64) {
+        let uid = Uid(self.next_uid);
+        self.next_uid += 1;
+        let guid = MessageGuid(format!("{made}.{}", uid.0));
+        let place = BodyPlace {
+            mailbox: first_mailbox(),
+            uidvalidity: UidValidity(1),
+            uid,
+        };
+        self.bodies.insert(place, Some(octets_of(&guid, size)));
+        (uid, guid, size)
+    }
+
+    /// Messages that have been here for long.
+    pub(crate) fn stored_mail(&mut self, count: usize, size: u64) -> Vec<(Uid, MessageGuid, Option<u64>)> {
+        let messages = (0..count).map(|_| self.message(1_700_000_000, size));
+        messages.map(|(uid, guid, size)| (uid, guid, Some(size))).collect()
+    }
+
+    pub(crate) fn offer_of(&mut self, ticket: u64, messages: Vec<(Uid, MessageGuid, Option<u64>)>) -> ShipInput {
+        self.offers_open.insert(ticket);
+        ShipInput::Offer {
+            ticket,
+            mailbox: first_mailbox(),
+            uidvalidity: UidValidity(1),
+            messages,
+        }
+    }
+
+    /// A new message arrives, is captured and durable here.
+    pub(crate) fn deliver(&mut self, size: u64) -> ShipInput {
+        let (uid, guid, size) = self.message(CAPTURED_MS / 1000, size);
+        let append = Append {
+            uid,
+            guid,
+            size: Some(size),
+            internal_date: 0,
+            save_date: None,
+            flags: Flags::NONE,
+            keywords: Vec::new(),
+            modseq: Modseq(1),
+        };
+        let txn = MailboxTxn {
+            mailbox: first_mailbox(),
+            uidvalidity: UidValidity(1),
+            ops: vec![Op::Append(append)],
+            uidnext: Uid(self.next_uid),
+            highest_modseq: Modseq(1),
+            position: self.source_position(),
+        };
+        self.seal(vec![Payload::Mailbox(txn)], None);
+        self.commit()
     }
 
     /// Everything captured is on disk.

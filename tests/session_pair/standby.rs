@@ -233,7 +233,7 @@ impl Standby {
             }
             ReceiveRequest::ListPending { most } => {
                 let pending = self.disk.bodies.iter().filter(|(_, octets)| octets.is_none());
-                ReceiveInput::Pending(pending.map(|(name, _)| name.clone()).take(most).collect())
+                ReceiveInput::Pending(pending.map(|(name, _)| (name.clone(), Vec::new())).take(most).collect())
             }
             other => panic!("no work: {other:?}"),
         }

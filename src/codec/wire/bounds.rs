@@ -1,10 +1,10 @@
 //! What a well-formed message must satisfy; the same on the way out and on the way in.
 
-use super::{BodyPart, Message, Offer, WireError};
+use super::{BodyPart, Message, NumberedNeed, Offer, WireError};
 use crate::limits::{
     BODY_BYTES_MAX, BODY_PART_BYTES, FRAME_BYTES_MAX, MESSAGE_GUID_BYTES_MAX, NEED_PLACES_MAX, NODE_BYTES_MAX,
     NOTICE_MESSAGES_MAX, NOTICE_RANGES_MAX, OPEN_REQUESTS_MAX, USER_BYTES_MAX, WIRE_FRAMES_MAX, WIRE_JSON_BYTES_MAX,
-    WIRE_MESSAGES_MAX, WIRE_NEEDS_MAX, WIRE_TEXT_BYTES_MAX,
+    WIRE_MESSAGES_MAX, WIRE_NEED_PLACES_MAX, WIRE_NEEDS_MAX, WIRE_TEXT_BYTES_MAX,
 };
 use crate::op::{BodyName, BodyPlace, MailboxId, MessageGuid, Missing, Need, Notice, SourcePosition, Uid, UidRange};
 
@@ -29,7 +29,8 @@ pub(super) fn check(message: &Message) -> Result<(), WireError> {
             node(welcome.node.as_str()).and_then(|()| welcome.need_base.as_deref().map_or(Ok(()), text))
         }
         Message::Needs(needs) => most(needs.len(), WIRE_NEEDS_MAX, "too many needs")
-            .and_then(|()| needs.iter().try_for_each(|n| need_kept(&n.need))),
+            .and_then(|()| needs.iter().try_for_each(|n| need_kept(&n.need)))
+            .and_then(|()| most(places_of(needs), WIRE_NEED_PLACES_MAX, "too many places together")),
         Message::Verdict(verdict) => most(verdict.user.0.len(), USER_BYTES_MAX, "user name too long")
             .and_then(|()| text(&verdict.mailbox))
             .and_then(|()| text(&verdict.why)),
@@ -120,6 +121,11 @@ fn body_part(part: &BodyPart) -> Broken {
 fn missing_kept(missing: &Missing) -> Broken {
     text(&missing.file)?;
     text(&missing.why)
+}
+
+fn places_of(needs: &[NumberedNeed]) -> usize {
+    let of = |need: &NumberedNeed| need.need.other_places.len().saturating_add(1);
+    needs.iter().map(of).sum()
 }
 
 fn need_kept(need: &Need) -> Broken {

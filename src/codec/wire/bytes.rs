@@ -21,6 +21,8 @@ const DIVERGED: u8 = 33;
 const ASK: u8 = 34;
 const ANSWER: u8 = 35;
 const PING: u8 = 36;
+/// A compressed message: [`super::press`].
+pub(super) const PRESSED: u8 = 37;
 const WELCOME: u8 = 64;
 const AGAIN: u8 = 65;
 const POSITION: u8 = 66;
@@ -28,6 +30,9 @@ const NEEDS: u8 = 67;
 const GONE_ASK: u8 = 68;
 const OFFER_DONE: u8 = 69;
 const VERDICT: u8 = 70;
+
+/// What a small message, or one line of a list, counts as.
+const MESSAGE_WEIGHT: usize = 128;
 
 /// Bits of a body part's marks.
 const AHEAD: u8 = 1;
@@ -77,16 +82,21 @@ impl Message {
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         bounds::check(self)?;
         let (tag, payload) = self.payload()?;
-        let length = payload.len().saturating_add(1);
-        let prefix = match u32::try_from(length) {
-            Ok(fits) if length <= WIRE_BYTES_MAX => fits,
-            _ => return Err(WireError::Length(u64::try_from(length).unwrap_or(u64::MAX))),
+        framed(tag, &[&payload])
+    }
+
+    /// About how many bytes it has on the wire, uncompressed.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let content = match self {
+            Self::Frames(frames) => frames.iter().map(|frame| frame.len()).sum(),
+            Self::BodyPart(part) => part.octets.len(),
+            Self::Offer(offer) => offer.messages.len().saturating_mul(MESSAGE_WEIGHT),
+            Self::Needs(needs) => needs.len().saturating_mul(MESSAGE_WEIGHT),
+            Self::Ask { json, .. } | Self::Answer { json, .. } => json.len(),
+            _ => 0,
         };
-        let mut bytes = Vec::with_capacity(length.saturating_add(4));
-        bytes.extend(prefix.to_le_bytes());
-        bytes.push(tag);
-        bytes.extend(payload);
-        Ok(bytes)
+        content.saturating_add(MESSAGE_WEIGHT)
     }
 
     /// Reads the body of a message: tag and payload, without the length before them.
@@ -150,6 +160,20 @@ impl Message {
             Self::Verdict(verdict) => (VERDICT, pack(kind, verdict)?),
         })
     }
+}
+
+/// Length, tag and payload.
+pub(super) fn framed(tag: u8, payload: &[&[u8]]) -> Result<Vec<u8>, WireError> {
+    let length = payload.iter().map(|piece| piece.len()).sum::<usize>().saturating_add(1);
+    let prefix = match u32::try_from(length) {
+        Ok(fits) if length <= WIRE_BYTES_MAX => fits,
+        _ => return Err(WireError::Length(u64::try_from(length).unwrap_or(u64::MAX))),
+    };
+    let mut bytes = Vec::with_capacity(length.saturating_add(4));
+    bytes.extend(prefix.to_le_bytes());
+    bytes.push(tag);
+    payload.iter().for_each(|piece| bytes.extend_from_slice(piece));
+    Ok(bytes)
 }
 
 fn wrong(message: &'static str, why: impl ToString) -> WireError {

@@ -49,7 +49,7 @@ async fn peer(config: &Config, tls: &PeerTls, name: &NodeName, address: &HostPor
     let topic = format!("peer {name}");
     let connected = tokio::time::timeout(CONNECT, tls.connect(address, name)).await;
     let mut stream = match connected {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok((stream, _))) => stream,
         Ok(Err(error)) => return vec![unreachable_peer(topic, &error)],
         Err(_) => {
             let what = format!("{address}: no answer within {} s", CONNECT.as_secs());

@@ -8,7 +8,8 @@ use super::wanted::Wanted;
 use super::{Phase, Receive, ReceiveInput, ReceiveRequest, ReceiveStart};
 use crate::codec::wire::{Counts, Hello, Message, PROTOCOL, Position, Welcome};
 use crate::limits::{
-    PENDING_AGAIN_MAX, PENDING_AGAIN_MS, READ_OWN_BYTES, RECEIVE_BYTES_MAX, VERDICTS_MAX, WANTED_BODIES_MAX,
+    PENDING_AGAIN_MAX, PENDING_AGAIN_MS, POSITION_BYTES, POSITION_FRAMES, POSITION_PAUSE_MS, READ_OWN_BYTES,
+    RECEIVE_BYTES_MAX, VERDICTS_MAX, WANTED_BODIES_MAX,
 };
 use crate::op::Lsn;
 use crate::session::announced::Announced;
@@ -37,7 +38,8 @@ impl Receive {
             journaling: VecDeque::new(),
             durable,
             wanted: Wanted::default(),
-            assembly: Assembly::default(),
+            arriving_ahead: Assembly::default(),
+            arriving_asked: Assembly::default(),
             offers: BTreeMap::new(),
             gone: Gone::default(),
             announced: Announced::default(),
@@ -46,6 +48,7 @@ impl Receive {
             base: Lsn(0),
             counts: Counts::default(),
             told: None,
+            taken_bytes: 0,
             next_pending_ms: 0,
             last_number: 0,
         }
@@ -87,6 +90,29 @@ impl Receive {
             .map(|(_, bytes)| *bytes)
             .fold(0, u64::saturating_add);
         journaling.saturating_add(self.wanted.storing_bytes()) > RECEIVE_BYTES_MAX
+    }
+
+    /// When to feed [`ReceiveInput::Tick`] at the latest, where that is sooner than in a second: a position may be said
+    /// then.
+    #[must_use]
+    pub fn wake_ms(&self) -> Option<u64> {
+        let Phase::Taking { terms, .. } = self.phase else {
+            return None;
+        };
+        let (told, at_ms) = self.told?;
+        let waits = !terms.joining && told != self.position();
+        waits.then(|| at_ms.saturating_add(POSITION_PAUSE_MS))
+    }
+
+    /// Positions that follow each other closely are one: unless nothing is open any more, or the sender may soon have
+    /// to wait for this one.
+    fn is_news(&self, position: &Position) -> bool {
+        let Some((told, at_ms)) = self.told else { return true };
+        let settled = position.applied == position.taken;
+        let window =
+            position.taken.0.saturating_sub(told.taken.0) >= POSITION_FRAMES || self.taken_bytes >= POSITION_BYTES;
+        let due = self.link.now_ms() >= at_ms.saturating_add(POSITION_PAUSE_MS);
+        told != *position && (settled || window || due)
     }
 
     /// True where a connection's peer was accepted.
@@ -141,8 +167,8 @@ impl Receive {
                 self.bodies_done(done);
             }
             ReceiveInput::Pending(names) => {
-                for name in names.into_iter().take(PENDING_AGAIN_MAX) {
-                    self.wanted.want_pending(name);
+                for (name, places) in names.into_iter().take(PENDING_AGAIN_MAX) {
+                    self.wanted.want_pending(name, places);
                 }
             }
             ReceiveInput::Applied { stream, lsn, counts } => {
@@ -200,7 +226,7 @@ impl Receive {
         for id in self.link.end() {
             self.requests.push_back(ReceiveRequest::Unanswered { id });
         }
-        self.assembly = Assembly::default();
+        (self.arriving_ahead, self.arriving_asked) = Default::default();
         self.wanted.lost();
         self.offers.clear();
         self.verdicts.clear();
@@ -368,8 +394,9 @@ impl Receive {
         };
         let position = self.position();
         // While joining, our LSNs mean nothing to the sender; and a base counts once it is on disk.
-        if !terms.joining && position.journaled >= self.base && self.told != Some(position) {
-            self.told = Some(position);
+        if !terms.joining && position.journaled >= self.base && self.is_news(&position) {
+            self.told = Some((position, self.link.now_ms()));
+            self.taken_bytes = 0;
             return Some(Message::Position(position));
         }
         if let Some((id, question)) = self.gone.next() {

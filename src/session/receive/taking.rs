@@ -1,6 +1,6 @@
 //! What the receiving machine does with frames and bodies: checked, journaled, looked for, put together.
 
-use super::assembly::Whole;
+use super::assembly::{Assembly, Whole};
 use super::durable::Settles;
 use super::follow::{self, Fault, Taken, Terms};
 use super::machine::unasked;
@@ -52,6 +52,7 @@ impl Receive {
     fn account(&mut self, frame: &EncodedFrame) {
         let bytes = u64::try_from(frame.bytes.len()).unwrap_or(u64::MAX);
         self.journaling.push_back((frame.lsn, bytes));
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
     }
 
     /// `before`: the stream that was followed until now. What the target decided of another one counts no more.
@@ -179,8 +180,17 @@ impl Receive {
         }
     }
 
+    /// One body that comes ahead and one that was asked for may arrive at the same time.
+    fn assembly(&mut self, ahead: bool) -> &mut Assembly {
+        if ahead {
+            &mut self.arriving_ahead
+        } else {
+            &mut self.arriving_asked
+        }
+    }
+
     pub(super) fn body_part(&mut self, part: BodyPart) -> Result<(), SessionError> {
-        if self.assembly.is_empty() {
+        if self.assembly(part.ahead).is_empty() {
             let name = match &part.name {
                 Some(name) => name.clone(),
                 None => self.wanted.asked(part.id).cloned().ok_or_else(|| unasked(part.id))?,
@@ -188,9 +198,11 @@ impl Receive {
             if part.ahead {
                 self.wanted.arrives_ahead(&name);
             }
-            self.assembly.begin(&part, name).map_err(SessionError::Protocol)?;
+            self.assembly(part.ahead)
+                .begin(&part, name)
+                .map_err(SessionError::Protocol)?;
         }
-        let whole = self.assembly.take(&part).map_err(SessionError::Protocol)?;
+        let whole = self.assembly(part.ahead).take(&part).map_err(SessionError::Protocol)?;
         if let Some(Whole {
             id,
             ahead,

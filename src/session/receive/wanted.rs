@@ -7,7 +7,7 @@
 //! ```
 
 use crate::codec::wire::NumberedNeed;
-use crate::limits::{NEED_PLACES_MAX, NEEDS_OPEN_MAX, WIRE_MESSAGES_MAX, WIRE_NEEDS_MAX};
+use crate::limits::{NEED_PLACES_MAX, NEEDS_OPEN_MAX, WIRE_MESSAGES_MAX, WIRE_NEED_PLACES_MAX, WIRE_NEEDS_MAX};
 use crate::op::{BodyHash, BodyName, BodyPlace, MessageGuid, Missing, Need, UserName};
 use crate::session::receive::ReceiveRequest;
 use std::collections::{BTreeMap, VecDeque};
@@ -105,10 +105,15 @@ impl Wanted {
     }
 
     /// A message is body pending: ask for it once more, without asking the store, which knows it to be missing.
-    pub(super) fn want_pending(&mut self, name: BodyName) {
-        if !self.bodies.contains_key(&name) {
-            self.later.push_back(name.clone());
-            self.insert(name, Step::Lacking, Some(Waiter::Pending));
+    pub(super) fn want_pending(&mut self, name: BodyName, mut places: Vec<BodyPlace>) {
+        if self.bodies.contains_key(&name) {
+            return;
+        }
+        places.truncate(NEED_PLACES_MAX);
+        self.later.push_back(name.clone());
+        self.insert(name.clone(), Step::Lacking, Some(Waiter::Pending));
+        if let Some(body) = self.bodies.get_mut(&name) {
+            body.other_places = places;
         }
     }
 
@@ -174,8 +179,11 @@ impl Wanted {
 
     /// Needs for one message. `number` gives each its own.
     pub(super) fn next_needs(&mut self, mut number: impl FnMut() -> u64) -> Vec<NumberedNeed> {
-        let mut needs = Vec::new();
-        while needs.len() < WIRE_NEEDS_MAX && self.asked.len() < NEEDS_OPEN_MAX {
+        let (mut needs, mut places) = (Vec::new(), 0);
+        // The next need may have the most places.
+        let room =
+            |needs: usize, places: usize| needs < WIRE_NEEDS_MAX && places + NEED_PLACES_MAX < WIRE_NEED_PLACES_MAX;
+        while room(needs.len(), places) && self.asked.len() < NEEDS_OPEN_MAX {
             let Some(name) = self.urgent.pop_front().or_else(|| self.later.pop_front()) else {
                 break;
             };
@@ -185,6 +193,7 @@ impl Wanted {
             let id = number();
             self.asked.insert(id, name.clone());
             let other_places = self.bodies.get(&name).map(|body| body.other_places.clone());
+            places += other_places.as_ref().map_or(1, |places| places.len() + 1);
             needs.push(NumberedNeed {
                 id,
                 need: Need {

@@ -18,13 +18,13 @@ impl Ship {
     #[must_use]
     pub fn new(start: ShipStart) -> Self {
         Self {
+            bodies: Outgoing::new(start.bulk_bytes_per_second),
             start,
             phase: Phase::Apart,
             ours: Standing::default(),
             link: Link::default(),
             requests: VecDeque::new(),
             flow: Flow::default(),
-            bodies: Outgoing::default(),
             offers: Offers::default(),
             heartbeat: None,
             sent: Sent::default(),
@@ -62,6 +62,12 @@ impl Ship {
         self.link.said();
         self.pump();
         Some(message)
+    }
+
+    /// When to feed [`ShipInput::Tick`] at the latest, where that is sooner than in a second: something may be said then.
+    #[must_use]
+    pub fn wake_ms(&self) -> Option<u64> {
+        self.bodies.wake_ms()
     }
 
     /// True where a connection's peer was accepted: frames flow, are about to, or a base is awaited.
@@ -155,7 +161,7 @@ impl Ship {
         }
         self.offers = Offers::default();
         self.flow = Flow::default();
-        self.bodies = Outgoing::default();
+        self.bodies.clear();
         self.sent = Sent::default();
         self.heartbeat = None;
         self.gone_open.clear();
@@ -444,7 +450,7 @@ impl Ship {
     }
 
     fn next_part(&mut self) -> Option<Message> {
-        let (part, gone_ahead) = self.bodies.next_part()?;
+        let (part, gone_ahead) = self.bodies.next_part(self.link.now_ms())?;
         if let Some(id) = gone_ahead {
             self.flow.release(id);
         }

@@ -1,5 +1,7 @@
-//! Bodies on their way from the source to the peer: asked for or sent ahead, one after the other, never mixed.
+//! Bodies on their way from the source to the peer, in two lanes: those of new mail go ahead, those that the peer asked
+//! for (stored mail, mostly) behind and no faster than configured. In each lane one goes after the other.
 
+use super::bucket::Bucket;
 use crate::codec::wire::BodyPart;
 use crate::limits::{BODY_BYTES_GUESS, BODY_IN_MEMORY_MAX, BODY_PART_BYTES, READ_AHEAD_BODIES, READ_AHEAD_BYTES};
 use crate::op::{BodyHash, BodyName, BodyPlace, Missing};
@@ -30,16 +32,22 @@ struct Lane {
     queue: VecDeque<Wanted>,
     reading: BTreeMap<u64, Wanted>,
     ready: VecDeque<(Wanted, Vec<u8>)>,
+    sending: Option<Sending>,
     bytes: u64,
 }
 
-/// Both kinds, and the body that is being sent.
-#[derive(Debug, Default)]
+/// Both lanes.
+#[derive(Debug)]
 pub(super) struct Outgoing {
     ahead: Lane,
     asked: Lane,
-    sending: Option<Sending>,
+    bucket: Bucket,
+    /// Parts that went ahead since one was sent that was asked for.
+    ahead_in_a_row: u32,
 }
+
+/// So that a flood of new mail doesn't stop what frames may be waiting for.
+const AHEAD_IN_A_ROW_MAX: u32 = 8;
 
 #[derive(Debug)]
 struct Sending {
@@ -85,9 +93,43 @@ impl Lane {
             .saturating_add(self.reading.len())
             .saturating_add(self.ready.len())
     }
+
+    fn has_part(&self) -> bool {
+        self.sending.is_some() || !self.ready.is_empty()
+    }
+
+    /// The next piece. With the last piece of a body comes its number.
+    fn next_part(&mut self) -> Option<(BodyPart, Option<u64>)> {
+        let mut sending = match self.sending.take() {
+            Some(sending) => sending,
+            None => Sending::of(self.ready.pop_front()?),
+        };
+        let (part, last) = sending.cut();
+        if !last {
+            self.sending = Some(sending);
+            return Some((part, None));
+        }
+        self.bytes = self.bytes.saturating_sub(length(&sending.octets));
+        Some((part, Some(sending.wanted.id)))
+    }
 }
 
 impl Outgoing {
+    /// `rate`: bytes a second of what was asked for, at the most.
+    pub(super) fn new(rate: Option<u64>) -> Self {
+        Self {
+            ahead: Lane::default(),
+            asked: Lane::default(),
+            bucket: Bucket::new(rate),
+            ahead_in_a_row: 0,
+        }
+    }
+
+    /// The connection is gone, and with it all that was wanted. What was spent stays spent.
+    pub(super) fn clear(&mut self) {
+        (self.ahead, self.asked) = (Lane::default(), Lane::default());
+    }
+
     /// Bodies that the peer asked for and has not got.
     pub(super) fn asked(&self) -> usize {
         self.asked.len()
@@ -126,33 +168,34 @@ impl Outgoing {
     }
 
     /// The next piece. With the last piece of a body sent ahead comes its number.
-    pub(super) fn next_part(&mut self) -> Option<(BodyPart, Option<u64>)> {
-        let mut sending = match self.sending.take() {
-            Some(sending) => sending,
-            None => self.begin()?,
-        };
-        let (part, last) = sending.cut();
-        if !last {
-            self.sending = Some(sending);
-            return Some((part, None));
+    pub(super) fn next_part(&mut self, now_ms: u64) -> Option<(BodyPart, Option<u64>)> {
+        let asked_may = self.asked.has_part() && self.bucket.allows(now_ms);
+        if self.ahead.has_part() && !(asked_may && self.ahead_in_a_row >= AHEAD_IN_A_ROW_MAX) {
+            self.ahead_in_a_row = self.ahead_in_a_row.saturating_add(1);
+            return self.ahead.next_part();
         }
-        let lane = self.lane(sending.wanted.ahead);
-        lane.bytes = lane.bytes.saturating_sub(length(&sending.octets));
-        Some((part, sending.wanted.ahead.then_some(sending.wanted.id)))
+        self.ahead_in_a_row = 0;
+        let (part, _) = asked_may.then(|| self.asked.next_part())??;
+        self.bucket.spend(part.octets.len());
+        Some((part, None))
     }
 
-    fn begin(&mut self) -> Option<Sending> {
-        let ready = self.ahead.ready.pop_front().or_else(|| self.asked.ready.pop_front());
-        ready.map(|(wanted, octets)| Sending {
-            wanted,
-            octets,
-            offset: 0,
-            hasher: blake3::Hasher::new(),
-        })
+    /// When a piece may go that may not go yet.
+    pub(super) fn wake_ms(&self) -> Option<u64> {
+        self.asked.has_part().then(|| self.bucket.wake_ms())?
     }
 }
 
 impl Sending {
+    fn of((wanted, octets): (Wanted, Vec<u8>)) -> Self {
+        Self {
+            wanted,
+            octets,
+            offset: 0,
+            hasher: blake3::Hasher::new(),
+        }
+    }
+
     fn cut(&mut self) -> (BodyPart, bool) {
         let end = self.offset.saturating_add(BODY_PART_BYTES).min(self.octets.len());
         let octets = self.octets.get(self.offset..end).unwrap_or_default().to_vec();

@@ -219,7 +219,7 @@ impl Engine {
             return Duration::ZERO;
         }
         if !self.jobs.is_empty() || !self.introducing.is_empty() {
-            return if self.outlet.is_offer_open() {
+            return if self.is_offering_enough() {
                 OFFER_PAUSE
             } else {
                 Duration::ZERO
@@ -390,7 +390,7 @@ impl Engine {
     fn step(&mut self) -> Result<(), OutletError> {
         if let Some(user) = self.introducing.first().cloned() {
             // Everybody's changes go on while standbys fetch what was offered.
-            if self.outlet.is_offer_open() {
+            if self.is_offering_enough() {
                 return Ok(());
             }
             return self.introduce(&user);
@@ -418,6 +418,15 @@ impl Engine {
             Progress::Done => job.finish(self.last),
         }
         Ok(())
+    }
+
+    /// True while standbys have enough to fetch, or must have fetched all before the next list.
+    fn is_offering_enough(&mut self) -> bool {
+        let introducing = self.introducing.first().and_then(|user| self.users.get(user));
+        match introducing.is_some_and(UserCapture::waits_for_offers) {
+            true => self.outlet.is_offer_open(),
+            false => self.outlet.is_offer_full(),
+        }
     }
 
     fn introduce(&mut self, user: &UserName) -> Result<(), OutletError> {

@@ -6,7 +6,7 @@ use super::identity::Identities;
 use super::mail_root::MailRoot;
 use super::mailbox::{FullList, list};
 use super::snapshot::ReadError;
-use crate::limits::{OFFER_BYTES, OFFER_MESSAGES};
+use crate::limits::{OFFER_BYTES, OFFER_MESSAGES, OFFER_SIZE_GUESS, OFFER_SMALL_BYTES};
 use crate::op::{Append, Guid, Lineage, MailboxId, MessageGuid, Uid, UidValidity};
 use crate::store::source::Outlet;
 use std::collections::BTreeMap;
@@ -97,6 +97,19 @@ impl Introduction {
         self.offered = Some(*last);
         outlet.offer(&self.id, self.uidvalidity, &part);
         true
+    }
+
+    /// True where the list may not go out before what was offered is fetched, and everything was offered.
+    #[must_use]
+    pub fn waits_for_the_last(&self) -> bool {
+        let last = self.messages.last_key_value().map(|(uid, _)| *uid);
+        self.offered == last && last.is_some() && !self.is_small()
+    }
+
+    fn is_small(&self) -> bool {
+        let size = |message: &Append| message.size.unwrap_or(OFFER_SIZE_GUESS);
+        let bytes = self.messages.values().map(size).fold(0, u64::saturating_add);
+        self.messages.len() <= OFFER_MESSAGES && bytes <= OFFER_SMALL_BYTES
     }
 
     /// The list as it is now.

@@ -118,6 +118,12 @@ impl UserCapture {
         self.introduction.is_some() || !self.waiting.is_empty()
     }
 
+    /// True where the mailbox that is being introduced waits until all that was offered of it is fetched.
+    #[must_use]
+    pub fn waits_for_offers(&self) -> bool {
+        self.introduction.as_ref().is_some_and(Introduction::waits_for_the_last)
+    }
+
     /// True once the tree was read and nothing waits.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -36,8 +36,15 @@ pub(super) fn index(tx: &Connection, entries: &[Arc<Entry>]) -> Result<usize, Ta
         return Ok(0);
     }
     let heals = any_pending(tx)?;
+    let mut owner: Option<(&UserName, i64)> = None;
     for entry in entries {
-        index_one(tx, entry, heals)?;
+        let name = &entry.record.name.place.mailbox.user;
+        let id = match owner {
+            Some((known, id)) if known == name => id,
+            _ => user(tx, name)?,
+        };
+        owner = Some((name, id));
+        index_one(tx, id, entry, heals)?;
     }
     if let Some(last) = entries.last() {
         let offset = last.after.offset.cast_signed();
@@ -48,14 +55,13 @@ pub(super) fn index(tx: &Connection, entries: &[Arc<Entry>]) -> Result<usize, Ta
 }
 
 /// `heals`: a message may wait for this body.
-fn index_one(tx: &Connection, entry: &Entry, heals: bool) -> Result<(), TargetError> {
+fn index_one(tx: &Connection, user: i64, entry: &Entry, heals: bool) -> Result<(), TargetError> {
     let name = &entry.record.name;
     let (body, missing) = match &entry.record.content {
         Content::Octets { hash, length } => (Some(put(tx, hash, entry.octets, *length)?), None),
         Content::Known { hash, .. } => (by_hash(tx, hash)?.map(|(body, _)| body.id), None),
         Content::Missing(missing) => (None, Some(missing.why.as_str())),
     };
-    let user = user(tx, &name.place.mailbox.user)?;
     // A place that has octets keeps them, whatever is said of it later.
     tx.prepare_cached(
         "INSERT INTO body_names (user, guid, mailbox, uidvalidity, uid, size, body, missing)
@@ -176,6 +182,12 @@ fn body(row: &Row<'_>) -> rusqlite::Result<Body> {
         id: row.get(0)?,
         length: octets(row, 1)?,
     })
+}
+
+/// True where anything is known of bodies of this user and GUID.
+pub(super) fn is_named(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<bool> {
+    tx.prepare_cached("SELECT 1 FROM body_names WHERE user = ?1 AND guid = ?2 LIMIT 1")?
+        .exists(params![user, name.guid.0])
 }
 
 /// True where the place is known to have octets or known to lack them.

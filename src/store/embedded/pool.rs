@@ -43,6 +43,19 @@ impl ReadPool {
         Ok(seen)
     }
 
+    /// Reads with statements that need not see the same moment: one alone always does, and the transaction around it
+    /// would cost more than itself.
+    pub(super) fn look<T, E: From<rusqlite::Error>>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut lent = self.borrow()?;
+        let connection = lent.connection.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
+        let seen = look(connection)?;
+        lent.sound = true;
+        Ok(seen)
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

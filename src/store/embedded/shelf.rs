@@ -51,19 +51,15 @@ impl Shelf {
             .tail(|tail| tail.answers(&name.place) || one(tail.reusable(name)))
     }
 
-    /// The same by the index.
-    fn in_index(tx: &Connection, name: &BodyName) -> rusqlite::Result<bool> {
-        let Some(user) = bodies::known_user(tx, &name.place.mailbox.user)? else {
-            return Ok(false);
-        };
-        Ok(bodies::answered(tx, user, name)? || bodies::resolve(tx, user, name)?.is_some())
-    }
-
-    fn other_places(tx: &Connection, name: &BodyName) -> rusqlite::Result<Vec<BodyPlace>> {
-        match bodies::known_user(tx, &name.place.mailbox.user)? {
-            Some(user) => bodies::places(tx, user, name, NEED_PLACES_MAX),
-            None => Ok(Vec::new()),
+    /// None where the index has it or knows it to be missing; else where it might be read, too.
+    fn lacks(tx: &Connection, user: Option<i64>, name: &BodyName) -> rusqlite::Result<Option<Vec<BodyPlace>>> {
+        let Some(user) = user else { return Ok(Some(Vec::new())) };
+        let known = bodies::is_named(tx, user, name)?
+            && (bodies::answered(tx, user, name)? || bodies::resolve(tx, user, name)?.is_some());
+        if known {
+            return Ok(None);
         }
+        bodies::places(tx, user, name, NEED_PLACES_MAX).map(Some)
     }
 }
 
@@ -77,10 +73,16 @@ impl BodyStore for Shelf {
         // The tail first: what leaves it meanwhile stands in the index before the index is looked at.
         let unknown: Vec<&BodyName> = names.iter().filter(|name| !self.in_tail(name)).collect();
         self.store.readers.read(|tx| {
-            let mut lacking = BTreeMap::new();
+            let (mut lacking, mut owner) = (BTreeMap::new(), None);
             for name in unknown {
-                if !Self::in_index(tx, name)? {
-                    lacking.insert(name.clone(), Self::other_places(tx, name)?);
+                let user = &name.place.mailbox.user;
+                let id = match owner {
+                    Some((known, id)) if known == user => id,
+                    _ => bodies::known_user(tx, user)?,
+                };
+                owner = Some((user, id));
+                if let Some(places) = Self::lacks(tx, id, name)? {
+                    lacking.insert(name.clone(), places);
                 }
             }
             Ok(lacking)
@@ -97,7 +99,7 @@ impl BodyStore for Shelf {
         }
         let hash = *hash;
         let in_tail = self.store.packs.tail(|tail| tail.location(&hash).is_some());
-        let stored = in_tail || self.store.readers.read(|tx| bodies::by_hash(tx, &hash))?.is_some();
+        let stored = in_tail || self.store.readers.look(|tx| bodies::by_hash(tx, &hash))?.is_some();
         if stored {
             return self.append(name, Content::Known { hash, length }, &[]);
         }
@@ -119,17 +121,25 @@ impl BodyStore for Shelf {
         self.store.packs.commit()?;
         // A message that waits for one of these gets it now; for all others the index can wait for the next mail.
         let many = self.store.packs.tail(Tail::len) >= BODIES_UNINDEXED_MAX;
-        if many || self.store.readers.read(|tx| bodies::any_awaited(tx, &fresh))? {
+        if many || self.store.readers.look(|tx| bodies::any_awaited(tx, &fresh))? {
             self.store.write(|_| Ok(()))?;
         }
         Ok(())
     }
 
-    fn pending(&self, most: usize) -> Result<Vec<BodyName>, TargetError> {
+    fn pending(&self, most: usize) -> Result<BTreeMap<BodyName, Vec<BodyPlace>>, TargetError> {
         self.store.readers.read(|tx| {
             let mut names = bodies::pending(tx, most)?;
             names.extend(attributes::pending(tx, most.saturating_sub(names.len()))?);
-            Ok(names)
+            let mut pending = BTreeMap::new();
+            for name in names {
+                let user = bodies::known_user(tx, &name.place.mailbox.user)?;
+                let places = user
+                    .map(|user| bodies::places(tx, user, &name, NEED_PLACES_MAX))
+                    .transpose()?;
+                pending.insert(name, places.unwrap_or_default());
+            }
+            Ok(pending)
         })
     }
 }

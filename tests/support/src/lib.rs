@@ -6,6 +6,7 @@
 //! | [`dovecot`] | starts and stops a private Dovecot 2.3 or 2.4 in a folder of its own |
 //! | [`imap`], [`lmtp`] | small blocking clients |
 //! | [`mail`] | messages out of a seed |
+//! | [`link`] | a TCP relay with a rate, a delay and faults |
 //! | [`load`] | a seeded mixed load, as users would make it |
 //! | [`truth`] | what a client sees of every mailbox, and how two stores differ |
 //! | [`node`] | `shadowd` processes, certificates and `shadowctl` |
@@ -17,6 +18,7 @@
 pub mod dovecot;
 pub mod hostile;
 pub mod imap;
+pub mod link;
 pub mod lmtp;
 pub mod load;
 pub mod mail;

@@ -164,7 +164,10 @@ fn commits_that_a_power_cut_takes_back_are_applied_again_with_their_bodies() {
         ..message(2, "b")
     };
     let lost = copy.frames(&[txn(1, vec![Op::Append(sized)])]);
-    copy.store().target.apply(std::slice::from_ref(&lost), &Vec::new()).unwrap();
+    copy.store()
+        .target
+        .apply(std::slice::from_ref(&lost), &Vec::new())
+        .unwrap();
     let counts = copy.store().target.counts().unwrap();
     copy.store = None;
     for (file, bytes) in files.iter().zip(flushed) {
