@@ -130,7 +130,11 @@ mod tests {
         );
         assert!(new.plugins.compression && !new.plugins.encryption);
         assert_eq!(attachments(&new, Version::V2_4, Some("/h")), Some("/h/a b".into()));
-        assert!(BodyConfig::parse("protocol lmtp {\n  mail_plugins = quota mail_crypt\n}").plugins.encryption);
+        assert!(
+            BodyConfig::parse("protocol lmtp {\n  mail_plugins = quota mail_crypt\n}")
+                .plugins
+                .encryption
+        );
     }
 
     #[test]
