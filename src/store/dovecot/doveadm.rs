@@ -6,7 +6,7 @@
 
 use super::body_settings::BodyConfig;
 use super::location::Fields;
-use super::mail_root::MailRoot;
+use super::mail_root::{Layout, MailRoot};
 use super::namespaces::Configuration;
 use super::settings::{self, Settings};
 use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX};
@@ -16,6 +16,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// A name that nobody's mailbox has; asked for only to see where it would lie.
+const PROBE: &str = "mailshadow-probe";
 
 /// How to call `doveadm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,15 +81,48 @@ impl Doveadm {
         let fields = self.fields(&names)?;
         // Who may not open mail has no such lines, and goes without the comparison.
         let inboxes = self.paths(&["mailbox", "path", "-A", "-t", "index", "INBOX"])?;
-        let found = names.into_iter().map(|user| {
-            let root = match fields.get(&user) {
-                Some(fields) => configuration.mail_root(&user, fields),
-                None => Err("the user database does not know this user by name".to_owned()),
-            };
-            let root = root.and_then(|root| agreed(root, inboxes.get(&user).map(PathBuf::as_path)));
-            (user, root)
+        let mut found: Users = names
+            .into_iter()
+            .map(|user| {
+                let root = match fields.get(&user) {
+                    Some(fields) => configuration.mail_root(&user, fields),
+                    None => Err("the user database does not know this user by name".to_owned()),
+                };
+                (user, root)
+            })
+            .collect();
+        self.unsaid_layouts(&mut found)?;
+        let compared = found.into_iter().map(|(user, root)| {
+            let inbox = inboxes.get(&user).map(PathBuf::as_path);
+            (user, root.and_then(|root| agreed(root, inbox)))
         });
-        Ok(found.collect())
+        Ok(compared.collect())
+    }
+
+    /// 2.4 doesn't print `mailbox_list_layout = fs`, for it is the default of all formats but maildir, where it makes the
+    /// difference. Where a mailbox of a made-up name would lie tells.
+    fn unsaid_layouts(&self, users: &mut Users) -> Result<(), DoveadmError> {
+        let unsaid = |root: &MailRoot| {
+            let first = root.namespaces.first().filter(|_| root.nonexistent_code);
+            first
+                .filter(|first| first.layout == Layout::MaildirPlusPlus)
+                .map(|first| first.prefix.clone())
+        };
+        let Some(prefix) = users.values().flatten().find_map(unsaid) else {
+            return Ok(());
+        };
+        let probes = self.paths(&["mailbox", "path", "-A", "-t", "index", &format!("{prefix}{PROBE}")])?;
+        for (user, root) in users {
+            let by_level = probes.get(user).is_some_and(|path| path.ends_with(PROBE));
+            if let Ok(root) = root
+                && by_level
+            {
+                let maildirs = root.namespaces.iter_mut();
+                let maildirs = maildirs.filter(|namespace| namespace.layout == Layout::MaildirPlusPlus);
+                maildirs.for_each(|namespace| namespace.layout = Layout::Fs);
+            }
+        }
+        Ok(())
     }
 
     /// What the user database says of each.
