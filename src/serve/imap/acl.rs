@@ -14,7 +14,13 @@ const GRANTABLE: &str = "\"\" l r w s t i p e k x a c d";
 impl Session {
     pub(super) async fn get_acl(&mut self, mailbox: &[u8]) -> Result<Reply, Stop> {
         let name = self.named(mailbox)?;
-        self.find(&name).await?;
+        if let Err(stop) = self.find(&name).await {
+            // Dovecot goes on telling the list of a name that is listed although its mailbox was deleted.
+            let (user, stale) = (self.user()?, name.clone());
+            if self.read(move |view| view.stale(&user, &stale)).await?.is_none() {
+                return Err(stop);
+            }
+        }
         let (user, acl) = (self.user()?, self.acl(&name).await?);
         let mine = acl.rights_of_owner(&user);
         if !mine.contains('a') {

@@ -20,6 +20,7 @@ use crate::op::{
 };
 use crate::store::source::Finding;
 use crate::store::table::UserRow;
+use crate::telemetry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io::{self, Read};
@@ -154,12 +155,6 @@ impl AttributeCapture {
         self.troubles.values().any(|trouble| !trouble.said)
     }
 
-    /// True where there is trouble of any age.
-    #[must_use]
-    pub fn any_trouble(&self) -> bool {
-        !self.troubles.is_empty()
-    }
-
     /// What changed since it was emitted last: to be emitted as it is, behind the tree that names the mailboxes.
     pub fn changes(&mut self, row: &UserRow, places: &Places) -> Vec<AttributesChange> {
         if self.next_scan <= Instant::now() {
@@ -225,7 +220,7 @@ impl AttributeCapture {
             }
             Some((stamp, dict)) => {
                 for key in &dict.left_out {
-                    tracing::warn!(user = %self.user, key, "an entry of METADATA is too large to be carried");
+                    tracing::warn!(user = %telemetry::user(&self.user), key, "an entry of METADATA is too large to be carried");
                 }
                 Ok((Some(stamp), scopes(dict, row)))
             }
@@ -293,8 +288,8 @@ impl AttributeCapture {
 
     fn well(&mut self, scope: AttributeScope) {
         if self.troubles.remove(&scope).is_some_and(|trouble| trouble.said) {
-            let (user, kind) = (&self.user, scope.kind.name());
-            tracing::info!(%user, kind, "attributes can be read again");
+            let kind = scope.kind.name();
+            tracing::info!(user = %telemetry::user(&self.user), kind, "attributes can be read again");
         }
     }
 
@@ -305,8 +300,9 @@ impl AttributeCapture {
         };
         let lasts = since.elapsed() > GRACE;
         if lasts && !said {
-            let (user, kind, file, why) = (&self.user, scope.kind.name(), damage.file.display(), &damage.why);
-            tracing::warn!(%user, kind, %file, offset = damage.offset, why, "attributes can't be read");
+            let (kind, why) = (scope.kind.name(), &damage.why);
+            let (user, file) = (telemetry::user(&self.user), telemetry::file(&damage.file));
+            tracing::warn!(user = %user, kind, file = %file, offset = damage.offset, why, "attributes can't be read");
         }
         let said = said || lasts;
         self.troubles.insert(scope, Trouble { damage, since, said });

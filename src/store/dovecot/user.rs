@@ -269,7 +269,7 @@ impl UserCapture {
         } else if self.tree.misses_any()
             || self.list_index_late
             || !self.troubles.is_empty()
-            || self.attributes.any_trouble()
+            || self.attributes.findings().next().is_some()
         {
             Some(LATER)
         } else {
