@@ -72,6 +72,12 @@ pub const PASSWORD_CHECKS_MAX: usize = 4;
 pub const BCRYPT_COST_MAX: u32 = 15;
 /// Most SHA-CRYPT rounds that are tried (about 1 s).
 pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
+/// Most rounds of PBKDF2 and SCRAM that are tried (about 1 s).
+pub const PASSWORD_ROUNDS_MAX: u32 = 1_000_000;
+/// Longest salt of a hash; schemes use up to 64 octets.
+pub const PASSWORD_SALT_BYTES_MAX: usize = 256;
+/// Highest cost digit of a yescrypt hash that is tried: 2^(n + 1) blocks of 4 KiB, 128 MiB. Debian uses 11.
+pub const YESCRYPT_COST_MAX: usize = 14;
 /// Most memory for one ARGON2 hash, KiB.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 256 << 10;
 /// Most ARGON2 passes.

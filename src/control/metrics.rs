@@ -5,6 +5,7 @@ use super::status::{GroupStatus, PeerStatus, Role, Status};
 use super::vitals::Vitals;
 use crate::io::clock;
 use crate::op::Lsn;
+use crate::serve::counts::Counts;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -60,6 +61,8 @@ pub struct Metrics {
     pub events: Family<OfEvent, Counter>,
     /// Events that the command of `node.on_event` did not get, or failed on.
     pub event_commands_failed: Counter,
+    /// Of the embedded store's front end.
+    pub imap: Counts,
 }
 
 impl Metrics {
@@ -97,7 +100,21 @@ impl Metrics {
         all.register("events", events, self.events.clone());
         let failed = "Events that the command of node.on_event did not get or failed on";
         all.register("event_commands_failed", failed, self.event_commands_failed.clone());
+        self.imap_counters(&mut all);
         all
+    }
+
+    fn imap_counters(&self, all: &mut Registry) {
+        let imap = &self.imap;
+        let now = "Connections of mail clients to the front end";
+        all.register("imap_connections", now, imap.connections.clone());
+        let refused = "Connections of mail clients refused for a bound on their number";
+        all.register("imap_refused", refused, imap.refused.clone());
+        all.register("imap_logins", "Logins of mail clients", imap.logins.clone());
+        let failed = "Logins of mail clients that were refused";
+        all.register("imap_logins_failed", failed, imap.logins_failed.clone());
+        let cut_off = "Connections of mail clients ended for a bound on time, length or failed logins";
+        all.register("imap_cut_off", cut_off, imap.cut_off.clone());
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::{Config, EmbeddedConfig, WhileStandby};
 use crate::io::front::FrontTls;
 use crate::io::lifecycle::Lifecycle;
 use crate::serve::auth::PasswdFile;
+use crate::serve::counts::Counts;
 use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,12 +17,20 @@ use tokio::net::TcpListener;
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Binds what the configuration asks for; the tasks serve until the node stops.
-pub(super) async fn serve(group: &Group, config: &Config, lifecycle: &Lifecycle) -> Result<Vec<Task>, NodeError> {
+pub(super) async fn serve(
+    group: &Group,
+    config: &Config,
+    lifecycle: &Lifecycle,
+    counts: &Counts,
+) -> Result<Vec<Task>, NodeError> {
     let Some((embedded, shared)) = group.front() else {
         return Ok(Vec::new());
     };
     let mut tasks: Vec<Task> = Vec::new();
-    let front = front_end(embedded, &shared, config, lifecycle)?;
+    let front = FrontEnd {
+        counts: counts.clone(),
+        ..front_end(embedded, &shared, config, lifecycle)?
+    };
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
         let Some(address) = address else { continue };
@@ -64,6 +73,8 @@ fn front_end(
         access: Arc::new(move || access.clone()),
         limits: ServeLimits::default(),
         tls: Some(Arc::new(move || tls.acceptor())),
+        census: Arc::default(),
+        counts: Counts::default(),
     })
 }
 

@@ -134,7 +134,7 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles)));
     let mut tasks = tokio::task::JoinSet::new();
     for group in &groups {
-        for task in front::serve(group, &config, &lifecycle).await? {
+        for task in front::serve(group, &config, &lifecycle, &metrics.imap).await? {
             tasks.spawn(task);
         }
     }

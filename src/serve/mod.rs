@@ -3,10 +3,13 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`auth`] | who may log in: a passwd-file as Dovecot reads it |
-//! | [`server`] | listeners, connection bounds, TLS |
+//! | [`server`] | listeners, bounds, TLS |
+//! | [`census`], [`counts`] | who is connected; what is counted |
 //! | [`imap`] | the protocol, one file per command |
 
 pub mod auth;
+pub mod census;
+pub mod counts;
 pub mod imap;
 mod password;
 pub mod server;

@@ -1,14 +1,16 @@
 //! Listeners of the front end: accepts, bounds, encrypts, and runs one session a connection.
 
 use super::auth::PasswdFile;
+use super::census::{Census, Seat};
+use super::counts::Counts;
 use super::imap::{Session, Wire};
 use crate::store::embedded::view::View;
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// What clients may do just now. Asked at the greeting and before each command, so that a promotion or a fence counts
@@ -31,7 +33,9 @@ pub struct ServeLimits {
     pub connections: usize,
     /// Connections at a time from one address; loopback (proxies, webmail) is exempt.
     pub per_address: usize,
-    /// Time to log in.
+    /// Sessions at a time of one user.
+    pub per_user: usize,
+    /// Time to log in, the TLS handshake included.
     pub login: Duration,
     /// Time without a command, also inside IDLE (RFC 9051 section 5.4: at least 30 minutes).
     pub idle: Duration,
@@ -46,6 +50,7 @@ impl Default for ServeLimits {
         Self {
             connections: 1024,
             per_address: 100,
+            per_user: 100,
             login: Duration::from_secs(60),
             idle: Duration::from_secs(30 * 60),
             write: Duration::from_secs(5 * 60),
@@ -70,6 +75,10 @@ pub struct FrontEnd {
     pub limits: ServeLimits,
     /// Certificate for STARTTLS and implicit TLS; without it logins are for loopback only.
     pub tls: Option<TlsNow>,
+    /// Who is connected.
+    pub census: Arc<Census>,
+    /// What happened.
+    pub counts: Counts,
 }
 
 /// One client's connection, as its session sees it.
@@ -98,7 +107,6 @@ pub async fn serve_imap(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let front = Arc::new(front);
-    let census = Arc::new(Census::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -106,14 +114,17 @@ pub async fn serve_imap(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(seat) = census.admit(peer.ip(), &front.limits) else {
+                let Some(seat) = front.census.admit(peer.ip(), &front.limits) else {
+                    front.counts.refused.inc();
                     tracing::warn!(%peer, "too many IMAP connections: refused");
                     continue;
                 };
                 let (front, shutdown) = (Arc::clone(&front), shutdown.clone());
                 tokio::spawn(async move {
-                    Box::pin(connection(stream, peer, front, implicit_tls, shutdown)).await;
-                    drop(seat);
+                    let counts = front.counts.clone();
+                    counts.connections.inc();
+                    Box::pin(connection(stream, (peer, seat), front, implicit_tls, shutdown)).await;
+                    counts.connections.dec();
                 });
             }
             Err(error) => {
@@ -132,13 +143,13 @@ pub(super) async fn raised(shutdown: &mut watch::Receiver<bool>) {
 
 async fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, seat): (SocketAddr, Seat),
     front: Arc<FrontEnd>,
     implicit_tls: bool,
     shutdown: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
-    let write = front.limits.write;
+    let (write, began) = (front.limits.write, Instant::now());
     let wire = if implicit_tls {
         let Some(tls) = front.tls.clone() else {
             tracing::error!("implicit TLS without a certificate: connection refused");
@@ -147,7 +158,10 @@ async fn connection(
         match tokio::time::timeout(front.limits.login, tls().accept(stream)).await {
             Ok(Ok(stream)) => Wire::new(Box::new(stream), write),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake of an IMAP client"),
-            Err(_) => return,
+            Err(_) => {
+                front.counts.cut_off.inc();
+                return;
+            }
         }
     } else {
         Wire::new(Box::new(stream), write)
@@ -156,68 +170,5 @@ async fn connection(
         peer,
         encrypted: implicit_tls,
     };
-    Session::new(front, client, wire, shutdown).run().await;
-}
-
-/// Who is connected.
-#[derive(Default)]
-struct Census(Mutex<HashMap<IpAddr, usize>>);
-
-impl Census {
-    fn admit(self: &Arc<Self>, address: IpAddr, limits: &ServeLimits) -> Option<Seat> {
-        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = seats.values().sum();
-        let here = seats.get(&address).copied().unwrap_or_default();
-        let exempt = address.to_canonical().is_loopback();
-        if all >= limits.connections || (here >= limits.per_address && !exempt) {
-            return None;
-        }
-        seats.insert(address, here.saturating_add(1));
-        Some(Seat {
-            census: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-/// A connection's place; given back when dropped.
-struct Seat {
-    census: Arc<Census>,
-    address: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut seats = self.census.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = seats.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                seats.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_can_not_take_all_seats() {
-        let census = Arc::new(Census::default());
-        let limits = ServeLimits {
-            connections: 3,
-            per_address: 1,
-            ..ServeLimits::default()
-        };
-        let (a, b): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let first = census.admit(a, &limits);
-        assert!(first.is_some() && census.admit(a, &limits).is_none());
-        let _second = census.admit(b, &limits).unwrap();
-        let local: IpAddr = [127, 0, 0, 1].into();
-        let third = census.admit(local, &limits);
-        assert!(third.is_some() && census.admit(local, &limits).is_none());
-        drop(first);
-        assert!(census.admit(local, &limits).is_some());
-    }
+    Session::new(front, (client, seat), wire, (began, shutdown)).run().await;
 }

@@ -2,6 +2,7 @@
 //!
 //! They need root and the Dovecots that `./check` installs; without them they fail and say so.
 
+mod answers;
 mod attributes;
 mod bodies;
 mod faults;

@@ -13,8 +13,13 @@ impl Session {
         if !self.client.may_send_password() {
             return Reply::no("[PRIVACYREQUIRED] Plain-text passwords are not taken without TLS");
         }
-        match self.front.auth.check(name, password).await {
+        match self.front.auth.check(name, password, self.client.peer.ip()).await {
             Verdict::Accepted(user) => {
+                if !self.seat.take_for(&user, &self.front.limits) {
+                    self.front.counts.logins_failed.inc();
+                    return Reply::no("[LIMIT] Maximum number of connections of this user exceeded");
+                }
+                self.front.counts.logins.inc();
                 tracing::debug!(peer = %self.client.peer, "IMAP login");
                 self.state = State::Authenticated(user);
                 self.wire.trust();
@@ -28,10 +33,12 @@ impl Session {
     /// Answers late, and later each time: guessing is made slow, a typing error is not.
     async fn wrong_password(&mut self) -> Result<Reply, Stop> {
         self.failed_logins = self.failed_logins.saturating_add(1);
+        self.front.counts.logins_failed.inc();
         tracing::info!(peer = %self.client.peer, attempts = self.failed_logins, "IMAP login failed");
         let penalty = Duration::from_millis(500).saturating_mul(self.failed_logins.saturating_add(1));
         tokio::time::sleep(penalty.min(PENALTY_MAX)).await;
         if self.failed_logins >= self.front.limits.failed_logins {
+            self.front.counts.cut_off.inc();
             return Err(Ended::Bye("Too many failed logins.".to_owned()).into());
         }
         Reply::no("[AUTHENTICATIONFAILED] Authentication failed.")

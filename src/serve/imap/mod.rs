@@ -54,3 +54,10 @@ pub fn fuzz_message(octets: &[u8]) {
         ],
     ));
 }
+
+/// Makes of arbitrary octets what SORT and THREAD compare, as the fuzz target does.
+pub fn fuzz_letter(octets: &[u8]) {
+    let letter = letter::Letter::new(octets);
+    drop((letter.subject(), letter.display("from"), letter.mailbox("to")));
+    drop((letter.sent(), letter.id(), letter.references()));
+}

@@ -189,6 +189,9 @@ impl Session {
         };
         let enabled = self.enabled;
         let selected = self.selected_mut()?;
+        if Arc::ptr_eq(&fresh, &selected.listing) {
+            return Ok(());
+        }
         let news = selected.advance(Arc::clone(&fresh), enabled.condstore);
         self.tell(&news, &fresh).await
     }

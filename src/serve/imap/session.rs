@@ -8,6 +8,7 @@ use super::line::{self, Event};
 use super::selected::Selected;
 use super::wire::{Ended, Wire};
 use crate::op::UserName;
+use crate::serve::census::Seat;
 use crate::serve::server::{Access, Client, FrontEnd, raised};
 use crate::store::embedded::view::{View, ViewError};
 use std::sync::Arc;
@@ -95,14 +96,20 @@ pub struct Session {
     pub(super) enabled: Enabled,
     pub(super) failed_logins: u32,
     pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) seat: Seat,
     bad_commands: u32,
     since: Instant,
 }
 
 impl Session {
-    /// A session that has not greeted yet.
+    /// A session that has not greeted yet, of a client that has been connected since then.
     #[must_use]
-    pub fn new(front: Arc<FrontEnd>, client: Client, wire: Wire, shutdown: watch::Receiver<bool>) -> Self {
+    pub fn new(
+        front: Arc<FrontEnd>,
+        (client, seat): (Client, Seat),
+        wire: Wire,
+        (since, shutdown): (Instant, watch::Receiver<bool>),
+    ) -> Self {
         Self {
             front,
             client,
@@ -111,8 +118,9 @@ impl Session {
             enabled: Enabled::default(),
             failed_logins: 0,
             shutdown,
+            seat,
             bad_commands: 0,
-            since: Instant::now(),
+            since,
         }
     }
 
@@ -120,7 +128,10 @@ impl Session {
     pub async fn run(mut self) {
         match self.serve().await {
             Err(Ended::Bye(text)) => self.wire.put(format!("* BYE {text}\r\n")),
-            Err(Ended::Flood) => self.wire.put("* BYE Literal too large\r\n"),
+            Err(Ended::Flood) => {
+                self.front.counts.cut_off.inc();
+                self.wire.put("* BYE Literal too large\r\n");
+            }
             Ok(()) | Err(Ended::Gone) => {}
         }
         self.wire.close().await;
@@ -160,6 +171,7 @@ impl Session {
                 event = self.wire.event() => return event,
                 () = raised(&mut self.shutdown) => return Err(Ended::Bye("Server shutting down.".to_owned())),
                 () = tokio::time::sleep_until(deadline) => {
+                    self.front.counts.cut_off.inc();
                     return Err(Ended::Bye("Disconnected for inactivity.".to_owned()));
                 }
                 () = tokio::time::sleep(ACCESS_CHECK) => self.check_access()?,

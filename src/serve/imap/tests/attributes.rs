@@ -1,6 +1,6 @@
 //! What Dovecot 2.3.19 and 2.4.1 answer to questions about METADATA and access control lists.
 
-use super::transcripts::{House, house};
+use super::house::{House, house};
 use crate::op::{AttributeKind, AttributeScope, Guid};
 
 fn scope(mailbox: Option<Guid>, kind: AttributeKind) -> AttributeScope {
