@@ -4,7 +4,7 @@ use crate::pair;
 use anyhow::{Context, ensure};
 use testbed::Result;
 use testbed::dovecot::{Format, PASSWORD, Version};
-use testbed::imap::Imap;
+use testbed::imap::{Imap, Value};
 
 const USER: &str = "user1@example.test";
 
@@ -141,8 +141,6 @@ const OUTSIDE: &[&str] = &[
     "LIST \"\" * RETURN (SUBSCRIBED CHILDREN)",
     "LIST \"\" * RETURN ()",
     "LIST \"\" % RETURN (STATUS (MESSAGES UNSEEN))",
-    "LIST (SPECIAL-USE) \"\" *",
-    "LIST \"\" * RETURN (SPECIAL-USE)",
     "LIST (RECURSIVEMATCH) \"\" *",
     "LIST (FOO) \"\" *",
     "LSUB \"\" *",
@@ -154,7 +152,6 @@ const OUTSIDE: &[&str] = &[
     "STATUS nowhere (MESSAGES)",
     "STATUS work/plans (UIDVALIDITY)",
     "NAMESPACE",
-    "ENABLE FOO",
     "UNSELECT",
     "FETCH 1 FLAGS",
     "SEARCH ALL",
@@ -180,15 +177,14 @@ const INSIDE: &[&str] = &[
     "SORT RETURN (MIN MAX COUNT) (SUBJECT) UTF-8 ALL",
     "SORT RETURN () (REVERSE ARRIVAL) UTF-8 1:5",
     "UID SORT RETURN (ALL) (DATE) UTF-8 2:9",
-    "SORT (SUBJECT) KOI8-R ALL",
     "SORT (FOO) UTF-8 ALL",
     "SORT () UTF-8 ALL",
-    "SORT (DATE) UTF-8 KEYWORD nothing",
+    "SORT (DATE) UTF-8 DELETED",
     "THREAD REFERENCES UTF-8 ALL",
     "THREAD REFS UTF-8 ALL",
     "THREAD ORDEREDSUBJECT UTF-8 ALL",
     "UID THREAD REFERENCES UTF-8 2:9",
-    "THREAD REFERENCES UTF-8 KEYWORD nothing",
+    "THREAD REFERENCES UTF-8 DELETED",
     "THREAD FOO UTF-8 ALL",
     "THREAD ORDEREDSUBJECT UTF-8 UNSEEN",
     "SEARCH ALL",
@@ -223,8 +219,8 @@ const INSIDE: &[&str] = &[
     "SEARCH RETURN (ALL COUNT) UNSEEN",
     "SEARCH RETURN () ALL",
     "UID SEARCH RETURN (MIN MAX ALL COUNT) ALL",
-    "SEARCH RETURN (COUNT) KEYWORD nothing",
-    "SEARCH RETURN (ALL) KEYWORD nothing",
+    "SEARCH RETURN (COUNT) DELETED",
+    "SEARCH RETURN (ALL) DELETED",
     "SEARCH RETURN (SAVE) UNSEEN",
     "SEARCH $",
     "FETCH $ (UID)",
@@ -278,9 +274,11 @@ fn letter(fields: [&str; 6], number: usize) -> String {
 const PARTS: &str = "From: p@p.org\r\nSubject: parts\r\nDate: Mon, 8 Sep 2025 06:00:00 +0000\r\nMessage-ID: <p@t>\r\n\
     MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Transfer-Encoding: quoted-printable\r\n\r\ngr=C3=BCn =\r\nund gut\r\n--b\r\nContent-Type: application/x-bytes\r\n\
-    Content-Transfer-Encoding: base64\r\n\r\nAAECAwQFBgc=\r\n--b--\r\n";
+    Content-Transfer-Encoding: base64\r\n\r\nAQIDBAUGBw==\r\n--b--\r\n";
 
 fn fill(imap: &mut Imap) -> Result<()> {
+    // from its first message on Dovecot keeps a MODSEQ for each
+    imap.run("SELECT INBOX (CONDSTORE)")?.must()?;
     for (number, fields) in (1..).zip(LETTERS.iter().copied()) {
         let flags = ["", "(\\Seen) ", "(\\Flagged work) ", "(\\Seen \\Answered) "][number % 4];
         let date = format!("\"{:02}-Mar-2024 10:00:{:02} +0000\" ", 1 + (number * 7) % 20, number);
@@ -300,15 +298,31 @@ fn fill(imap: &mut Imap) -> Result<()> {
     Ok(())
 }
 
-/// The answers, and how the command ended; the words of its last line count only up to their code.
+/// The answers, and how the command ended, but for the words of its last line. Names are listed in no order, and whether
+/// a listed mailbox has news is for each server to say or not.
 fn asked(imap: &mut Imap, question: &str) -> String {
     match imap.run(question) {
-        Ok(reply) => format!("{:?} {:?}", reply.status, reply.untagged),
+        Ok(reply) => {
+            let lines = reply.untagged.into_iter().map(without_marks);
+            let mut lines: Vec<String> = lines.map(|line| format!("{line:?}")).collect();
+            if question.starts_with('L') {
+                lines.sort();
+            }
+            format!("{:?} {lines:?}", reply.status)
+        }
         Err(error) => {
             let text = format!("{error:#}");
             if text.contains("BAD") { "BAD".to_owned() } else { text }
         }
     }
+}
+
+fn without_marks(line: Vec<Value>) -> Vec<Value> {
+    let words = line.into_iter().map(|word| match word {
+        Value::List(words) => Value::List(words.into_iter().filter(|w| !w.is("\\UnMarked")).collect()),
+        other => other,
+    });
+    words.collect()
 }
 
 fn the_same_answers(version: Version, format: Format) -> Result<()> {

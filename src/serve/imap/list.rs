@@ -85,6 +85,8 @@ fn root(reference: &[u8]) -> Vec<u8> {
 /// What LIST says of a name.
 #[derive(Clone, Default)]
 struct Listed {
+    /// It is a mailbox, or stands above one.
+    exists: bool,
     selectable: bool,
     children: bool,
     special_use: Option<String>,
@@ -101,7 +103,8 @@ impl Listed {
         let returns = list.returns.clone().unwrap_or_default();
         let mut words = Vec::new();
         if !self.selectable {
-            words.push(if extended { "\\NonExistent" } else { "\\Noselect" }.to_owned());
+            let nonexistent = extended && !self.exists;
+            words.push(if nonexistent { "\\NonExistent" } else { "\\Noselect" }.to_owned());
         }
         if self.subscribed && (list.subscribed || returns.subscribed) {
             words.push("\\Subscribed".to_owned());
@@ -142,10 +145,12 @@ fn names(tree: &Tree) -> BTreeMap<&[String], Listed> {
     for row in &tree.rows {
         let levels = row.name.0.as_slice();
         let own = names.entry(levels).or_default();
+        own.exists = true;
         own.selectable = row.guid.is_some() || row.stale.is_some();
         own.special_use.clone_from(&row.special_use);
         for parent in parents(levels) {
-            names.entry(parent).or_default().children = true;
+            let above = names.entry(parent).or_default();
+            (above.exists, above.children) = (true, true);
         }
     }
     for name in &tree.subscribed {
@@ -191,7 +196,8 @@ fn selected<'t>(
     found
 }
 
-/// RECURSIVEMATCH: names that match and have one below that would be listed.
+/// RECURSIVEMATCH: what is listed and has a selected name below says so; where the selected name itself doesn't match,
+/// the names above it that do are listed in its stead.
 fn add_parents<'t>(
     list: &List,
     names: &BTreeMap<&'t [String], Listed>,
@@ -201,11 +207,18 @@ fn add_parents<'t>(
 ) {
     let mut places: HashMap<&[String], usize> = found.iter().enumerate().map(|(n, (levels, _))| (*levels, n)).collect();
     for levels in wanted {
+        let listed_itself = any_matches(patterns, levels);
         for parent in parents(levels).filter(|parent| any_matches(patterns, parent)) {
-            let place = *places.entry(parent).or_insert_with(|| {
-                found.push((parent, names.get(parent).cloned().unwrap_or_default()));
-                found.len().saturating_sub(1)
-            });
+            let place = match places.get(parent) {
+                Some(place) => *place,
+                None if listed_itself => continue,
+                None => {
+                    found.push((parent, names.get(parent).cloned().unwrap_or_default()));
+                    let place = found.len().saturating_sub(1);
+                    places.insert(parent, place);
+                    place
+                }
+            };
             if let Some((_, listed)) = found.get_mut(place) {
                 listed.below_subscribed |= list.subscribed;
                 listed.below_special |= list.special_use;

@@ -114,7 +114,9 @@ impl<'a> Facts<'a> {
             Key::Modseq(n) => Some(mark.modseq.0 >= *n),
             Key::Before(Day::Sent, _) | Key::On(Day::Sent, _) | Key::Since(Day::Sent, _) => {
                 self.depth.filter(|depth| *depth >= Depth::Header)?;
-                let sent = self.text().and_then(SearchText::sent);
+                // a day that can't be read counts as the first of all, as Dovecot takes it
+                let text = self.text();
+                let sent = text.map(|text| text.sent().unwrap_or(OffsetDateTime::UNIX_EPOCH.date()));
                 Some(sent.is_some_and(|sent| on_day(key, sent)))
             }
             other => self.detail.map(|detail| self.test_detail(other, detail)),

@@ -189,7 +189,7 @@ async fn extended_lists_select_and_tell_what_is_asked() {
              S: t OK List completed.
              C: LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %
              S: * LIST (\\NonExistent \\Subscribed) \"/\" gone
-             S: * LIST (\\NonExistent) \"/\" a (CHILDINFO (\"SUBSCRIBED\"))
+             S: * LIST (\\Noselect) \"/\" a (CHILDINFO (\"SUBSCRIBED\"))
              S: t OK List completed.
              C: LIST \"\" (INBOX \"S%\") RETURN (SPECIAL-USE SUBSCRIBED STATUS (MESSAGES SIZE))
              S: * LIST () \"/\" INBOX
