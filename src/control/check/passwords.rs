@@ -39,7 +39,8 @@ fn judge(topic: &str, path: &Path, bytes: &[u8]) -> Vec<Finding> {
     let mut refused: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     // one of each kind is tried: trying all would take the time that their hashes are made to take
     let mut judged: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for (name, hash) in &users {
+    for (name, entry) in &users {
+        let hash = &entry.password;
         let why = judged.entry(kind(hash)).or_insert_with(|| auth::refusal(hash));
         if let Some(why) = why {
             refused.entry(why.clone()).or_default().push(name);
