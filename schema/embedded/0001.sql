@@ -32,6 +32,7 @@ CREATE TABLE mailboxes (
     uidvalidity    INTEGER NOT NULL,        -- 0 until the first list
     uidnext        INTEGER NOT NULL,
     highest_modseq INTEGER NOT NULL,
+    modseq_lift    INTEGER NOT NULL,        -- added to the source's MODSEQs since they fell: its log was taken back
     messages       INTEGER NOT NULL,        -- kept with every change, as the two below
     unseen         INTEGER NOT NULL,
     size           INTEGER NOT NULL,        -- sum of messages.octets
@@ -44,7 +45,7 @@ CREATE TABLE mailboxes (
     UNIQUE (user, name)
 ) STRICT;
 CREATE INDEX mailboxes_held ON mailboxes (id) WHERE held IS NOT NULL;
-CREATE INDEX mailboxes_vanished ON mailboxes (id) WHERE vanished IS NOT NULL;
+CREATE INDEX mailboxes_vanished ON mailboxes (user, last_name) WHERE vanished IS NOT NULL;
 CREATE INDEX mailboxes_doomed ON mailboxes (id) WHERE doomed <> 0;
 CREATE TRIGGER mailboxes_inserted AFTER INSERT ON mailboxes WHEN NEW.name IS NOT NULL BEGIN
     UPDATE stream SET mailboxes = mailboxes + 1, messages = messages + NEW.messages;

@@ -42,8 +42,9 @@ pub struct MailboxDigest {
     pub messages: u32,
     /// UID, GUID, flags, keywords, INTERNALDATE and size of each message.
     pub content: Sum,
-    /// UID and MODSEQ of each message; compared apart from `content`, and only where the source keeps them: until a
-    /// client first asks for MODSEQs a Dovecot forgets those of messages that no log tells of any more.
+    /// UID and MODSEQ of each message; compared apart from `content`, and only where both sides have them: until a
+    /// client first asks for MODSEQs a Dovecot forgets those of messages that no log tells of any more, and after a
+    /// roll-back of the source's log the copy's are higher.
     pub modseqs: Option<Sum>,
     /// UID and BLAKE3 of each body, where bodies were read too (`Some` of an empty sum for an empty mailbox).
     pub bodies: Option<Sum>,
@@ -90,6 +91,14 @@ impl MailboxDigest {
         self.messages = self.messages.saturating_add(1);
     }
 
+    /// Takes back that the copy raised the source's MODSEQs by `lift`: those of single messages can't be told then.
+    pub fn lower(&mut self, lift: u64) {
+        if lift > 0 {
+            self.highest_modseq = Modseq(self.highest_modseq.0.saturating_sub(lift));
+            self.modseqs = None;
+        }
+    }
+
     /// Counts in a body that was read. Bodies that can't be had are left out on both sides.
     pub fn add_body(&mut self, uid: Uid, hash: &BodyHash) {
         let bodies = self.bodies.get_or_insert_default();
@@ -101,7 +110,7 @@ impl MailboxDigest {
     #[must_use]
     pub fn difference(&self, copy: &Self) -> String {
         let bodies = |d: &Self| d.bodies.unwrap_or_default();
-        let modseqs = self.modseqs.is_none() || self.modseqs == copy.modseqs;
+        let modseqs = self.modseqs.is_none() || copy.modseqs.is_none() || self.modseqs == copy.modseqs;
         let checks = [
             ("uidvalidity", self.uidvalidity == copy.uidvalidity),
             ("uidnext", self.uidnext == copy.uidnext),

@@ -3,6 +3,7 @@
 use super::ids::numbered;
 use super::{Keyword, MailboxId, MessageGuid, Modseq, SourcePosition, Uid, UidValidity};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 numbered!(KeywordVerb { Add = 1, Remove = 2, Replace = 3, Reset = 4 });
 numbered!(Lineage { Initial = 1, Whole = 2, Broken = 3 });
@@ -100,6 +101,32 @@ pub struct Append {
     pub keywords: Vec<Keyword>,
     /// The message's MODSEQ.
     pub modseq: Modseq,
+}
+
+impl Append {
+    /// Takes over from `before`, the same message as the copy had it, what a list could not tell because the message's
+    /// file was not there to be read; its MODSEQ does not fall.
+    pub fn keep_known(&mut self, before: &Self) {
+        self.modseq = self.modseq.max(before.modseq);
+        self.size = self.size.or(before.size);
+        if self.guid.is_unknown() {
+            self.guid = before.guid.clone();
+        }
+        if self.internal_date == 0 {
+            self.internal_date = before.internal_date;
+            self.save_date = self.save_date.or(before.save_date);
+        }
+    }
+
+    /// True where a client sees the same flags and keywords.
+    #[must_use]
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let keywords = |of: &Self| -> BTreeSet<String> {
+            let lower = of.keywords.iter().map(|keyword| keyword.0.to_ascii_lowercase());
+            lower.collect()
+        };
+        self.flags == other.flags && keywords(self) == keywords(other)
+    }
 }
 
 /// System flags of some messages change.
@@ -222,6 +249,14 @@ pub struct StateChunk {
 /// Largest MODSEQ (RFC 7162 section 1: 63 bits).
 const MODSEQ_MAX: Modseq = Modseq(i64::MAX.cast_unsigned());
 
+impl Modseq {
+    /// Raised, as a copy does that has seen higher ones before the source's log was taken back.
+    #[must_use]
+    pub fn lifted(self, lift: u64) -> Self {
+        Self(self.0.saturating_add(lift)).min(self.max(MODSEQ_MAX))
+    }
+}
+
 impl Op {
     /// MODSEQ that the operation gives.
     #[must_use]
@@ -236,6 +271,25 @@ impl Op {
 }
 
 impl MailboxTxn {
+    /// The same transaction with every MODSEQ raised by `lift`.
+    #[must_use]
+    pub fn lifted(mut self, lift: u64) -> Self {
+        if lift == 0 {
+            return self;
+        }
+        for op in &mut self.ops {
+            let modseq = match op {
+                Op::Append(append) => &mut append.modseq,
+                Op::Flags(change) => &mut change.modseq,
+                Op::Keywords(change) => &mut change.modseq,
+                Op::Expunge(expunge) => &mut expunge.modseq,
+            };
+            *modseq = modseq.lifted(lift);
+        }
+        self.highest_modseq = self.highest_modseq.lifted(lift);
+        self
+    }
+
     /// The transaction's appends, in order.
     pub fn appends(&self) -> impl Iterator<Item = &Append> {
         self.ops.iter().filter_map(|op| match op {

@@ -87,12 +87,13 @@ impl Model {
         self.accounts.get(&id.user)?.mailboxes.get(&id.guid)
     }
 
-    /// What a mailbox holds, as a digest without bodies.
+    /// What a mailbox holds, as the digest without bodies that its source would make.
     #[must_use]
     pub fn digest(&self, id: &MailboxId) -> Option<MailboxDigest> {
         let mailbox = self.mailbox(id)?;
         let mut digest = MailboxDigest::empty(id.clone(), mailbox.uidvalidity, mailbox.uidnext, mailbox.highest_modseq);
         mailbox.messages.values().for_each(|message| digest.add(message));
+        digest.lower(mailbox.modseq_lift);
         Some(digest)
     }
 

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Mailbox {
     /// Its name; none while it is hidden.
     pub name: Option<MailboxName>,
+    /// Its name, or its last one while it is hidden.
+    pub last_name: Option<MailboxName>,
     /// Special use without the backslash.
     pub special_use: Option<String>,
     /// UIDVALIDITY; 0 until its first list.
@@ -20,6 +22,9 @@ pub struct Mailbox {
     pub uidnext: Uid,
     /// HIGHESTMODSEQ; never falls under one UIDVALIDITY.
     pub highest_modseq: Modseq,
+    /// Added to each MODSEQ of the source: its log was taken back, and clients of the copy must not miss what it says
+    /// under numbers that were given out before.
+    pub modseq_lift: u64,
     /// By UID; keywords in the mailbox's spelling.
     pub messages: BTreeMap<Uid, Append>,
     /// Keywords in the order and spelling of their first use.
@@ -70,6 +75,7 @@ impl Account {
             mailbox.quarantine.diverted.push(Payload::Mailbox(txn));
             return;
         }
+        let txn = txn.lifted(mailbox.modseq_lift);
         let mut arriving = arriving(&txn);
         for op in &txn.ops {
             match op {

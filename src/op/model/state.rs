@@ -1,7 +1,7 @@
 //! What a mailbox's complete list means: the copy finds the difference itself.
 
 use super::{Account, Mailbox};
-use crate::op::{GoneQuestion, Lineage, MessageGuid, Payload, StateChunk, Uid, UidValidity};
+use crate::op::{GoneQuestion, Guid, Lineage, MessageGuid, Payload, StateChunk, Uid, UidValidity};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Account {
@@ -27,6 +27,41 @@ impl Account {
         };
         self.retained
             .extend(left.into_iter().map(|(uid, message)| (guid, uid, message)));
+        self.renumbered_into(guid);
+    }
+
+    /// A repair may give a mailbox another GUID. Where everything in a mailbox that lost its name to this one is here,
+    /// nothing left: it goes without an entry.
+    pub(super) fn renumbered_into(&mut self, guid: Guid) {
+        let Some((name, heir)) = self.mailboxes.get(&guid).and_then(|m| Some((m.name.clone()?, m))) else {
+            return;
+        };
+        let mut here: BTreeMap<&MessageGuid, usize> = BTreeMap::new();
+        let known = heir.messages.values().filter(|message| !message.guid.is_unknown());
+        known.for_each(|message| *here.entry(&message.guid).or_default() += 1);
+        let is_here = |old: &Mailbox| {
+            let mut left = here.clone();
+            old.messages.values().all(|message| match left.get_mut(&message.guid) {
+                Some(count) if *count > 0 => {
+                    *count -= 1;
+                    true
+                }
+                _ => false,
+            })
+        };
+        let replaced = |old: &Mailbox| {
+            let vanished = old.quarantine.vanished.is_some() && !old.quarantine.doomed && old.quarantine.held.is_none();
+            vanished && old.name.is_none() && old.last_name.as_ref() == Some(&name)
+        };
+        let gone: Vec<Guid> = self
+            .mailboxes
+            .iter()
+            .filter(|(_, old)| replaced(old) && is_here(old))
+            .map(|(guid, _)| *guid)
+            .collect();
+        for guid in gone {
+            self.mailboxes.remove(&guid);
+        }
     }
 }
 
@@ -86,15 +121,22 @@ impl Mailbox {
     /// What to ask the source before the list is applied.
     pub(super) fn question(&self, state: &StateChunk) -> Option<GoneQuestion> {
         let comparable = self.uidvalidity == state.uidvalidity && self.contradiction(state).is_none();
-        if state.lineage != Lineage::Whole || !comparable {
+        if !self.may_attest(state) || !comparable {
             return None;
         }
-        let messages = self.lacking_in(state);
+        let mut messages = self.lacking_in(state);
+        messages.retain(|(uid, _)| !self.quarantine.inferred.contains(uid));
         (!messages.is_empty()).then(|| GoneQuestion {
             mailbox: state.mailbox.clone(),
             uidvalidity: state.uidvalidity,
             messages,
         })
+    }
+
+    /// True where the list follows on this copy without a doubt, as far as both can tell.
+    fn may_attest(&self, state: &StateChunk) -> bool {
+        let modseq = state.highest_modseq.lifted(self.modseq_lift);
+        state.lineage == Lineage::Whole && state.uidnext >= self.uidnext && modseq >= self.highest_modseq
     }
 
     /// Messages that the copy has and the list lacks, but for those whose expunge waits anyway.
@@ -109,37 +151,53 @@ impl Mailbox {
     }
 
     /// Same UIDVALIDITY: new messages come, known ones take the list's flags, keywords and dates, and what the list
-    /// lacks leaves where that is attested. MODSEQs never fall. Returns what must be retained.
+    /// lacks leaves where that is attested; what was only inferred before stays so. MODSEQs never fall. Returns what
+    /// must be retained.
     fn correct(
         &mut self,
         state: StateChunk,
         gone: &BTreeSet<(Uid, MessageGuid)>,
         held_appends: &BTreeSet<MessageGuid>,
     ) -> Vec<(Uid, MessageGuid)> {
+        let attests = self.may_attest(&state);
+        let lifts = self.lift(&state);
         let lacking = self.lacking_in(&state);
-        self.quarantine.inferred.clear();
+        let inferred = std::mem::take(&mut self.quarantine.inferred);
         let mut left = Vec::new();
         for (uid, guid) in lacking {
-            if state.lineage == Lineage::Whole && gone.contains(&(uid, guid.clone())) {
+            if attests && !inferred.contains(&uid) && gone.contains(&(uid, guid.clone())) {
                 left.extend(self.expunge_or_defer(uid, guid, held_appends));
             } else {
                 self.quarantine.inferred.insert(uid);
             }
         }
-        self.raise(state.uidnext, state.highest_modseq);
+        let highest = state.highest_modseq.lifted(self.modseq_lift);
+        self.raise(state.uidnext, highest);
         for mut message in state.messages {
             self.quarantine.deferred.remove(&message.uid);
-            if let Some(ours) = self.messages.get(&message.uid) {
-                message.modseq = message.modseq.max(ours.modseq);
-                message.size = message.size.or(ours.size);
-                if message.guid.is_unknown() {
-                    message.guid = ours.guid.clone();
-                }
+            message.modseq = message.modseq.lifted(self.modseq_lift);
+            let ours = self.messages.get(&message.uid);
+            if let Some(ours) = ours {
+                message.keep_known(ours);
+            }
+            if lifts {
+                let same = ours.is_some_and(|ours| ours.looks_like(&message));
+                message.modseq = ours.filter(|_| same).map_or(highest, |ours| ours.modseq);
             }
             self.raise(Uid(0), message.modseq);
             self.insert(message);
         }
         left
+    }
+
+    /// The source's MODSEQs fell: from now on they count from where this copy is. True where that is so.
+    fn lift(&mut self, state: &StateChunk) -> bool {
+        let falls = state.highest_modseq.lifted(self.modseq_lift) < self.highest_modseq;
+        if falls {
+            let next = self.highest_modseq.0.saturating_add(1);
+            self.modseq_lift = next.saturating_sub(state.highest_modseq.0);
+        }
+        falls
     }
 
     /// The first list, or the same messages under new UIDs: the list takes the place of everything. Returns what must
@@ -157,6 +215,7 @@ impl Mailbox {
         self.quarantine.inferred.clear();
         self.quarantine.deferred.clear();
         self.uidvalidity = state.uidvalidity;
+        self.modseq_lift = 0;
         (self.uidnext, self.highest_modseq) = (state.uidnext, state.highest_modseq);
         for message in state.messages {
             self.raise(Uid(0), message.modseq);

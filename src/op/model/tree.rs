@@ -22,6 +22,9 @@ impl Account {
                 self.name(mailbox.guid, name, mailbox.special_use.clone());
             }
         }
+        for mailbox in change.mailboxes.iter().filter(|mailbox| mailbox.name.is_ok()) {
+            self.renumbered_into(mailbox.guid);
+        }
         for (name, how) in &change.unselectable {
             match how {
                 Some(how) => self.unselectable.insert(name.clone(), *how),
@@ -77,6 +80,7 @@ impl Account {
         }
         let mailbox = self.mailboxes.entry(guid).or_default();
         (mailbox.name, mailbox.special_use) = (Some(name.clone()), special_use);
+        mailbox.last_name = Some(name.clone());
         mailbox.quarantine.vanished = None;
         mailbox.quarantine.doomed = false;
     }

@@ -62,6 +62,7 @@ fn of_mailbox(tx: &Connection, mailbox: &Mailbox) -> Result<MailboxDigest, Targe
         mailbox.highest_modseq,
     );
     mailbox.all(tx)?.iter().for_each(|stored| digest.add(&stored.message));
+    digest.lower(mailbox.modseq_lift);
     Ok(digest)
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Mailbox {
     pub(super) uidvalidity: UidValidity,
     pub(super) uidnext: Uid,
     pub(super) highest_modseq: Modseq,
+    /// Added to each MODSEQ of the source.
+    pub(super) modseq_lift: u64,
     pub(super) messages: u32,
     unseen: u32,
     size: u64,
@@ -75,7 +77,7 @@ impl Mailbox {
         let loaded = tx
             .prepare_cached(
                 "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held,
-                 rewritten, expunged_since FROM mailboxes WHERE user = ?1 AND guid = ?2",
+                 rewritten, expunged_since, modseq_lift FROM mailboxes WHERE user = ?1 AND guid = ?2",
             )?
             .query_row(params![user, is.guid.0], |row| Self::from_row(user, is, row))
             .optional()?;
@@ -99,6 +101,7 @@ impl Mailbox {
             held: row.get(8)?,
             rewritten: row.get::<_, i64>(9)?.cast_unsigned(),
             expunged_since: Modseq(row.get::<_, i64>(10)?.cast_unsigned()),
+            modseq_lift: row.get::<_, i64>(11)?.cast_unsigned(),
             keywords: Vec::new(),
         })
     }
@@ -111,8 +114,9 @@ impl Mailbox {
         let user = bodies::user(tx, &is.user)?;
         let id = tx
             .prepare_cached(
-                "INSERT INTO mailboxes (user, guid, uidvalidity, uidnext, highest_modseq, messages, unseen, size, doomed)
-                 VALUES (?1, ?2, 0, 0, 0, 0, 0, 0, 0)",
+                "INSERT INTO mailboxes
+                 (user, guid, uidvalidity, uidnext, highest_modseq, modseq_lift, messages, unseen, size, doomed)
+                 VALUES (?1, ?2, 0, 0, 0, 0, 0, 0, 0, 0)",
             )?
             .insert(params![user, is.guid.0])?;
         Ok(Self {
@@ -123,6 +127,7 @@ impl Mailbox {
             uidvalidity: UidValidity(0),
             uidnext: Uid(0),
             highest_modseq: Modseq(0),
+            modseq_lift: 0,
             messages: 0,
             unseen: 0,
             size: 0,
@@ -138,7 +143,7 @@ impl Mailbox {
         tx.prepare_cached(
             "UPDATE mailboxes SET uidvalidity = ?2, uidnext = ?3, highest_modseq = ?4, messages = ?5, unseen = ?6,
              size = ?7, held = ?8, rewritten = ?9,
-             expunged_since = ?10 WHERE id = ?1",
+             expunged_since = ?10, modseq_lift = ?11 WHERE id = ?1",
         )?
         .execute(params![
             self.id,
@@ -150,7 +155,8 @@ impl Mailbox {
             self.size.cast_signed(),
             self.held,
             self.rewritten.cast_signed(),
-            self.expunged_since.0.cast_signed()
+            self.expunged_since.0.cast_signed(),
+            self.modseq_lift.cast_signed()
         ])?;
         Ok(())
     }

@@ -11,6 +11,7 @@
 //! | `transaction`, `state`, `tree`, `attributes`, `digest` | one kind of payload each |
 //! | `mailbox` | rows of mailboxes and messages |
 //! | `quarantine` | held, diverted, deferred, inferred |
+//! | `renumbering` | a mailbox under another GUID |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
 //! | `pool`, `reader`, `view` | readers |
 //! | `listing`, `listings` | a mailbox's messages in columns, shared between its readers |
@@ -31,6 +32,7 @@ mod packs;
 mod pool;
 mod quarantine;
 mod reader;
+mod renumbering;
 mod shelf;
 mod state;
 mod store;

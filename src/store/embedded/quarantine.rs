@@ -7,6 +7,7 @@ use super::tree;
 use crate::codec;
 use crate::op::{MailboxId, MessageGuid, Modseq, Payload, Uid};
 use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
 
 /// The mailbox that a payload is about, where it is one that can be diverted.
 fn about(payload: &Payload) -> Option<&MailboxId> {
@@ -100,8 +101,17 @@ fn settle_inferred(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::Re
 }
 
 /// UIDs whose expunge waits.
-pub(super) fn deferred(tx: &Connection, mailbox: i64) -> rusqlite::Result<std::collections::BTreeSet<Uid>> {
-    let mut statement = tx.prepare_cached("SELECT uid FROM deferred WHERE mailbox = ?1")?;
+pub(super) fn deferred(tx: &Connection, mailbox: i64) -> rusqlite::Result<BTreeSet<Uid>> {
+    uids(tx, "SELECT uid FROM deferred WHERE mailbox = ?1", mailbox)
+}
+
+/// UIDs whose disappearance was only inferred.
+pub(super) fn inferred(tx: &Connection, mailbox: i64) -> rusqlite::Result<BTreeSet<Uid>> {
+    uids(tx, "SELECT uid FROM inferred WHERE mailbox = ?1", mailbox)
+}
+
+fn uids(tx: &Connection, select: &str, mailbox: i64) -> rusqlite::Result<BTreeSet<Uid>> {
+    let mut statement = tx.prepare_cached(select)?;
     let rows = statement.query_map([mailbox], |row| row.get(0).map(Uid))?;
     rows.collect()
 }

@@ -2,7 +2,7 @@
 
 use super::super::target::{Frame, GoneAnswers, TargetError};
 use super::mailbox::{Leaves, Mailbox, Stored};
-use super::{quarantine, transaction};
+use super::{quarantine, renumbering, transaction};
 use crate::limits::GONE_QUESTION_MESSAGES_MAX;
 use crate::op::{Append, GoneQuestion, Lineage, MessageGuid, Modseq, StateChunk, Uid, UidValidity};
 use rusqlite::{Connection, params};
@@ -27,7 +27,8 @@ pub(super) fn apply(
     } else {
         replace(tx, &mut mailbox, &ours, state)?;
     }
-    Ok(mailbox.save(tx)?)
+    mailbox.save(tx)?;
+    renumbering::into(tx, &mailbox.is)
 }
 
 /// What must be asked of the source before the list can be applied.
@@ -35,15 +36,17 @@ pub(super) fn questions(tx: &Connection, state: &StateChunk) -> Result<Vec<GoneQ
     let Some(mailbox) = Mailbox::load(tx, &state.mailbox)? else {
         return Ok(Vec::new());
     };
-    if state.lineage != Lineage::Whole || mailbox.uidvalidity != state.uidvalidity {
+    if !may_attest(&mailbox, state) || mailbox.uidvalidity != state.uidvalidity {
         return Ok(Vec::new());
     }
     let ours = mailbox.all(tx)?;
     if contradiction(tx, &mailbox, &ours, state)?.is_some() {
         return Ok(Vec::new());
     }
+    let inferred = quarantine::inferred(tx, mailbox.id)?;
     let lacking: Vec<(Uid, MessageGuid)> = lacking(tx, &mailbox, &ours, state)?
         .into_iter()
+        .filter(|stored| !inferred.contains(&stored.message.uid))
         .map(|stored| (stored.message.uid, stored.message.guid.clone()))
         .collect();
     let ask = |messages: &[(Uid, MessageGuid)]| GoneQuestion {
@@ -139,9 +142,15 @@ fn lacking<'a>(
     Ok(ours.iter().filter(lacks).collect())
 }
 
+/// True where the list follows on this copy without a doubt, as far as both can tell.
+fn may_attest(mailbox: &Mailbox, state: &StateChunk) -> bool {
+    let modseq = state.highest_modseq.lifted(mailbox.modseq_lift);
+    state.lineage == Lineage::Whole && state.uidnext >= mailbox.uidnext && modseq >= mailbox.highest_modseq
+}
+
 /// Messages of that mailbox that the source was asked about and that are gone.
-fn attested<'a>(state: &StateChunk, answers: &'a GoneAnswers) -> BTreeSet<(Uid, &'a MessageGuid)> {
-    if state.lineage != Lineage::Whole {
+fn attested<'a>(mailbox: &Mailbox, state: &StateChunk, answers: &'a GoneAnswers) -> BTreeSet<(Uid, &'a MessageGuid)> {
+    if !may_attest(mailbox, state) {
         return BTreeSet::new();
     }
     let about = answers
@@ -152,7 +161,7 @@ fn attested<'a>(state: &StateChunk, answers: &'a GoneAnswers) -> BTreeSet<(Uid, 
 }
 
 /// Same UIDVALIDITY: new messages come, known ones take the list's flags, keywords and dates, and what the list lacks
-/// leaves where that is attested.
+/// leaves where that is attested; what was only inferred before stays so.
 fn correct(
     tx: &Connection,
     mailbox: &mut Mailbox,
@@ -160,22 +169,25 @@ fn correct(
     state: &StateChunk,
     answers: &GoneAnswers,
 ) -> rusqlite::Result<()> {
+    let gone = attested(mailbox, state, answers);
+    let lifts = lift(mailbox, state);
+    let inferred = quarantine::inferred(tx, mailbox.id)?;
     tx.prepare_cached("DELETE FROM inferred WHERE mailbox = ?1")?
         .execute([mailbox.id])?;
-    let gone = attested(state, answers);
+    let highest = state.highest_modseq.lifted(mailbox.modseq_lift);
     for stored in lacking(tx, mailbox, ours, state)? {
         let (uid, guid) = (stored.message.uid, &stored.message.guid);
-        if gone.contains(&(uid, guid)) {
-            quarantine::expunge_or_defer(tx, mailbox, (uid, guid), state.highest_modseq, Leaves::Attested)?;
+        if gone.contains(&(uid, guid)) && !inferred.contains(&uid) {
+            quarantine::expunge_or_defer(tx, mailbox, (uid, guid), highest, Leaves::Attested)?;
         } else {
             quarantine::infer(tx, mailbox, uid)?;
         }
     }
-    mailbox.raise(state.uidnext, state.highest_modseq);
+    mailbox.raise(state.uidnext, highest);
     let by_uid = by_uid(ours);
     for listed in &state.messages {
         let before = by_uid.get(&listed.uid).copied();
-        let message = corrected(before, listed);
+        let message = corrected(before, listed, mailbox.modseq_lift, lifts.then_some(highest));
         mailbox.raise(Uid(0), message.modseq);
         undefer(tx, mailbox, listed.uid)?;
         if before.is_none_or(|old| old.message != message || old.body.is_none()) {
@@ -185,15 +197,28 @@ fn correct(
     Ok(())
 }
 
-/// The list's word for a message; MODSEQs never fall, and what the list can't tell stays.
-fn corrected(before: Option<&Stored>, listed: &Append) -> Append {
+/// The source's MODSEQs fell: from now on they count from where this copy is. True where that is so.
+fn lift(mailbox: &mut Mailbox, state: &StateChunk) -> bool {
+    let falls = state.highest_modseq.lifted(mailbox.modseq_lift) < mailbox.highest_modseq;
+    if falls {
+        let next = mailbox.highest_modseq.0.saturating_add(1);
+        mailbox.modseq_lift = next.saturating_sub(state.highest_modseq.0);
+    }
+    falls
+}
+
+/// The list's word for a message. Where the list takes back MODSEQs, what differs gets the new highest one: a client
+/// that has seen the old ones must hear of it.
+fn corrected(before: Option<&Stored>, listed: &Append, lift: u64, new_highest: Option<Modseq>) -> Append {
     let mut message = listed.clone();
-    if let Some(Stored { message: old, .. }) = before {
-        message.modseq = message.modseq.max(old.modseq);
-        message.size = message.size.or(old.size);
-        if message.guid.is_unknown() {
-            message.guid = old.guid.clone();
-        }
+    message.modseq = message.modseq.lifted(lift);
+    let old = before.map(|stored| &stored.message);
+    if let Some(old) = old {
+        message.keep_known(old);
+    }
+    if let Some(highest) = new_highest {
+        let same = old.filter(|old| old.looks_like(&message));
+        message.modseq = same.map_or(highest, |old| old.modseq);
     }
     message
 }
@@ -211,6 +236,7 @@ fn replace(tx: &Connection, mailbox: &mut Mailbox, ours: &[Stored], state: &Stat
     }
     mailbox.clear(tx)?;
     mailbox.uidvalidity = state.uidvalidity;
+    mailbox.modseq_lift = 0;
     (mailbox.uidnext, mailbox.highest_modseq) = (state.uidnext, Modseq(0));
     mailbox.raise(Uid(0), state.highest_modseq);
     for message in &state.messages {

@@ -7,6 +7,7 @@ use crate::op::{
     Expunge, FlagChange, Flags, KeywordChange, KeywordVerb, MailboxTxn, MessageGuid, Modseq, Op, Uid, UidRange,
 };
 use rusqlite::{Connection, params};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Applies or diverts a transaction; `frames` are those that brought it.
@@ -18,10 +19,14 @@ pub(super) fn apply(tx: &Connection, txn: &MailboxTxn, frames: &[Frame]) -> Resu
     if let Some(why) = txn.contradiction(mailbox.uidvalidity, mailbox.uidnext) {
         return hold(tx, &mut mailbox, why, frames);
     }
+    let txn: Cow<'_, MailboxTxn> = match mailbox.modseq_lift {
+        0 => Cow::Borrowed(txn),
+        lift => Cow::Owned(txn.clone().lifted(lift)),
+    };
     if txn.ops.iter().any(|op| op.modseq() <= mailbox.highest_modseq) {
         mailbox.rewrite();
     }
-    let mut arriving = arriving(txn);
+    let mut arriving = arriving(&txn);
     for op in &txn.ops {
         match op {
             Op::Append(append) => mailbox.put(tx, None, append.clone())?,

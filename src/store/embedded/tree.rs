@@ -4,7 +4,7 @@ use super::super::target::TargetError;
 use super::attributes;
 use super::bodies;
 use super::mailbox::{Leaves, Mailbox, stored_name};
-use super::quarantine;
+use super::{quarantine, renumbering};
 use crate::op::{Disappearance, Guid, MailboxId, MailboxName, TreeChange};
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
@@ -26,6 +26,11 @@ pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetEr
         if let Ok(name) = &mailbox.name {
             give_name(tx, user, mailbox.guid, name, mailbox.special_use.as_deref())?;
         }
+    }
+    for mailbox in change.mailboxes.iter().filter(|mailbox| mailbox.name.is_ok()) {
+        let guid = mailbox.guid;
+        let user = change.user.clone();
+        renumbering::into(tx, &MailboxId { user, guid })?;
     }
     for (name, how) in &change.unselectable {
         match how {

@@ -65,7 +65,7 @@ fn state_step() -> impl Strategy<Value = Step> {
     let lineage = prop_oneof![1 => Just(Lineage::Initial), 3 => Just(Lineage::Whole), 1 => Just(Lineage::Broken)];
     let few = prop_oneof![3 => Just(0u16), 1 => any::<u16>()];
     let add = proptest::collection::vec(0u8..8, 0..3);
-    let odd = prop_oneof![8 => Just(0u8), 1 => 1u8..5];
+    let odd = prop_oneof![8 => Just(0u8), 1 => 1u8..6];
     (
         0..MAILBOXES,
         lineage,
@@ -311,6 +311,8 @@ fn list(model: &Model, clock: u64, step: &Step) -> Payload {
         (4, Some(first)) => first.modseq = Modseq(1),
         _ => {}
     }
+    // The source's log was taken back.
+    let highest_modseq = if *odd == 5 { Modseq(3) } else { Modseq(clock) };
     let mut uidvalidity = UidValidity(ours.uidvalidity.0.max(1));
     if *renumber {
         uidvalidity.0 += 1;
@@ -325,7 +327,7 @@ fn list(model: &Model, clock: u64, step: &Step) -> Payload {
         lineage: *lineage,
         messages,
         uidnext: Uid(uidnext),
-        highest_modseq: Modseq(clock),
+        highest_modseq,
         position: SourcePosition::default(),
     })
 }
@@ -426,13 +428,22 @@ fn run(steps: &[Step]) -> (Copy, Model) {
     (copy, model)
 }
 
-/// Lists every mailbox anew, with messages that nobody has seen; the source says that all others are gone.
+/// Lists every mailbox as it is, for what only seemed to be gone is back; then anew, with messages that nobody has
+/// seen: the source says that all others are gone.
 fn list_all(copy: &mut Copy, model: &Model) -> Vec<MailboxDigest> {
     let name_all = (0..MAILBOXES).map(|mailbox| named(mailbox, mailbox)).collect();
     copy.apply(&[tree(name_all)]);
     let mut digests = Vec::new();
     for mailbox in 0..MAILBOXES {
         let ours = model.mailbox(&id(mailbox));
+        if let Some(ours) = ours.filter(|ours| ours.uidvalidity != UidValidity(0)) {
+            let messages = ours.messages.values().cloned().collect();
+            let mut payload = state(mailbox, ours.uidvalidity.0, Lineage::Whole, messages);
+            if let Payload::State(list) = &mut payload {
+                (list.uidnext, list.highest_modseq) = (ours.uidnext, Modseq(999));
+            }
+            copy.apply(&[payload]);
+        }
         let (uidvalidity, first) = ours.map_or((1, 1), |m| (m.uidvalidity.0.max(1), m.uidnext.0.max(1)));
         let modseq = Modseq(1000);
         let messages = [first, first + 3].map(|uid| Append {
