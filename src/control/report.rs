@@ -40,6 +40,9 @@ pub struct VerifyReport {
     pub equal: u64,
     /// Each difference.
     pub different: Vec<Difference>,
+    /// What should be known although it is no difference.
+    #[serde(default)]
+    pub notes: Vec<Difference>,
     /// Which standbys were compared.
     #[serde(default)]
     pub peers: Vec<NodeName>,

@@ -63,5 +63,6 @@ async fn verify_for(
     let only = |name: &NodeName| name == peer;
     verifying::verify_group(shared, request, only, &ProgressSink::new(progress), &mut report).await?;
     report.different.truncate(DIFFERENCES_MAX);
+    report.notes.truncate(DIFFERENCES_MAX);
     Ok(report)
 }

@@ -120,9 +120,12 @@ async fn collect(
         let of_mailbox = !verdict.mailbox.is_empty();
         mailboxes += u64::from(of_mailbox);
         trees += u64::from(!of_mailbox);
+        if !verdict.note.is_empty() {
+            report.notes.push(remark(peer, &verdict, &verdict.note));
+        }
         if !verdict.why.is_empty() {
             unequal += u64::from(of_mailbox);
-            report.different.push(difference(peer, verdict));
+            report.different.push(remark(peer, &verdict, &verdict.why));
         }
         let what = format!("{} compares", peer.name);
         progress.tell(Progress::of(what, mailboxes, Some(verified.mailboxes)));
@@ -149,11 +152,11 @@ async fn next(peer: &Peer, verdicts: &mut broadcast::Receiver<DigestVerdict>) ->
     })
 }
 
-fn difference(peer: &Peer, verdict: DigestVerdict) -> Difference {
+fn remark(peer: &Peer, verdict: &DigestVerdict, why: &str) -> Difference {
     Difference {
-        user: verdict.user,
-        mailbox: verdict.mailbox,
-        why: verdict.why,
+        user: verdict.user.clone(),
+        mailbox: verdict.mailbox.clone(),
+        why: why.to_owned(),
         peer: Some(peer.name.clone()),
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn uid_ranges() -> impl Strategy<Value = Vec<UidRange>> {
 
 pub(crate) fn position() -> impl Strategy<Value = SourcePosition> {
     let file = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
-    let doubts = (any::<u32>(), any::<bool>());
+    let doubts = (any::<u32>(), any::<bool>(), any::<bool>());
     (file, numbers(), any::<[u8; 8]>(), doubts, uid_ranges()).prop_map(|(file, numbers, fingerprint, doubts, open)| {
         SourcePosition {
             index_id: file.0,
@@ -61,7 +61,8 @@ pub(crate) fn position() -> impl Strategy<Value = SourcePosition> {
             modseq: numbers.2,
             fingerprint,
             rebuild_count: doubts.0,
-            unattested: doubts.1,
+            repaired: doubts.1,
+            unattested: doubts.2,
             open_requests: open,
         }
     })

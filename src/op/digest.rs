@@ -205,4 +205,6 @@ pub struct DigestVerdict {
     pub mailbox: String,
     /// What differs (`content`, `modseq`, `uidnext` …); empty: equal.
     pub why: String,
+    /// What should be known although it is no difference; empty: nothing.
+    pub note: String,
 }

@@ -26,6 +26,8 @@ pub struct SourcePosition {
     pub fingerprint: [u8; 8],
     /// How often Dovecot has rebuilt this mailbox (sdbox) or the user's storage (mdbox) from the files; 0 for maildir.
     pub rebuild_count: u32,
+    /// True where the index carries Dovecot's mark that it was repaired (a maildir keeps it for ever).
+    pub repaired: bool,
     /// True once messages left in this chain without a request: a list that follows for a copy that was not told so
     /// attests nothing.
     pub unattested: bool,

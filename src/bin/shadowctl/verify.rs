@@ -41,9 +41,12 @@ pub(crate) fn run(config: &Config, args: VerifyArgs, output: &Output) -> Result<
 
 fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
-    if !report.different.is_empty() {
-        let mut rows = vec![["user", "mailbox", "standby", "difference"].map(str::to_owned).to_vec()];
-        for difference in &report.different {
+    for (list, what) in [(&report.different, "difference"), (&report.notes, "note")] {
+        if list.is_empty() {
+            continue;
+        }
+        let mut rows = vec![["user", "mailbox", "standby", what].map(str::to_owned).to_vec()];
+        for difference in list {
             let peer = difference.peer.as_ref().map(ToString::to_string).unwrap_or_default();
             rows.push(vec![
                 difference.user.to_string(),

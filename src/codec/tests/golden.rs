@@ -24,6 +24,7 @@ fn position() -> SourcePosition {
         uidnext: Uid(12),
         fingerprint: [1, 2, 3, 4, 5, 6, 7, 8],
         rebuild_count: 2,
+        repaired: false,
         unattested: true,
         open_requests: vec![UidRange::one(Uid(9))],
     }

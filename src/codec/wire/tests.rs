@@ -68,6 +68,7 @@ fn notice() -> Notice {
             uidnext: Uid(12),
             fingerprint: [1, 2, 3, 4, 5, 6, 7, 8],
             rebuild_count: 2,
+            repaired: false,
             unattested: true,
             open_requests: vec![UidRange::one(Uid(9))],
         },
@@ -190,6 +191,7 @@ fn of_receiver() -> Vec<Message> {
             user: "anna@example.org".into(),
             mailbox: "INBOX".to_owned(),
             why: "content".to_owned(),
+            note: "a roll-back".to_owned(),
         }),
     ]
 }

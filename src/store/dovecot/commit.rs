@@ -36,6 +36,8 @@ pub struct LogState {
     pub modseqs_tracked: bool,
     /// How often an mdbox user's storage was rebuilt: the map of bodies says it, not the log.
     pub storage_rebuilds: u32,
+    /// True where the main index carries the mark of a repair.
+    pub repaired: bool,
     /// True once messages left without a request.
     pub unattested: bool,
 }

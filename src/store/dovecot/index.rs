@@ -70,6 +70,11 @@ impl Column {
     }
 }
 
+/// True where an index's first octets carry the mark that Dovecot repaired it.
+pub(crate) fn is_repaired(header: &[u8]) -> bool {
+    u32_at(header, 20).is_some_and(|flags| flags & FLAG_FSCKD != 0)
+}
+
 impl Index {
     /// Reads a whole main index.
     ///
@@ -83,7 +88,7 @@ impl Index {
         let field = |at| u32_at(bytes, at).ok_or_else(cut);
         Ok(Self {
             index_id: field(16)?,
-            repaired: field(20)? & FLAG_FSCKD != 0,
+            repaired: is_repaired(bytes),
             uidvalidity: UidValidity(field(24)?),
             uidnext: Uid(field(28)?),
             log_file_seq: field(60)?,

@@ -216,6 +216,9 @@ impl Job {
             }
             Some(row) if user.is_held(id.guid) => {
                 self.leave_out(&id.user, &row.name.join('/'), "held for damage at the source");
+                if let (Kind::Base { .. }, Some(mailbox)) = (&self.kind, user.mailbox(id.guid)) {
+                    mailbox.list_next("a standby joined while the mailbox could not be read");
+                }
                 return Ok(true);
             }
             Some(_) => {}
@@ -326,7 +329,8 @@ fn list_at_captured(
     let directory = mailbox.directory().to_owned();
     let mut folder = Folder::new(id.clone(), &root, &directory);
     let found = list(&mut folder, &directory, identities, &BTreeMap::new()).ok()?;
-    same_place(&captured, &found.chunk.position).then_some((found, folder, captured.unattested))
+    let repaired = found.chunk.position.repaired && !captured.repaired;
+    same_place(&captured, &found.chunk.position).then_some((found, folder, captured.unattested || repaired))
 }
 
 fn same_place(one: &SourcePosition, other: &SourcePosition) -> bool {

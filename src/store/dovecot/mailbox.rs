@@ -6,7 +6,8 @@ use super::identity::Identities;
 use super::mail_root::MailRoot;
 use super::reader::LogReader;
 use super::replay::MailboxState;
-use super::snapshot::{self, ReadError};
+use super::settling::{Settled, Settling};
+use super::snapshot::{self, ReadError, RepairMark};
 use super::tail::{Tail, Verdict};
 use super::transaction::{LogTransaction, RawAppend, RawOp};
 use crate::op::{
@@ -15,10 +16,12 @@ use crate::op::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Looks for a message before it is taken for gone.
 const LOOKS_MAX: u32 = 6;
+/// Why a mailbox is listed once more after a repair.
+const REPAIR_OVER: &str = "the repair is over";
 /// Between two looks; a rename takes microseconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -37,6 +40,9 @@ pub struct MailboxCapture {
     uidnext: Uid,
     /// What the log could not tell, until a list was emitted in its place.
     unlisted: Option<Verdict>,
+    /// Open for a while after a repair.
+    settling: Settling,
+    index: RepairMark,
 }
 
 /// What a reading of the log gave.
@@ -87,6 +93,8 @@ impl MailboxCapture {
             uidvalidity,
             uidnext,
             unlisted: None,
+            settling: Settling::default(),
+            index: RepairMark::default(),
         }
     }
 
@@ -98,8 +106,24 @@ impl MailboxCapture {
         capture
     }
 
+    /// True while a repair may not be over.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.settling.is_open()
+    }
+
+    /// Whatever the log says: the next reading asks for a list.
+    pub fn list_next(&mut self, why: &'static str) {
+        let verdict = Verdict::State { broken: false, why };
+        self.unlisted.get_or_insert(verdict);
+    }
+
     /// Goes on after another list of the same mailbox.
     pub fn restart(&mut self, list: &FullList) {
+        let again = matches!(&self.unlisted, Some(Verdict::State { why, .. }) if *why == REPAIR_OVER);
+        if list.chunk.lineage == Lineage::Broken && !again {
+            self.settling = Settling::begin(list.chunk.position.clone(), Instant::now());
+        }
         self.tail = Tail::after(
             self.id.guid,
             Arc::clone(&self.root),
@@ -175,6 +199,7 @@ impl MailboxCapture {
         let verdict = self
             .tail
             .read(identities, &mut |txn, reader| found.push((txn, reader.position())));
+        let news = !found.is_empty();
         let mut reading = Reading {
             transactions: Vec::new(),
             attributes_changed: found.iter().any(|(txn, _)| txn.attributes_changed),
@@ -199,12 +224,30 @@ impl MailboxCapture {
             }
         }
         self.folder.rest();
+        if reading.verdict == Verdict::End {
+            self.look_for_repairs(news, &mut reading);
+        }
         if matches!(reading.verdict, Verdict::State { .. }) {
             // What the log would have said of them is among what could not be read.
             reading.attributes_changed = true;
             self.unlisted = Some(reading.verdict.clone());
         }
         reading
+    }
+
+    /// What Dovecot repairs without a word in the log.
+    fn look_for_repairs(&mut self, news: bool, reading: &mut Reading) {
+        let position = self.tail.position();
+        let repaired = news && self.index.is_new(&self.directory, position.repaired);
+        let settled = self.settling.look(&position, Instant::now());
+        if repaired || settled == Settled::ListAgain {
+            let why = if repaired {
+                "Dovecot repaired the index"
+            } else {
+                REPAIR_OVER
+            };
+            reading.verdict = Verdict::State { broken: true, why };
+        }
     }
 
     fn only_a_list_tells(&mut self, txn: &LogTransaction) -> Option<&'static str> {
@@ -398,11 +441,7 @@ fn chunk(id: &MailboxId, uidvalidity: UidValidity, state: &MailboxState, message
     StateChunk {
         mailbox: id.clone(),
         uidvalidity,
-        lineage: if state.repaired {
-            Lineage::Broken
-        } else {
-            Lineage::Initial
-        },
+        lineage: Lineage::Initial,
         messages,
         uidnext: state.log_state().uidnext.max(Uid(1)),
         highest_modseq: state.log_state().modseq.max(Modseq(1)),
@@ -414,7 +453,7 @@ fn chunk(id: &MailboxId, uidvalidity: UidValidity, state: &MailboxState, message
 /// begins a log anew, but rotations may have hidden that beginning: its count tells.
 fn lineage(before: &SourcePosition, uidvalidity: UidValidity, list: &FullList, broken: bool) -> Lineage {
     let now = &list.chunk.position;
-    let repaired = list.chunk.lineage == Lineage::Broken;
+    let repaired = now.repaired && !before.repaired;
     let whole = !broken
         && !repaired
         && before.index_id == now.index_id

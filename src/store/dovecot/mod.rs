@@ -23,7 +23,7 @@
 //! | [`user`], [`order`], [`introduction`], [`trouble`], [`shared`] | one user: turns at tree and logs, in which order what goes out |
 //! | [`mail_root`], [`namespaces`], [`location`], [`settings`], [`variables`] | where a user's mail lies |
 //! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
-//! | [`mailbox`], [`tail`], [`snapshot`] | one mailbox: its log, its list |
+//! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 
 pub mod acl;
@@ -84,6 +84,7 @@ mod namespaces;
 pub mod order;
 mod sdbox_folder;
 pub mod settings;
+pub mod settling;
 pub mod shared;
 pub mod sieve;
 pub mod snapshot;

@@ -49,6 +49,7 @@ impl LogReader {
         self.state.uidnext = position.uidnext;
         self.state.open_requests = UidSet::of(&position.open_requests);
         self.state.storage_rebuilds = position.rebuild_count;
+        self.state.repaired = position.repaired;
         self.state.unattested = position.unattested;
         self
     }
@@ -130,6 +131,7 @@ impl LogReader {
             uidnext: self.state.uidnext,
             fingerprint: fingerprint(&self.header, &self.consumed),
             rebuild_count: self.state.exts.rebuild_count().unwrap_or(self.state.storage_rebuilds),
+            repaired: self.state.repaired,
             unattested: self.state.unattested,
             open_requests: self.state.open_requests.ranges().to_vec(),
         }

@@ -22,8 +22,6 @@ pub struct MailboxState {
     pub reader: LogReader,
     /// The messages.
     pub messages: BTreeMap<Uid, RawAppend>,
-    /// True where Dovecot repaired the index: messages may be missing that nobody expunged.
-    pub repaired: bool,
     /// The log's last word on the mailbox's end.
     pub deletion: Option<Deletion>,
 }
@@ -35,7 +33,6 @@ impl MailboxState {
         Self {
             reader,
             messages: BTreeMap::new(),
-            repaired: false,
             deletion: None,
         }
     }
@@ -248,7 +245,6 @@ impl<'a> IndexWalk<'a> {
         };
         let mut state = MailboxState::empty(LogReader::at_first_record(oldest, before));
         state.messages = index.messages.iter().map(with_modseq).collect();
-        state.repaired = index.repaired;
         let modseqs_from = kept.map_or((0, 0), |header| (header.log_seq, u64::from(header.log_offset)));
         Ok(Self {
             state,
@@ -296,6 +292,7 @@ impl<'a> IndexWalk<'a> {
         state.uidvalidity = self.index.uidvalidity;
         state.uidnext = self.index.uidnext;
         state.exts = self.index.exts.clone();
+        state.repaired = self.index.repaired;
         state.modseqs_tracked = kept.is_some();
         state.modseq = state.modseq.max(highest.unwrap_or_default());
         Ok(())

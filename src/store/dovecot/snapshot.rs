@@ -1,6 +1,7 @@
 //! Reads a mailbox's index files so that they belong together, for [`super::replay`].
 
 use super::chain::{SnapshotError, SnapshotFiles};
+use super::index::is_repaired;
 use super::list_index::ListIndex;
 use super::mail_root::Namespace;
 use super::map::BodyMap;
@@ -18,6 +19,8 @@ use std::time::Duration;
 /// A mailbox's main index, and the one of an mdbox user's map of bodies. The logs' names begin with it.
 const INDEX: &str = "dovecot.index";
 const MAP_INDEX: &str = "dovecot.map.index";
+/// Octets of a main index up to the end of its flags.
+const INDEX_FLAGS_END: u64 = 24;
 /// A rotation takes Dovecot some milliseconds, a rebuild some tens.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(5);
@@ -67,6 +70,34 @@ pub fn read(directory: &Path) -> Result<MailboxState, ReadError> {
 /// [`ReadError`]
 pub fn reader_at(directory: &Path, position: &SourcePosition) -> Result<Option<LogReader>, ReadError> {
     with_files(directory, INDEX, |files| replay::reader_at(files, position))
+}
+
+/// Whether a main index carries the mark of a repair, looked at again only where the file is another one.
+#[derive(Clone, Debug, Default)]
+pub struct RepairMark {
+    /// Inode, size and modification time in ns of the file that was looked at.
+    seen: Option<(u64, u64, i64)>,
+}
+
+impl RepairMark {
+    /// True where the mark is there and `known` says that it was not before. An index that can't be read says nothing:
+    /// whoever needs it will say so.
+    pub fn is_new(&mut self, directory: &Path, known: bool) -> bool {
+        let path = directory.join(INDEX);
+        let Ok(meta) = std::fs::metadata(&path) else {
+            return false;
+        };
+        let modified = meta
+            .mtime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(meta.mtime_nsec());
+        let file = (meta.ino(), meta.len(), modified);
+        if known || self.seen.replace(file) == Some(file) {
+            return false;
+        }
+        let Ok(file) = File::open(&path) else { return false };
+        is_repaired(&read_range(&file, 0, INDEX_FLAGS_END).unwrap_or_default())
+    }
 }
 
 /// An mdbox user's map of bodies.

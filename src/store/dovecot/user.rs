@@ -43,6 +43,8 @@ pub struct UserCapture {
     introduction: Option<Introduction>,
     waiting: VecDeque<Guid>,
     troubles: Troubles,
+    /// Mailboxes that were repaired a moment ago.
+    settling: BTreeSet<Guid>,
     tree: Tree,
     listed: bool,
     /// True where the last turn left something for the next, or a mailbox was introduced since.
@@ -92,6 +94,7 @@ impl UserCapture {
             introduction: None,
             waiting: VecDeque::new(),
             troubles: Troubles::default(),
+            settling: BTreeSet::new(),
             listed: false,
             unfinished: false,
             retries: BTreeMap::new(),
@@ -129,7 +132,7 @@ impl UserCapture {
     pub fn is_settled(&self) -> bool {
         let lasting = |guid: &Guid| self.troubles.lasts(guid);
         let waits = self.unfinished || self.is_introducing() || self.tree.misses_any();
-        let waits = waits || self.attributes.is_waiting();
+        let waits = waits || self.attributes.is_waiting() || !self.settling.is_empty();
         self.listed && !waits && self.queues.is_empty() && self.retries.keys().all(lasting)
     }
 
@@ -270,6 +273,7 @@ impl UserCapture {
             || self.list_index_late
             || !self.troubles.is_empty()
             || self.attributes.findings().next().is_some()
+            || !self.settling.is_empty()
         {
             Some(LATER)
         } else {
@@ -323,6 +327,7 @@ impl UserCapture {
         // Whose last words have not gone out is forgotten the next time.
         self.swept = self.mailboxes.keys().any(gone);
         self.troubles.retain(|guid| !gone(guid));
+        self.settling.retain(|guid| !gone(guid));
         self.tree.retain(|guid| !gone(guid));
     }
 }

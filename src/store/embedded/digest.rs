@@ -17,12 +17,19 @@ pub(super) fn mailbox(
     source: &MailboxDigest,
 ) -> Result<DigestVerdict, TargetError> {
     let user = &source.mailbox.user;
+    let mut note = String::new();
     let why = match Mailbox::load(tx, &source.mailbox)? {
         Some(mailbox) => {
             let mut copy = of_mailbox(tx, &mailbox)?;
             if source.bodies.is_some() {
                 copy.bodies = Some(Sum::default());
                 add_bodies(tx, packs, &mailbox, &mut copy)?;
+            }
+            if mailbox.modseq_lift > 0 {
+                note = format!(
+                    "MODSEQs are {} higher here: the source's log was taken back, and here they never fall",
+                    mailbox.modseq_lift
+                );
             }
             source.difference(&copy)
         }
@@ -35,8 +42,9 @@ pub(super) fn mailbox(
         user: user.clone(),
         mailbox: name,
         why,
+        note,
     };
-    note(tx, &verdict, &source.mailbox.guid.0)?;
+    keep(tx, &verdict, &source.mailbox.guid.0)?;
     Ok(verdict)
 }
 
@@ -49,8 +57,9 @@ pub(super) fn tree(tx: &Connection, lsn: Lsn, source: &TreeDigest) -> Result<Dig
         user: source.user.clone(),
         mailbox: String::new(),
         why: source.difference(&copy),
+        note: String::new(),
     };
-    note(tx, &verdict, &[])?;
+    keep(tx, &verdict, &[])?;
     Ok(verdict)
 }
 
@@ -127,7 +136,7 @@ fn name_of(tx: &Connection, user: &UserName, guid: Guid) -> Result<String, Targe
     Ok(name.map_or_else(|| guid.to_hex(), |name| name.to_string()))
 }
 
-fn note(tx: &Connection, verdict: &DigestVerdict, mailbox: &[u8]) -> Result<(), TargetError> {
+fn keep(tx: &Connection, verdict: &DigestVerdict, mailbox: &[u8]) -> Result<(), TargetError> {
     let user = bodies::user(tx, &verdict.user)?;
     tx.prepare_cached(
         "INSERT OR REPLACE INTO verdicts (user, mailbox, lsn, request, why) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -70,6 +70,7 @@ impl UserCapture {
             self.list_index_late = !due && self.tree.heeds_list_index();
         }
         look.logs.extend(self.troubles.mailboxes());
+        look.logs.extend(&self.settling);
         look
     }
 
@@ -199,6 +200,11 @@ impl UserCapture {
             }
         };
         read.unread |= !whole || (displaced && is_listed);
+        if self.mailboxes.get(&guid).is_some_and(MailboxCapture::is_settling) {
+            self.settling.insert(guid);
+        } else {
+            self.settling.remove(&guid);
+        }
     }
 
     fn list_again(&mut self, guid: Guid, broken: bool, why: &'static str, identities: &Identities) -> bool {
