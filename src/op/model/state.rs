@@ -60,6 +60,7 @@ impl Account {
             .map(|(guid, _)| *guid)
             .collect();
         for guid in gone {
+            self.delete_attributes(guid);
             self.mailboxes.remove(&guid);
         }
     }

@@ -1,7 +1,8 @@
 //! A repair may give a mailbox another GUID: the old one lost its name to the new one, and everything in it is there.
 
 use super::super::target::TargetError;
-use super::mailbox::Mailbox;
+use super::attributes;
+use super::mailbox::{Mailbox, id_of};
 use crate::op::{MailboxId, MessageGuid};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ pub(super) fn into(tx: &Connection, heir: &MailboxId) -> Result<(), TargetError>
         let is_here = |(guid, count): (&MessageGuid, &usize)| !guid.is_unknown() && here.get(guid) >= Some(count);
         if there.iter().all(is_here) {
             tracing::info!(mailbox = %heir.is, messages = there.len(), "a repair gave the mailbox another GUID: nothing left");
+            attributes::delete_mailbox(tx, &id_of(tx, old)?)?;
             tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?
                 .execute([old])?;
         }
