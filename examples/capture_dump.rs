@@ -227,6 +227,8 @@ impl Session {
     fn verify(&self, deep: bool) -> Answer {
         let verified = self.ask(|reply| Command::Verify {
             user: None,
+            mailbox: None,
+            repair: false,
             deep,
             request: 1,
             reply,

@@ -109,6 +109,8 @@ pub const HANDSHAKE_SECONDS_MAX: u64 = 10;
 pub const CONTROL_LINE_BYTES_MAX: u64 = 64 << 10;
 /// Longest answer line that a command reads: `status --user` of 100,000 mailboxes is some 30 MB.
 pub const CONTROL_ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Entries, messages and retained ones that one answer lists: an operator who has more asks by user.
+pub const CUSTODY_ROWS_MAX: u32 = 10_000;
 /// Commands that run at the same time on one daemon.
 pub const CONTROL_CLIENTS_MAX: usize = 64;
 /// Progress lines that wait for a client; more are dropped.

@@ -110,7 +110,7 @@ CREATE TABLE retained (
     save_date     INTEGER,
     size          INTEGER,
     body          INTEGER REFERENCES bodies (id),
-    why           TEXT    NOT NULL,         -- genuine, attested, deleted, overwritten
+    why           TEXT    NOT NULL,         -- genuine, attested, deleted, overwritten, released
     since_ms      INTEGER                   -- this node's clock, stamped by the next upkeep
 ) STRICT;
 CREATE INDEX retained_since ON retained (since_ms);

@@ -1,6 +1,7 @@
 //! What the other verbs answer: the JSON that `shadowctl --json` prints.
 
 use crate::op::{Epoch, Lsn, NodeName, UserName};
+pub use crate::store::custody::{Affected, Decision, Entry, EntryDetail, EntryId, Reason, Retained};
 use serde::{Deserialize, Serialize};
 
 /// `wait`: every change that the source's log held when it was called has been decided by every standby.
@@ -146,4 +147,42 @@ pub struct JournalFrame {
     pub summary: String,
     /// Bytes of the frame.
     pub bytes: u64,
+}
+
+/// `quarantine ls`: what was not applied, one entry a mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineList {
+    /// By user and name, group by group.
+    pub entries: Vec<Entry>,
+}
+
+/// `retained ls`: what left the copy and is kept for a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedList {
+    /// Newest first, group by group.
+    pub messages: Vec<Retained>,
+}
+
+/// `quarantine release`, `quarantine drop`, `retained release`: what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The entry.
+    pub id: EntryId,
+    /// What was done, in words.
+    pub done: String,
+}
+
+/// `repair`: what differed before every mailbox was listed anew, and what still does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// Mailboxes listed, once for each standby.
+    pub mailboxes: u64,
+    /// What differed before.
+    pub differed: Vec<Difference>,
+    /// What differs still: held, quarantined, or not readable at the source.
+    pub remaining: Vec<Difference>,
+    /// Which standbys heard of it.
+    pub peers: Vec<NodeName>,
+    /// Seconds that it took.
+    pub seconds: f64,
 }

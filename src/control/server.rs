@@ -1,6 +1,7 @@
 //! The admin socket: a unix socket of mode 0600, one request a connection, answered line by line.
 
 use super::lines::{Answer, read_request};
+use super::report::Decision;
 use super::verbs::{JournalRequest, ProgressSink, Request, VerbError, Verbs};
 use crate::limits::{
     CONTROL_CLIENTS_MAX, CONTROL_PROGRESS_LINES_MAX, CONTROL_REQUEST_SECONDS_MAX, CONTROL_WRITE_SECONDS_MAX,
@@ -199,6 +200,20 @@ async fn run<V: Verbs>(verbs: &V, request: Request, out: &mut Out) -> Result<Ans
         Request::Status { user: Some(user) } => out.attend(verbs.user_status(user), progress).await,
         Request::Wait(wait) => out.attend(verbs.wait(wait, sink), progress).await,
         Request::Verify(verify) => out.attend(verbs.verify(verify, sink), progress).await,
+        Request::Repair(repair) => out.attend(verbs.repair(repair, sink), progress).await,
+        Request::QuarantineLs(of) => out.attend(verbs.quarantine(of), progress).await,
+        Request::QuarantineShow(entry) => out.attend(verbs.quarantine_entry(entry), progress).await,
+        Request::QuarantineRelease(entry) => {
+            out.attend(verbs.quarantine_decide(entry, Decision::Release), progress)
+                .await
+        }
+        Request::QuarantineDrop(entry) => {
+            out.attend(verbs.quarantine_decide(entry, Decision::Drop), progress)
+                .await
+        }
+        Request::RetainedLs(of) => out.attend(verbs.retained(of), progress).await,
+        Request::RetainedRelease(entry) => out.attend(verbs.retained_release(entry), progress).await,
+        Request::RetainedRestore(entry) => out.attend(verbs.retained_restore(entry), progress).await,
         Request::JournalLs { group } => out.attend(verbs.journal_list(group), progress).await,
         Request::JournalCat(cat) => journal_cat(verbs, cat, out).await,
     }

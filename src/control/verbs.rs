@@ -1,6 +1,9 @@
 //! What the daemon can be asked, and by whom it is answered.
 
-use super::report::{JournalFrame, JournalList, VerifyReport, WaitReport};
+use super::report::{
+    Decided, Decision, EntryDetail, EntryId, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
+    VerifyReport, WaitReport,
+};
 use super::status::{Status, UserStatus};
 use crate::op::{Lsn, UserName};
 use serde::{Deserialize, Serialize};
@@ -98,6 +101,22 @@ pub enum Request {
     Wait(WaitRequest),
     /// See [`Verbs::verify`].
     Verify(VerifyRequest),
+    /// See [`Verbs::repair`].
+    Repair(RepairRequest),
+    /// See [`Verbs::quarantine`].
+    QuarantineLs(CustodyRequest),
+    /// See [`Verbs::quarantine_entry`].
+    QuarantineShow(EntryRequest),
+    /// See [`Verbs::quarantine_decide`]: it was meant.
+    QuarantineRelease(EntryRequest),
+    /// See [`Verbs::quarantine_decide`]: it was not.
+    QuarantineDrop(EntryRequest),
+    /// See [`Verbs::retained`].
+    RetainedLs(CustodyRequest),
+    /// See [`Verbs::retained_release`].
+    RetainedRelease(EntryRequest),
+    /// See [`Verbs::retained_restore`].
+    RetainedRestore(EntryRequest),
     /// See [`Verbs::journal_list`].
     JournalLs {
         /// One group, or all.
@@ -140,6 +159,44 @@ pub struct VerifyRequest {
     /// Compare bodies too.
     #[serde(default)]
     pub deep: bool,
+}
+
+/// What `repair` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepairRequest {
+    /// One group, or every group that this node is primary of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// One user, or all.
+    #[serde(default)]
+    pub user: Option<UserName>,
+    /// One mailbox by name, levels joined by `/`; or all, and the tree.
+    #[serde(default)]
+    pub mailbox: Option<String>,
+}
+
+/// What `quarantine ls` and `retained ls` are asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustodyRequest {
+    /// One group, or every group that this node holds a copy of.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// One user, or all.
+    #[serde(default)]
+    pub user: Option<UserName>,
+}
+
+/// One entry, as the lists number them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryRequest {
+    /// One group; may be left out where this node holds a copy of one only.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The entry.
+    pub id: EntryId,
 }
 
 /// What `journal cat` is asked.
@@ -233,6 +290,56 @@ pub trait Verbs: Send + Sync + 'static {
         request: VerifyRequest,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<VerifyReport, VerbError>> + Send;
+
+    /// Reads mailboxes at the source anew and lists them to every standby: what differed is put right.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] on a node that is not primary; no standby, no such user.
+    fn repair(
+        &self,
+        request: RepairRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<RepairReport, VerbError>> + Send;
+
+    /// What this copy has not applied.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] on a node without a copy; the store can't be read.
+    fn quarantine(&self, request: CustodyRequest) -> impl Future<Output = Result<QuarantineList, VerbError>> + Send;
+
+    /// One entry with its messages.
+    ///
+    /// # Errors
+    /// As [`Verbs::quarantine`]; there is no such entry.
+    fn quarantine_entry(&self, request: EntryRequest) -> impl Future<Output = Result<EntryDetail, VerbError>> + Send;
+
+    /// Applies what was not, or forgets it.
+    ///
+    /// # Errors
+    /// As [`Verbs::quarantine_entry`]; [`Exit::Refused`] where that would leave a copy that differs for good.
+    fn quarantine_decide(
+        &self,
+        request: EntryRequest,
+        decision: Decision,
+    ) -> impl Future<Output = Result<Decided, VerbError>> + Send;
+
+    /// What left this copy and is kept.
+    ///
+    /// # Errors
+    /// As [`Verbs::quarantine`].
+    fn retained(&self, request: CustodyRequest) -> impl Future<Output = Result<RetainedList, VerbError>> + Send;
+
+    /// A message is not kept any longer.
+    ///
+    /// # Errors
+    /// As [`Verbs::quarantine_entry`].
+    fn retained_release(&self, request: EntryRequest) -> impl Future<Output = Result<Decided, VerbError>> + Send;
+
+    /// A message comes back as a new one.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] on a copy that follows a primary: nothing is written to it but what the primary's store holds.
+    fn retained_restore(&self, request: EntryRequest) -> impl Future<Output = Result<Decided, VerbError>> + Send;
 
     /// The journals on this node.
     ///

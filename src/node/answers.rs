@@ -2,12 +2,18 @@
 
 use super::group::{GroupHandle, Side};
 use super::standby::StandbyShared;
-use super::{journal_text, state, verifying, waiting};
+use super::{custody, journal_text, state, verifying, waiting};
 use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
-use crate::control::report::{JournalFrame, JournalList, VerifyReport, WaitReport};
+use crate::control::report::{
+    Decided, Decision, EntryDetail, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
+    VerifyReport, WaitReport,
+};
 use crate::control::status::{MailboxStatus, Role, Status, UserStatus};
-use crate::control::verbs::{JournalRequest, ProgressSink, VerbError, Verbs, VerifyRequest, WaitRequest};
+use crate::control::verbs::{
+    CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, VerbError, Verbs, VerifyRequest,
+    WaitRequest,
+};
 use crate::control::vitals::Vitals;
 use crate::io::clock;
 use crate::journal::JournalView;
@@ -134,6 +140,34 @@ impl Verbs for Answers {
 
     async fn verify(&self, request: VerifyRequest, progress: ProgressSink) -> Result<VerifyReport, VerbError> {
         verifying::verify(self.chosen(request.group.as_deref())?, &request, &progress).await
+    }
+
+    async fn repair(&self, request: RepairRequest, progress: ProgressSink) -> Result<RepairReport, VerbError> {
+        verifying::repair(self.chosen(request.group.as_deref())?, &request, &progress).await
+    }
+
+    async fn quarantine(&self, request: CustodyRequest) -> Result<QuarantineList, VerbError> {
+        custody::quarantine(self.chosen(request.group.as_deref())?, request.user).await
+    }
+
+    async fn quarantine_entry(&self, request: EntryRequest) -> Result<EntryDetail, VerbError> {
+        custody::entry(self.chosen(request.group.as_deref())?, request.id).await
+    }
+
+    async fn quarantine_decide(&self, request: EntryRequest, decision: Decision) -> Result<Decided, VerbError> {
+        custody::decide(self.chosen(request.group.as_deref())?, request.id, decision).await
+    }
+
+    async fn retained(&self, request: CustodyRequest) -> Result<RetainedList, VerbError> {
+        custody::retained(self.chosen(request.group.as_deref())?, request.user).await
+    }
+
+    async fn retained_release(&self, request: EntryRequest) -> Result<Decided, VerbError> {
+        custody::forget(self.chosen(request.group.as_deref())?, request.id).await
+    }
+
+    async fn retained_restore(&self, request: EntryRequest) -> Result<Decided, VerbError> {
+        custody::restore(&self.chosen(request.group.as_deref())?)
     }
 
     async fn journal_list(&self, group: Option<String>) -> Result<JournalList, VerbError> {

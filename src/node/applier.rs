@@ -27,6 +27,8 @@ const TRIM_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum ApplyWork {
     /// May apply up to here.
     Durable(Lsn),
+    /// An operator decided something: count again.
+    Recount,
     /// The source's answer to a question.
     Gone { id: u64, gone: Vec<Uid> },
     /// Show that you make progress.
@@ -113,6 +115,7 @@ impl Applying {
                 Ok(())
             }
             ApplyWork::Gone { .. } => Ok(()),
+            ApplyWork::Recount => self.tell(),
             ApplyWork::Beat => {
                 self.links.shared.pulses.applying.beat();
                 Ok(())

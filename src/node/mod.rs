@@ -6,7 +6,7 @@
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
-//! | `answers` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
+//! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
 mod answers;
@@ -14,6 +14,7 @@ mod applier;
 mod body_reads;
 mod connection;
 mod counted;
+mod custody;
 mod desk;
 mod disk_desk;
 mod files;

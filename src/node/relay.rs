@@ -61,7 +61,7 @@ async fn verify_for(
         ..VerifyReport::default()
     };
     let only = |name: &NodeName| name == peer;
-    verifying::verify_group(shared, request, only, &ProgressSink::new(progress), &mut report).await?;
+    verifying::verify_group(shared, &request.into(), only, &ProgressSink::new(progress), &mut report).await?;
     report.different.truncate(DIFFERENCES_MAX);
     report.notes.truncate(DIFFERENCES_MAX);
     Ok(report)

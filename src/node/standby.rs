@@ -1,7 +1,7 @@
 //! The right half of a group: receive → journal → apply, and the front end that shows the copy.
 
 use super::NodeError;
-use super::applier::{self, Applier};
+use super::applier::{self, Applier, ApplyWork};
 use super::counted::Counted;
 use super::disk_desk::DiskDesk;
 use super::health::Health;
@@ -16,11 +16,12 @@ use crate::journal::{JournalOptions, JournalView, Recovered};
 use crate::op::{Lsn, NodeName, StreamId};
 use crate::session::Place;
 use crate::session::receive::{Receive, ReceiveStart};
+use crate::store::custody::Custody;
 use crate::store::embedded::view::View;
 use crate::store::embedded::{Embedded, Upkeep};
 use crate::store::target::{Applied, TargetCounts};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -41,6 +42,9 @@ pub(super) struct StandbyShared {
     pub(super) state: Mutex<ReceiverState>,
     pub(super) journal: JournalView,
     pub(super) view: Arc<dyn View>,
+    pub(super) custody: Arc<dyn Custody>,
+    /// The applying thread, once it runs.
+    pub(super) applying: OnceLock<std::sync::mpsc::Sender<ApplyWork>>,
     /// What an operator asks of the primary.
     pub(super) questions: mpsc::Sender<Question>,
     pub(super) counted: Counted,
@@ -105,6 +109,9 @@ impl Standby {
                 trim: disk.handle(),
             },
         )?;
+        if shared.applying.set(applier.handle()).is_err() {
+            tracing::error!("two applying threads for one store");
+        }
         let (incoming, callers) = mpsc::channel(INCOMING_MAX);
         let receiver = Receiver {
             shared: Arc::clone(&shared),
@@ -157,6 +164,8 @@ fn share(
         state: Mutex::new(ReceiverState::default()),
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
+        custody: Arc::clone(&opened.custody),
+        applying: OnceLock::new(),
         pulses: Pulses::default(),
         health: Arc::default(),
         questions,

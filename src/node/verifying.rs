@@ -6,10 +6,10 @@ use super::primary::PrimaryShared;
 use super::relay;
 use super::standby::StandbyShared;
 use super::waiting::{await_applied, primaries};
-use crate::control::report::{Difference, VerifyReport};
-use crate::control::verbs::{Progress, ProgressSink, VerbError, VerifyRequest};
+use crate::control::report::{Difference, RepairReport, VerifyReport};
+use crate::control::verbs::{Progress, ProgressSink, RepairRequest, VerbError, VerifyRequest};
 use crate::io::clock::{self, Stopwatch};
-use crate::op::{DigestVerdict, NodeName};
+use crate::op::{DigestVerdict, NodeName, UserName};
 use crate::store::source::{Command, Verified};
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -35,7 +35,7 @@ pub(super) async fn verify(
         report = relay::verify(&shared, asked).await?;
     } else {
         for (_, shared) in primaries(&groups)? {
-            verify_group(&shared, asked, |_| true, progress, &mut report).await?;
+            verify_group(&shared, &asked.into(), |_| true, progress, &mut report).await?;
         }
     }
     report.seconds = time.elapsed().as_secs_f64();
@@ -53,10 +53,64 @@ fn only_standby(groups: &[GroupHandle]) -> Option<Arc<StandbyShared>> {
     }
 }
 
+/// What is compared, and whether it is listed anew too.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Comparison {
+    user: Option<UserName>,
+    mailbox: Option<String>,
+    deep: bool,
+    repair: bool,
+}
+
+impl From<&VerifyRequest> for Comparison {
+    fn from(request: &VerifyRequest) -> Self {
+        Self {
+            user: request.user.clone(),
+            deep: request.deep,
+            ..Self::default()
+        }
+    }
+}
+
+/// Compares, and lists anew; then compares once more.
+pub(super) async fn repair(
+    groups: Vec<GroupHandle>,
+    asked: &RepairRequest,
+    progress: &ProgressSink,
+) -> Result<RepairReport, VerbError> {
+    let time = Stopwatch::start();
+    let mut report = RepairReport::default();
+    for (_, shared) in primaries(&groups)? {
+        let mut comparison = Comparison {
+            user: asked.user.clone(),
+            mailbox: asked.mailbox.clone(),
+            repair: true,
+            ..Comparison::default()
+        };
+        let mut before = VerifyReport::default();
+        verify_group(&shared, &comparison, |_| true, progress, &mut before).await?;
+        report.mailboxes += before.mailboxes;
+        report.differed.extend(before.different);
+        report.peers.extend(before.peers);
+        comparison.repair = false;
+        let mut after = VerifyReport::default();
+        verify_group(&shared, &comparison, |_| true, progress, &mut after).await?;
+        let asked_for = |difference: &Difference| asked.mailbox.as_ref().is_none_or(|name| *name == difference.mailbox);
+        report.remaining.extend(after.different.into_iter().filter(asked_for));
+    }
+    if report.mailboxes == 0 {
+        return Err(VerbError::usage(
+            "no mailbox of that name, or no user, is captured here",
+        ));
+    }
+    report.seconds = time.elapsed().as_secs_f64();
+    Ok(report)
+}
+
 /// Compares with those connected standbys that are `wanted`.
 pub(super) async fn verify_group(
     shared: &PrimaryShared,
-    asked: &VerifyRequest,
+    asked: &Comparison,
     wanted: impl Fn(&NodeName) -> bool,
     progress: &ProgressSink,
     report: &mut VerifyReport,
@@ -79,11 +133,18 @@ pub(super) async fn verify_group(
         done: None,
         total: None,
     });
-    let (user, deep) = (asked.user.clone(), asked.deep);
+    let Comparison {
+        user,
+        mailbox,
+        deep,
+        repair,
+    } = asked.clone();
     let verified = shared
         .ask(|reply| Command::Verify {
             user,
             deep,
+            mailbox,
+            repair,
             request,
             reply,
         })

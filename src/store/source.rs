@@ -58,6 +58,10 @@ pub enum Command {
         user: Option<UserName>,
         /// Hash the bodies too.
         deep: bool,
+        /// One mailbox by name, levels joined by `/`, or all.
+        mailbox: Option<String>,
+        /// Emit the complete list behind each digest, so that what differs is put right.
+        repair: bool,
         /// Number that the digests carry.
         request: u64,
         /// Called at the end.

@@ -5,6 +5,7 @@
 mod answers;
 mod attributes;
 mod bodies;
+mod deeds;
 mod faults;
 mod folders;
 mod layouts;
@@ -12,6 +13,7 @@ mod link;
 mod live;
 mod outage;
 mod peers;
+mod repairs;
 mod room;
 mod rotation;
 mod verify;

@@ -67,6 +67,7 @@ fn outage(version: Version, format: Format) -> Result<()> {
     pair.load("while-down-too", 60, Mix::Folders, AT_ONCE).run()?;
 
     pair.primary.start()?;
+    rotation::verify_before_anybody_asked_for_modseqs(&pair)?;
     let truth = pair.settle_and_compare()?;
     ensure!(truth.messages() > 60, "the load did nearly nothing");
     let status = pair.standby()?.node.status()?;

@@ -5,6 +5,9 @@ mod check;
 mod generate;
 mod journal;
 mod output;
+mod quarantine;
+mod repair;
+mod retained;
 mod status;
 mod verify;
 mod wait;
@@ -63,6 +66,21 @@ enum Verb {
     ///
     /// Run it on the primary's node. Exit status 0: all that was compared is equal. 1: differences, each listed.
     Verify(verify::VerifyArgs),
+    /// Read mailboxes at the source anew, list them to the standbys, and say what differed
+    ///
+    /// Run it on the primary's node. Nothing leaves a copy by it but what the source can attest. Exit status 0: all is
+    /// equal now. 1: something differs still; each is listed.
+    Repair(repair::RepairArgs),
+    /// What this copy has not applied, and why: list it, look at it, decide it
+    ///
+    /// Run it on a standby's node. Nothing that can't be right, or that nobody asked for, is applied by itself.
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
+    /// What was expunged, deleted or overwritten on this copy and is kept for a time
+    ///
+    /// Run it on a standby's node. How long it is kept is the group's `retain`.
+    #[command(subcommand)]
+    Retained(retained::Retained),
     /// Read the stream: what was captured, in order, without message content
     #[command(subcommand)]
     Journal(journal::Journal),
@@ -82,6 +100,9 @@ fn main() -> ExitCode {
         Verb::Status(status) => config().and_then(|config| status::run(&config, status, &output)),
         Verb::Wait(wait) => config().and_then(|config| wait::run(&config, wait, &output)),
         Verb::Verify(verify) => config().and_then(|config| verify::run(&config, verify, &output)),
+        Verb::Repair(repair) => config().and_then(|config| repair::run(&config, repair, &output)),
+        Verb::Quarantine(verb) => config().and_then(|config| quarantine::run(&config, verb, &output)),
+        Verb::Retained(verb) => config().and_then(|config| retained::run(&config, verb, &output)),
         Verb::Journal(journal) => config().and_then(|config| journal::run(&config, journal, &output)),
     };
     match done {

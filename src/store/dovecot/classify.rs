@@ -11,7 +11,8 @@ pub enum LogClass {
     /// The next file, and the old one ends where the position is: read on from its first record. Where the old file is
     /// still there, it is drained first.
     Rotated,
-    /// The next file, but it carries over less than was consumed: the truth went back. Read a `state`.
+    /// The next file, but it carries over less than was consumed, or counts MODSEQs from less: the truth went back. Read
+    /// a `state`.
     Rollback,
     /// At least one file in between was never read. Read a `state`.
     Gap,
@@ -53,6 +54,8 @@ pub fn classify(position: &SourcePosition, disk: LogOnDisk<'_>) -> LogClass {
         return LogClass::Gap;
     }
     match u64::from(header.prev_file_offset).cmp(&position.offset) {
+        // A log that Dovecot made anew out of an index counts from 1 again, wherever it says that it goes on.
+        std::cmp::Ordering::Equal if header.initial_modseq < position.modseq => LogClass::Rollback,
         std::cmp::Ordering::Equal => LogClass::Rotated,
         std::cmp::Ordering::Less => LogClass::Rollback,
         // What lies between was written to the old file and is not readable any more.
@@ -105,6 +108,7 @@ mod tests {
             file_seq: 3,
             create_stamp: 100,
             offset: 400,
+            modseq: Modseq(1),
             fingerprint: fingerprint(&here, b"tail"),
             ..SourcePosition::default()
         };
@@ -130,6 +134,11 @@ mod tests {
     fn the_next_file_tells_whether_anything_was_lost() {
         assert_eq!(class(header(9, 4, (3, 400), 101), None), LogClass::Rotated);
         assert_eq!(class(header(9, 4, (3, 360), 101), None), LogClass::Rollback);
+        let recounted = LogHeader {
+            initial_modseq: Modseq(0),
+            ..header(9, 4, (3, 400), 101)
+        };
+        assert_eq!(class(recounted, None), LogClass::Rollback);
         assert_eq!(class(header(9, 4, (3, 440), 101), None), LogClass::Gap);
         assert_eq!(class(header(9, 5, (4, 400), 101), None), LogClass::Gap);
         assert_eq!(class(header(8, 4, (3, 400), 101), None), LogClass::Gap);

@@ -256,6 +256,8 @@ impl Engine {
             Command::Verify {
                 user,
                 deep,
+                mailbox,
+                repair,
                 request,
                 reply,
             } => {
@@ -263,8 +265,8 @@ impl Engine {
                     .users
                     .keys()
                     .filter(|name| user.as_ref().is_none_or(|user| user == *name));
-                self.jobs
-                    .push_back(Job::verify(users.cloned().collect(), deep, request, reply));
+                let job = Job::verify(users.cloned().collect(), deep, request, reply);
+                self.jobs.push_back(if repair { job.repairing(mailbox) } else { job });
             }
             Command::Base { peer, reason } => {
                 let users = self.users.keys().cloned().collect();

@@ -23,7 +23,7 @@ impl LogForge {
             prev_file_seq,
             prev_file_offset,
             1000 + file_seq,
-            1,
+            if prev_file_seq == 0 { 1 } else { 1000 },
             0,
             1,
             0,

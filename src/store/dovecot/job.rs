@@ -14,10 +14,10 @@ use super::transaction::RawAppend;
 use super::user::UserCapture;
 use crate::op::{
     Append, BaseStart, BodyHash, Guid, Lineage, Lsn, MailboxDigest, MailboxId, MailboxName, NodeName, Payload,
-    SourcePosition, TreeChange, TreeDigest, TreeMailbox, UserName,
+    SourcePosition, StateChunk, TreeChange, TreeDigest, TreeMailbox, UserName,
 };
 use crate::store::source::{Captured, LeftOut, OutletError, Reply, Verified};
-use crate::store::table::UserRow;
+use crate::store::table::{MailboxRow, UserRow};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ enum Kind {
     Verify {
         deep: bool,
         request: u64,
+        /// Of a repair: which mailboxes.
+        repair: Option<Wanted>,
         reply: Reply<Verified>,
     },
     Base {
@@ -38,6 +40,9 @@ enum Kind {
         begun: Option<Lsn>,
     },
 }
+
+/// Mailboxes to repair: one by name (levels joined by `/`), or all of a user with his tree.
+type Wanted = Option<String>;
 
 /// Long work under way.
 pub struct Job {
@@ -70,7 +75,22 @@ impl Job {
     /// Digests of these users' trees and mailboxes.
     #[must_use]
     pub fn verify(users: VecDeque<UserName>, deep: bool, request: u64, reply: Reply<Verified>) -> Self {
-        Self::new(Kind::Verify { deep, request, reply }, users)
+        let kind = Kind::Verify {
+            deep,
+            request,
+            repair: None,
+            reply,
+        };
+        Self::new(kind, users)
+    }
+
+    /// Behind each digest the list itself: what differs is said, and then put right.
+    #[must_use]
+    pub fn repairing(mut self, mailbox: Wanted) -> Self {
+        if let Kind::Verify { repair, .. } = &mut self.kind {
+            *repair = Some(mailbox);
+        }
+        self
     }
 
     /// Everything, for one peer.
@@ -227,28 +247,20 @@ impl Job {
             return Ok(false);
         };
         let captured = match &self.kind {
-            Kind::Verify { deep, request, .. } => {
+            Kind::Verify {
+                deep, request, repair, ..
+            } => {
                 let digest = digest(&list, *request, deep.then_some(&mut folder));
-                Captured {
-                    payloads: vec![Payload::Digest(digest)],
-                    peer: None,
-                }
+                let repair = repair.is_some().then(|| Payload::State(list_anew(list, unattested)));
+                let payloads = std::iter::once(Payload::Digest(digest)).chain(repair);
+                payloads.map(for_all).collect()
             }
-            Kind::Base { peer, .. } => {
-                let mut chunk = list.chunk;
-                // This stream has followed the mailbox all the time. But what left without a request must not be attested
-                // now to a copy that was not told so.
-                chunk.lineage = match chunk.lineage {
-                    Lineage::Initial if !unattested => Lineage::Whole,
-                    _ => Lineage::Broken,
-                };
-                Captured {
-                    payloads: vec![Payload::State(chunk)],
-                    peer: Some(peer.clone()),
-                }
-            }
+            Kind::Base { peer, .. } => vec![Captured {
+                payloads: vec![Payload::State(list_anew(list, unattested))],
+                peer: Some(peer.clone()),
+            }],
         };
-        shared.emit(vec![captured])?;
+        shared.emit(captured)?;
         self.verified.mailboxes = self.verified.mailboxes.saturating_add(1);
         Ok(true)
     }
@@ -258,9 +270,10 @@ impl Job {
         let Some(row) = shared.table.user(name) else {
             return Ok(true);
         };
-        let (mut unread_attributes, mut base_attributes) = (Vec::new(), Vec::new());
-        let captured = match &self.kind {
-            Kind::Verify { request, .. } => {
+        let mut unread_attributes = Vec::new();
+        let mut payloads = Vec::new();
+        match &self.kind {
+            Kind::Verify { request, repair, .. } => {
                 let Ok(listing) = catalogue::list(user.root(), shared.identities) else {
                     return Ok(false);
                 };
@@ -274,36 +287,41 @@ impl Job {
                     return Ok(false);
                 };
                 unread_attributes = unread;
-                Captured {
-                    payloads: vec![Payload::TreeDigest(digest)],
-                    peer: None,
+                payloads.push(Payload::TreeDigest(digest));
+                if matches!(repair, Some(None)) {
+                    payloads.push(Payload::Tree(complete_tree(name, row)));
                 }
             }
-            Kind::Base { peer, .. } => {
-                let tree = complete_tree(name, row);
+            Kind::Base { .. } => {
                 let (attributes, places) = user.attributes();
                 let Some(changes) = attributes.complete(row, places) else {
                     return Ok(false);
                 };
-                base_attributes = changes;
-                Captured {
-                    payloads: vec![Payload::Tree(tree)],
-                    peer: Some(peer.clone()),
-                }
+                payloads.push(Payload::Tree(complete_tree(name, row)));
+                payloads.extend(changes.into_iter().map(Payload::Attributes));
             }
-        };
+        }
         let id = |guid: &Guid| MailboxId {
             user: name.clone(),
             guid: *guid,
         };
-        let ids: VecDeque<MailboxId> = row.mailboxes.keys().map(id).collect();
-        let peer = captured.peer.clone();
-        let attributes = base_attributes.into_iter().map(|change| Captured {
-            payloads: vec![Payload::Attributes(change)],
+        let wanted = |(_, mailbox): &(&Guid, &MailboxRow)| match &self.kind {
+            Kind::Verify {
+                repair: Some(Some(name)),
+                ..
+            } => mailbox.name.join('/') == *name,
+            _ => true,
+        };
+        let ids: VecDeque<MailboxId> = row.mailboxes.iter().filter(wanted).map(|(guid, _)| id(guid)).collect();
+        let peer = match &self.kind {
+            Kind::Base { peer, .. } => Some(peer.clone()),
+            Kind::Verify { .. } => None,
+        };
+        let captured = payloads.into_iter().map(|payload| Captured {
+            payloads: vec![payload],
             peer: peer.clone(),
         });
-        let all = std::iter::once(captured).chain(attributes).collect();
-        shared.emit(all)?;
+        shared.emit(captured.collect())?;
         for why in unread_attributes {
             self.leave_out(name, "", &why);
         }
@@ -311,6 +329,24 @@ impl Job {
         self.mailboxes = ids;
         Ok(true)
     }
+}
+
+fn for_all(payload: Payload) -> Captured {
+    Captured {
+        payloads: vec![payload],
+        peer: None,
+    }
+}
+
+/// The list again for a copy that this stream has followed the mailbox for all the time. But what left without a request
+/// must not be attested now to a copy that was not told so.
+fn list_anew(list: FullList, unattested: bool) -> StateChunk {
+    let mut chunk = list.chunk;
+    chunk.lineage = match chunk.lineage {
+        Lineage::Initial if !unattested => Lineage::Whole,
+        _ => Lineage::Broken,
+    };
+    chunk
 }
 
 /// The list as the files have it now, where nothing of it waits to go out; and whether messages left it without a
@@ -391,7 +427,7 @@ fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
 }
 
 fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
-    let mailbox = |(guid, row): (&Guid, &crate::store::table::MailboxRow)| TreeMailbox {
+    let mailbox = |(guid, row): (&Guid, &MailboxRow)| TreeMailbox {
         guid: *guid,
         name: Ok(row.name.clone()),
         special_use: row.special_use.clone(),

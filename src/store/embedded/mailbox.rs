@@ -17,6 +17,8 @@ pub(super) enum Leaves {
     Deleted,
     /// A new list took the place of the one it was in.
     Overwritten,
+    /// An operator said that it was meant.
+    Released,
     /// It stays, under another UID: nothing to retain.
     Renumbered,
 }
@@ -28,6 +30,7 @@ impl Leaves {
             Self::Attested => Some("attested"),
             Self::Deleted => Some("deleted"),
             Self::Overwritten => Some("overwritten"),
+            Self::Released => Some("released"),
             Self::Renumbered => None,
         }
     }

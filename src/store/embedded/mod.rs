@@ -11,6 +11,7 @@
 //! | `transaction`, `state`, `tree`, `attributes`, `digest` | one kind of payload each |
 //! | `mailbox` | rows of mailboxes and messages |
 //! | `quarantine` | held, diverted, deferred, inferred |
+//! | `custody`, `release` | the operator's view of it, and his word |
 //! | `renumbering` | a mailbox under another GUID |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
 //! | `pool`, `reader`, `view` | readers |
@@ -23,6 +24,7 @@ mod attributes;
 mod bodies;
 mod changes;
 mod checked;
+mod custody;
 mod digest;
 mod listing;
 mod listings;
@@ -32,6 +34,7 @@ mod packs;
 mod pool;
 mod quarantine;
 mod reader;
+mod release;
 mod renumbering;
 mod shelf;
 mod state;
@@ -40,9 +43,11 @@ mod transaction;
 mod tree;
 pub mod view;
 
+use super::custody::Custody;
 use super::target::{BodyStore, Target, TargetError};
 use crate::op::NodeName;
 use apply::Applier;
+use custody::Keeper;
 use reader::Reader;
 use rusqlite::params;
 use shelf::Shelf;
@@ -60,6 +65,8 @@ pub struct Embedded {
     pub bodies: Arc<dyn BodyStore>,
     /// Reads; for the front end.
     pub view: Arc<dyn View>,
+    /// Quarantine and what is retained; for the operator.
+    pub custody: Arc<dyn Custody>,
     /// Keeps the store small; for a timer.
     pub upkeep: Upkeep,
 }
@@ -78,6 +85,7 @@ impl Embedded {
             target: Box::new(Applier::new(Arc::clone(&store))?),
             bodies: Arc::new(Shelf::new(Arc::clone(&store))),
             view: Arc::new(Reader(Arc::clone(&store))),
+            custody: Arc::new(Keeper(Arc::clone(&store))),
             upkeep: Upkeep(store),
         })
     }

@@ -22,7 +22,7 @@ pub(super) fn into(tx: &Connection, heir: &MailboxId) -> Result<(), TargetError>
         let there = guids(tx, old)?;
         let is_here = |(guid, count): (&MessageGuid, &usize)| !guid.is_unknown() && here.get(guid) >= Some(count);
         if there.iter().all(is_here) {
-            tracing::info!(mailbox = %heir.is, messages = there.len(), "a repair gave the mailbox another GUID: nothing left");
+            tracing::info!(mailbox = %crate::telemetry::mailbox(&heir.is), messages = there.len(), "a repair gave the mailbox another GUID: nothing left");
             attributes::delete_mailbox(tx, &id_of(tx, old)?)?;
             tx.prepare_cached("DELETE FROM mailboxes WHERE id = ?1")?
                 .execute([old])?;

@@ -223,6 +223,25 @@ fn corrected(before: Option<&Stored>, listed: &Append, lift: u64, new_highest: O
     message
 }
 
+/// An operator's word: the list is the truth, although it contradicts what this copy has under the same UIDVALIDITY.
+/// What is not in it is retained; MODSEQs go on rising.
+pub(super) fn believe(tx: &Connection, state: &StateChunk) -> Result<(), TargetError> {
+    let mut mailbox = Mailbox::load_or_create(tx, &state.mailbox)?;
+    let ours = mailbox.all(tx)?;
+    let (uidvalidity, highest) = (mailbox.uidvalidity, mailbox.highest_modseq);
+    mailbox.held = None;
+    replace(tx, &mut mailbox, &ours, state)?;
+    if uidvalidity == state.uidvalidity {
+        mailbox.raise(Uid(0), highest);
+        lift(&mut mailbox, state);
+        mailbox.raise(Uid(0), state.highest_modseq.lifted(mailbox.modseq_lift));
+        tx.prepare_cached("UPDATE messages SET modseq = ?2 WHERE mailbox = ?1")?
+            .execute(params![mailbox.id, mailbox.highest_modseq.0.cast_signed()])?;
+    }
+    mailbox.save(tx)?;
+    renumbering::into(tx, &mailbox.is)
+}
+
 fn undefer(tx: &Connection, mailbox: &Mailbox, uid: Uid) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM deferred WHERE mailbox = ?1 AND uid = ?2")?
         .execute(params![mailbox.id, uid.0])?;
