@@ -86,7 +86,7 @@ async fn the_page_shows_the_node_and_nothing_that_a_name_smuggles_in() {
         node: NodeName::from("<b>"),
         ..node(evil)
     };
-    let page = super::page::render(&status);
+    let page = crate::control::page::render(&status);
     assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");
     assert!(page.contains("&lt;script&gt;&quot;&#39;&amp;"), "{page}");
 }
