@@ -159,7 +159,11 @@ struct Pour(Arc<Mutex<Copy>>);
 impl Outlet for Pour {
     fn notice(&mut self, _notice: Notice) {}
 
-    fn emit(&mut self, captured: Vec<Captured>) -> Result<Lsn, OutletError> {
+    fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError> {
+        let for_all = captured.iter().filter(|captured| captured.peer.is_none());
+        for_all
+            .flat_map(|captured| &captured.payloads)
+            .for_each(|payload| table.apply(payload));
         let mut copy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         captured.iter().for_each(|captured| copy.take(captured));
         Ok(Lsn(copy.lsn))

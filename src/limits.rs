@@ -89,6 +89,8 @@ pub const ARGON2_PASSES_MAX: u32 = 16;
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Largest main index that is read (about 50 bytes a message).
 pub const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// Newest places of bodies that an mdbox mailbox keeps: what arrives between two looks. 32 bytes each.
+pub const MAP_TAIL_ENTRIES_MAX: usize = 64;
 /// Largest configuration file: a thousand groups fit in a tenth of it.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Most patterns of users in one group: beyond it the user database should do the choosing.
@@ -133,6 +135,8 @@ pub const BODY_CACHE_BYTES_MAX: usize = 64 << 20;
 pub const SMALL_BODY_BYTES_MAX: u64 = 256 << 10;
 /// Transactions of one user that wait for each other; beyond it they go out without waiting, as one run.
 pub const QUEUED_ITEMS_MAX: usize = 20_000;
+/// A mailbox with an index or log of this size (some thousand messages) is listed on a thread of its own.
+pub const ASIDE_INDEX_BYTES: u64 = 64 << 10;
 /// Messages that are offered at a time while a mailbox is introduced, and their bytes: some tenths of a second on a
 /// usual link, so that live mail is not held up.
 pub const OFFER_MESSAGES: usize = 200;
@@ -153,6 +157,8 @@ pub const USERS_SECONDS: u64 = 60;
 pub const PLACES_SECONDS: u64 = 300;
 /// Mailboxes whose lists are kept for answering needs.
 pub const FOLDERS_MAX: usize = 64;
+/// Messages in all of these lists together, some 200 bytes each; with more they are read anew.
+pub const DESK_MESSAGES_MAX: usize = 100_000;
 /// Longest wait for one call of `doveadm`: a listing of 10,000 users takes it some 10 s.
 pub const DOVEADM_SECONDS_MAX: u64 = 120;
 /// Users named in one call of `doveadm`: their names fit a command line, each with up to [`USER_BYTES_MAX`].

@@ -20,8 +20,6 @@ use tokio::sync::{broadcast, watch};
 pub(super) struct JournalOutlet {
     pub(super) journal: Journal,
     pub(super) sealer: Sealer,
-    /// What a checkpoint holds: the fold over everything emitted.
-    pub(super) table: CaptureTable,
     pub(super) committed: watch::Sender<Head>,
     pub(super) announcements: broadcast::Sender<Announcement>,
     pub(super) peers: Vec<Arc<Peer>>,
@@ -55,7 +53,7 @@ impl Outlet for JournalOutlet {
         }
     }
 
-    fn emit(&mut self, captured: Vec<Captured>) -> Result<Lsn, OutletError> {
+    fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError> {
         let captured_ms = self.clock.unix_ms();
         for one in &captured {
             let sealed = self.sealer.seal(&one.payloads, one.peer.as_ref(), captured_ms);
@@ -65,10 +63,10 @@ impl Outlet for JournalOutlet {
         }
         let head = self.patiently(Journal::commit)?;
         for one in captured.iter().filter(|one| one.peer.is_none()) {
-            one.payloads.iter().for_each(|payload| self.table.apply(payload));
+            one.payloads.iter().for_each(|payload| table.apply(payload));
         }
         let lsn = self.publish(head);
-        self.checkpoint_where_due()?;
+        self.checkpoint_where_due(table)?;
         Ok(lsn)
     }
 
@@ -100,16 +98,16 @@ impl JournalOutlet {
         done.map_err(|error| OutletError(format!("{error}; {}", error.hint())))
     }
 
-    fn checkpoint_where_due(&mut self) -> Result<(), OutletError> {
+    fn checkpoint_where_due(&mut self, table: &CaptureTable) -> Result<(), OutletError> {
         let due = self.since_checkpoint.frames >= CHECKPOINT_FRAMES
             || self.since_checkpoint.time.elapsed() >= Duration::from_secs(CHECKPOINT_SECONDS);
-        if due { self.checkpoint() } else { Ok(()) }
+        if due { self.checkpoint(table) } else { Ok(()) }
     }
 
     /// Makes the positions of everything emitted durable, then trims what every peer has.
-    pub(super) fn checkpoint(&mut self) -> Result<(), OutletError> {
+    pub(super) fn checkpoint(&mut self, table: &CaptureTable) -> Result<(), OutletError> {
         let covers = self.sealer.head().lsn;
-        let parts = self.table.to_parts().map_err(|e| OutletError(e.to_string()))?;
+        let parts = table.to_parts().map_err(|e| OutletError(e.to_string()))?;
         self.patiently(|journal| journal.append_checkpoint(covers, parts.iter().cloned()))?;
         let head = self.patiently(Journal::commit)?;
         self.publish(head);

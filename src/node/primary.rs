@@ -105,7 +105,6 @@ impl Primary {
         let outlet = JournalOutlet {
             journal: opened.journal,
             sealer: opened.sealer,
-            table: table.clone(),
             committed: committed.clone(),
             announcements: announcements.clone(),
             peers: peers.clone(),

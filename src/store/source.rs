@@ -1,6 +1,7 @@
 //! What a source hands on, and what may be asked of it.
 
 use crate::op::{BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, Uid, UidValidity, UserName};
+use crate::store::table::CaptureTable;
 
 /// What one source transaction became: one payload is one frame; several are a run, durable and applied together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +18,12 @@ pub trait Outlet: Send {
     fn notice(&mut self, notice: Notice);
 
     /// Seals the transactions into frames and makes them durable in the journal, in order, before it returns. Blocks
-    /// while the journal has no room. Returns the last LSN, also where there is nothing to emit.
+    /// while the journal has no room. What is durable then and meant for all is folded into `table`, which checkpoints are
+    /// made of. Returns the last LSN, also where there is nothing to emit.
     ///
     /// # Errors
     /// The journal can't take them any more: the source must stop.
-    fn emit(&mut self, captured: Vec<Captured>) -> Result<Lsn, OutletError>;
+    fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError>;
 
     /// Lets connected standbys fetch the bodies that they lack of `messages` before the `state` that lists them is
     /// emitted. Returns at once, so that live changes go on meanwhile.

@@ -11,6 +11,7 @@ use super::attribute_dict::{self, Dict};
 use super::attribute_settings::AttributeSettings;
 use super::mail_root::MailRoot;
 use super::order::TreeSteps;
+use super::places::Places;
 use super::sieve;
 use crate::limits::{ATTRIBUTE_FILE_BYTES_MAX, ATTRIBUTE_HOLDERS_MAX, ATTRIBUTES_SCAN_SECONDS, SMALL_FILE_BYTES_MAX};
 use crate::op::digest::Sum;
@@ -31,9 +32,6 @@ use std::time::{Duration, Instant};
 
 /// Trouble that lasts longer is no reading in the middle of a change.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// Where each mailbox's files are.
-pub type Places = BTreeMap<Guid, PathBuf>;
 
 /// What a file's entry said: equal ones of one path mean that nothing was written to it in between.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -241,7 +239,7 @@ impl AttributeCapture {
             if !self.root.attributes.acl {
                 continue;
             }
-            match read_acl(&self.root, place, row.attributes.contains_key(&scope)) {
+            match read_acl(&self.root, &place, row.attributes.contains_key(&scope)) {
                 Ok(entries) => {
                     self.well(scope);
                     self.compare(row, scope, entries, changes);
@@ -443,7 +441,7 @@ fn all_acls(root: &MailRoot, row: &UserRow, places: &Places) -> Result<Scopes, D
     for guid in row.mailboxes.keys() {
         let scope = of_mailbox(*guid, AttributeKind::Acl);
         if let Some(place) = places.get(guid) {
-            scopes.insert(scope, read_acl(root, place, row.attributes.contains_key(&scope))?);
+            scopes.insert(scope, read_acl(root, &place, row.attributes.contains_key(&scope))?);
         }
     }
     Ok(scopes)

@@ -6,10 +6,11 @@ use super::catalogue;
 use super::folder::Folder;
 use super::identity::Identities;
 use super::mail_root::MailRoot;
+use super::places::Places;
 use super::snapshot;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
-use crate::limits::FOLDERS_MAX;
+use crate::limits::{DESK_MESSAGES_MAX, FOLDERS_MAX};
 use crate::op::{BodyHash, BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid, UidValidity, UserName};
 use crate::store::source::{Bodies, BodyAnswer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 struct Account {
     root: Arc<MailRoot>,
-    directories: Arc<BTreeMap<Guid, PathBuf>>,
+    directories: Arc<Places>,
 }
 
 /// A mailbox as it was looked at last: its list (for mdbox's places), and where its files are.
@@ -38,6 +39,8 @@ pub struct DovecotBodies {
     cache: BodyCache,
     accounts: Mutex<BTreeMap<UserName, Account>>,
     desks: Mutex<BTreeMap<MailboxId, Arc<Mutex<Desk>>>>,
+    /// Folders whose messages are found by UID alone (maildir, sdbox).
+    folders: Mutex<BTreeMap<MailboxId, Arc<Mutex<Folder>>>>,
 }
 
 impl DovecotBodies {
@@ -49,6 +52,7 @@ impl DovecotBodies {
             cache: BodyCache::default(),
             accounts: Mutex::default(),
             desks: Mutex::default(),
+            folders: Mutex::default(),
         }
     }
 
@@ -58,7 +62,7 @@ impl DovecotBodies {
     }
 
     /// Takes in where a user's mailboxes lie now.
-    pub(crate) fn note(&self, user: &UserName, root: &Arc<MailRoot>, directories: Arc<BTreeMap<Guid, PathBuf>>) {
+    pub(crate) fn note(&self, user: &UserName, root: &Arc<MailRoot>, directories: Arc<Places>) {
         let account = Account {
             root: Arc::clone(root),
             directories,
@@ -68,17 +72,16 @@ impl DovecotBodies {
         let Some(before) = accounts.insert(user.clone(), account) else {
             return;
         };
-        let moved = before
-            .directories
-            .iter()
-            .filter(|(guid, path)| now.get(guid) != Some(path));
-        let moved: Vec<Guid> = moved.map(|(guid, _)| *guid).collect();
+        let moved: Vec<Guid> = before.directories.moved(&now).collect();
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         for guid in moved {
-            desks.remove(&MailboxId {
+            let id = MailboxId {
                 user: user.clone(),
                 guid,
-            });
+            };
+            desks.remove(&id);
+            folders.remove(&id);
         }
     }
 
@@ -88,7 +91,7 @@ impl DovecotBodies {
         let (root, known) = {
             let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let account = accounts.get(&id.user).ok_or("this user's mail was not looked at yet")?;
-            (Arc::clone(&account.root), account.directories.get(&id.guid).cloned())
+            (Arc::clone(&account.root), account.directories.get(&id.guid))
         };
         let right = |path: &PathBuf| matches!(self.identities.of(&root, path), Ok(Some(guid)) if guid == id.guid);
         if let Some(path) = known.filter(right) {
@@ -132,11 +135,63 @@ impl DovecotBodies {
         };
         let desk = Arc::new(Mutex::new(desk));
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
-        if desks.len() >= FOLDERS_MAX {
+        let messages = |desk: &Arc<Mutex<Desk>>| desk.try_lock().map_or(0, |desk| desk.messages.len());
+        if desks.len() >= FOLDERS_MAX || desks.values().map(messages).sum::<usize>() > DESK_MESSAGES_MAX {
             desks.clear();
         }
         desks.insert(id.clone(), Arc::clone(&desk));
         Ok(Some(desk))
+    }
+
+    /// The body where the UID alone tells the file, as in maildir and sdbox: that takes no list of the mailbox. The GUID
+    /// that is found there proves that it is the right message, so the directory need not be. None: look with a list.
+    fn found_by_uid(&self, place: &BodyPlace, guid: &MessageGuid, size: Option<u64>) -> Option<Vec<u8>> {
+        if guid.is_unknown() {
+            return None;
+        }
+        let folder = self.folder(&place.mailbox)?;
+        let raw = RawAppend {
+            uid: place.uid,
+            ..RawAppend::default()
+        };
+        let looked = folder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .look(&raw, Want::Body);
+        if let Look::Found(Stored {
+            guid: of,
+            body: Some(octets),
+            ..
+        }) = looked
+            && fits(&of, length(&octets), guid, size).is_ok()
+        {
+            return Some(octets);
+        }
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.remove(&place.mailbox);
+        None
+    }
+
+    fn folder(&self, id: &MailboxId) -> Option<Arc<Mutex<Folder>>> {
+        let known = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = known().get(id) {
+            return Some(Arc::clone(folder));
+        }
+        let folder = {
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let account = accounts.get(&id.user)?;
+            Folder::new(id.clone(), &account.root, &account.directories.get(&id.guid)?)
+        };
+        if folder.is_mdbox() {
+            return None;
+        }
+        let folder = Arc::new(Mutex::new(folder));
+        let mut folders = known();
+        if folders.len() >= FOLDERS_MAX {
+            folders.clear();
+        }
+        folders.insert(id.clone(), Arc::clone(&folder));
+        Some(folder)
     }
 
     /// A second look is taken where the first knew too little: the message is younger than it, or its file was renamed.
@@ -174,6 +229,9 @@ impl Bodies for DovecotBodies {
                 && fits(&of, length(&octets), guid, size).is_ok()
             {
                 return BodyAnswer::Body(octets.to_vec());
+            }
+            if let Some(octets) = self.found_by_uid(place, guid, size) {
+                return BodyAnswer::Body(octets);
             }
             match self.look(place) {
                 Err(why) => damage = damage.or(Some(contradiction(place, why))),

@@ -1,6 +1,6 @@
 //! The files of one index, and which log files follow on each other.
 
-use super::index::Index;
+use super::index::{Index, IndexError};
 use super::log::{LogError, LogHeader};
 use super::record::{Record, commit_at};
 
@@ -105,12 +105,14 @@ impl<'a> Chain<'a> {
         self.0.first().ok_or_else(|| retry("no log"))
     }
 
-    /// Hands on every record from a place on ([`Self::place_of`]; `(0, 0)`: all of them).
+    /// Hands on every record from a place on ([`Self::place_of`]; `(0, 0)`: all of them). Returns the offset in the last
+    /// file behind the last commit.
     pub(crate) fn each_record(
         &self,
         (first, mut from): (usize, u64),
         mut step: impl FnMut(&Record<'_>) -> Result<(), String>,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<u64, SnapshotError> {
+        let mut end = from;
         for file in self.0.iter().skip(first) {
             let start = from.max(u64::from(file.header.header_bytes));
             let mut at = usize::try_from(start).unwrap_or(usize::MAX);
@@ -120,9 +122,10 @@ impl<'a> Chain<'a> {
                 }
                 at = next;
             }
+            end = u64::try_from(at).unwrap_or(u64::MAX);
             from = 0;
         }
-        Ok(())
+        Ok(end)
     }
 
     /// Where the commits after an index begin: number of the file in the chain, and offset.
@@ -147,10 +150,23 @@ pub(crate) fn in_file(file: IndexFile, error: LogError) -> SnapshotError {
 
 /// The main index, where there is one. Its log must be of the same index.
 pub(crate) fn parse_index(files: &SnapshotFiles<'_>, chain: &Chain<'_>) -> Result<Option<Index>, SnapshotError> {
+    index_of(files, chain, Index::parse)
+}
+
+/// The same without its messages.
+pub(crate) fn parse_index_header(files: &SnapshotFiles<'_>, chain: &Chain<'_>) -> Result<Option<Index>, SnapshotError> {
+    index_of(files, chain, Index::parse_header)
+}
+
+fn index_of(
+    files: &SnapshotFiles<'_>,
+    chain: &Chain<'_>,
+    parse: impl Fn(&[u8]) -> Result<Index, IndexError>,
+) -> Result<Option<Index>, SnapshotError> {
     let Some(bytes) = files.index else {
         return Ok(None);
     };
-    let index = Index::parse(bytes).map_err(|error| SnapshotError::Corrupt {
+    let index = parse(bytes).map_err(|error| SnapshotError::Corrupt {
         file: IndexFile::Index,
         offset: error.offset,
         why: error.why,

@@ -151,6 +151,8 @@ struct Engine {
     notices: u64,
     last: Lsn,
     users_known: bool,
+    /// How many users were last said to be scanned.
+    said_scanned: Option<usize>,
     /// What was asked about all users before it was known who they are.
     early: Vec<Command>,
 }
@@ -188,12 +190,13 @@ impl Engine {
             notices: 0,
             last: Lsn::default(),
             users_known: false,
+            said_scanned: None,
             early: Vec::new(),
         }
     }
 
     fn run(&mut self, received: &Receiver<Command>) -> Result<(), SourceError> {
-        self.last = self.outlet.emit(Vec::new())?;
+        self.last = self.outlet.emit(Vec::new(), &mut self.table)?;
         loop {
             let command = match received.recv_timeout(self.patience()) {
                 Ok(command) => Some(command),
@@ -219,7 +222,8 @@ impl Engine {
             return Duration::ZERO;
         }
         if !self.jobs.is_empty() || !self.introducing.is_empty() {
-            return if self.is_offering_enough() {
+            let user = self.introducing.first().and_then(|user| self.users.get(user));
+            return if user.is_some_and(UserCapture::is_listing) || self.is_offering_enough() {
                 OFFER_PAUSE
             } else {
                 Duration::ZERO

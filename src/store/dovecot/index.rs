@@ -84,6 +84,19 @@ impl Index {
         let layout = Layout::parse(bytes)?;
         let columns = columns(bytes, &layout)?;
         let messages = messages(bytes, &layout, &columns)?;
+        Self::with(bytes, columns, messages)
+    }
+
+    /// Reads all but the messages: what that costs does not depend on how many they are.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_header(bytes: &[u8]) -> Result<Self, IndexError> {
+        let layout = Layout::parse(bytes)?;
+        Self::with(bytes, columns(bytes, &layout)?, Vec::new())
+    }
+
+    fn with(bytes: &[u8], columns: Vec<Column>, messages: Vec<RawAppend>) -> Result<Self, IndexError> {
         let cut = || wrong(0, "shorter than its header");
         let field = |at| u32_at(bytes, at).ok_or_else(cut);
         Ok(Self {

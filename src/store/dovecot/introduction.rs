@@ -6,12 +6,83 @@ use super::identity::Identities;
 use super::mail_root::MailRoot;
 use super::mailbox::{FullList, list};
 use super::snapshot::ReadError;
-use crate::limits::{OFFER_BYTES, OFFER_MESSAGES, OFFER_SIZE_GUESS, OFFER_SMALL_BYTES};
+use crate::limits::{ASIDE_INDEX_BYTES, OFFER_BYTES, OFFER_MESSAGES, OFFER_SIZE_GUESS, OFFER_SMALL_BYTES};
 use crate::op::{Append, Guid, Lineage, MailboxId, MessageGuid, Uid, UidValidity};
 use crate::store::source::Outlet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+/// `nice` of a thread that nobody waits for.
+const LOWEST_PRIORITY: i32 = 19;
+
+/// A large mailbox's first list, being made on a thread of its own, behind everybody else: each message's file is looked at,
+/// which may take minutes on a slow disk, and nobody's live mail waits for it.
+#[derive(Debug)]
+pub struct Aside {
+    guid: Guid,
+    directory: PathBuf,
+    done: Receiver<Result<Introduction, ReadError>>,
+}
+
+impl Aside {
+    /// Starts the thread. None: the mailbox is small, or there is no thread to be had.
+    #[must_use]
+    pub fn start(id: &MailboxId, root: &Arc<MailRoot>, directory: &Path, identities: &Arc<Identities>) -> Option<Self> {
+        let size = |file: &str| std::fs::metadata(directory.join(file)).map_or(0, |meta| meta.len());
+        if size("dovecot.index").max(size("dovecot.index.log")) < ASIDE_INDEX_BYTES {
+            return None;
+        }
+        let (told, done) = channel();
+        let (guid, id, root, place) = (id.guid, id.clone(), Arc::clone(root), directory.to_owned());
+        let identities = Arc::clone(identities);
+        let list = move || {
+            step_back();
+            let begun = Introduction::begin(id, &root, &place, &identities);
+            if told.send(begun).is_err() {
+                tracing::debug!("nobody waits for this list any more");
+            }
+        };
+        std::thread::Builder::new().name("list".to_owned()).spawn(list).ok()?;
+        Some(Self {
+            guid,
+            directory: directory.to_owned(),
+            done,
+        })
+    }
+
+    /// Which mailbox.
+    #[must_use]
+    pub fn guid(&self) -> Guid {
+        self.guid
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The list, once it is made.
+    #[must_use]
+    pub fn take(&self) -> Option<Result<Introduction, ReadError>> {
+        match self.done.try_recv() {
+            Ok(begun) => Some(begun),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(ReadError::Unsettled("the listing broke off".to_owned()))),
+        }
+    }
+}
+
+/// Lets everybody else go first: the lowest priority at the processor, and by that (Linux takes the one from the other) the
+/// lowest of the usual ones at the disk.
+fn step_back() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), LOWEST_PRIORITY) {
+        tracing::debug!(%error, "a list is made at the usual priority");
+    }
+}
 
 /// A mailbox that is being offered.
 #[derive(Debug)]

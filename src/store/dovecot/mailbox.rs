@@ -8,6 +8,7 @@ use super::reader::LogReader;
 use super::replay::MailboxState;
 use super::settling::{Settled, Settling};
 use super::snapshot::{self, ReadError, RepairMark};
+use super::stamp::Stamp;
 use super::tail::{Tail, Verdict};
 use super::transaction::{LogTransaction, RawAppend, RawOp};
 use crate::op::{
@@ -149,6 +150,21 @@ impl MailboxCapture {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.tail.is_deleted()
+    }
+
+    /// True where all that counts of it is in `emitted`, the position that the table has: what was read since then told
+    /// nothing, and is read again.
+    pub(crate) fn may_rest(&self, emitted: &SourcePosition) -> bool {
+        let read = self.tail.position();
+        let same = self.uidvalidity == emitted.uidvalidity
+            && self.uidnext <= emitted.uidnext
+            && (read.repaired, read.unattested) == (emitted.repaired, emitted.unattested);
+        same && !self.is_settling() && self.unlisted.is_none() && !self.tail.is_deleted() && !self.tail.is_displaced()
+    }
+
+    /// Of its log when that was read to its end.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        self.tail.stamp()
     }
 
     /// True where nothing was written to the log since it was read to its end.

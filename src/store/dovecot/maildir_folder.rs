@@ -5,27 +5,41 @@
 
 use super::crlf::virtual_size;
 use super::plain::{Plugins, Sizes, plain};
+use super::stamp::Stamp;
 use super::stored::{Look, Stored, Want, contradiction, seconds, unreadable, with_body};
+use super::tail::read_range;
 use super::transaction::RawAppend;
-use super::uidlist::Uidlist;
-use crate::limits::{BODY_IN_MEMORY_MAX, UIDLIST_BYTES_MAX};
-use crate::op::{Flags, MessageGuid, Uid, UidValidity};
+use super::uidlist::{Uidlist, UidlistEntry};
+use super::uidlist_file::{LookError, UidlistFile};
+use crate::limits::{BODY_IN_MEMORY_MAX, SMALL_FILE_BYTES_MAX};
+use crate::op::{Flags, Keyword, MessageGuid, Uid, UidValidity};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Metadata};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const UIDLIST: &str = "dovecot-uidlist";
 
-/// A mailbox's files. Keeps the uidlist and the last listing.
+/// Flags that a file may have in its name.
+const FLAG_LETTERS: [(Flags, char); 5] = [
+    (Flags::DRAFT, 'D'),
+    (Flags::FLAGGED, 'F'),
+    (Flags::ANSWERED, 'R'),
+    (Flags::SEEN, 'S'),
+    (Flags::DELETED, 'T'),
+];
+
+/// A mailbox's files. Keeps the open uidlist and the last listing until [`Self::rest`].
 #[derive(Debug)]
 pub(crate) struct MaildirFolder {
     directory: PathBuf,
     /// Where the uidlist is.
     control: PathBuf,
-    uidlist: Option<(FileMark, Uidlist)>,
+    uidlist: Option<UidlistFile>,
+    /// All of the uidlist, where looking for one UID was not enough.
+    whole: Option<Uidlist>,
     files: Option<HashMap<String, PathBuf>>,
     listed_since_refresh: bool,
     plugins: Plugins,
@@ -53,30 +67,13 @@ impl NameKind {
     }
 }
 
-/// Tells whether a file was replaced or has grown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileMark {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl FileMark {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            inode: meta.ino(),
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        }
-    }
-}
-
 impl MaildirFolder {
     pub(crate) fn new(directory: &Path, control: &Path, plugins: Plugins) -> Self {
         Self {
             directory: directory.to_owned(),
             control: control.to_owned(),
             uidlist: None,
+            whole: None,
             files: None,
             listed_since_refresh: false,
             plugins,
@@ -87,49 +84,54 @@ impl MaildirFolder {
     /// Something changed: a name that is not found may be looked for anew.
     pub(crate) fn refresh(&mut self) {
         self.listed_since_refresh = false;
-        let now = std::fs::metadata(self.control.join(UIDLIST))
-            .map(|meta| FileMark::of(&meta))
-            .ok();
-        if self.uidlist.as_ref().map(|(mark, _)| *mark) != now {
-            self.uidlist = None;
+        let read = self.uidlist.as_ref().map(UidlistFile::stamp);
+        if read.is_some() && read != Stamp::at(&self.control.join(UIDLIST)) {
+            (self.uidlist, self.whole) = (None, None);
         }
     }
 
-    /// Gives the memory back.
+    /// Gives memory and files back.
     pub(crate) fn rest(&mut self) {
-        self.uidlist = None;
-        self.files = None;
+        (self.uidlist, self.whole, self.files) = (None, None, None);
     }
 
     /// UIDVALIDITY as the uidlist has it: it is given out there before the index knows it.
     pub(crate) fn uidvalidity(&mut self) -> Option<UidValidity> {
-        self.uidlist()
-            .ok()
-            .flatten()
-            .map(|list| list.uidvalidity)
-            .filter(|given| given.0 != 0)
+        let given = self.uidlist().ok().flatten()?.header().uidvalidity;
+        (given.0 != 0).then_some(given)
     }
 
-    fn uidlist(&mut self) -> io::Result<Option<&Uidlist>> {
+    fn uidlist(&mut self) -> Result<Option<&mut UidlistFile>, LookError> {
         if self.uidlist.is_none() {
-            let file = match File::open(self.control.join(UIDLIST)) {
-                Ok(file) => file,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e),
-            };
-            let mark = FileMark::of(&file.metadata()?);
-            let mut bytes = Vec::new();
-            file.take(UIDLIST_BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
-            let list = Uidlist::parse(&bytes).map_err(|e| io::Error::other(e.to_string()))?;
-            self.uidlist = Some((mark, list));
+            self.uidlist = UidlistFile::open(&self.control.join(UIDLIST))?;
         }
-        Ok(self.uidlist.as_ref().map(|(_, list)| list))
+        Ok(self.uidlist.as_mut())
+    }
+
+    /// What the uidlist has for a UID. Where it seems to have nothing, or is damaged, all of it is read.
+    fn entry(&mut self, uid: Uid) -> Result<Option<UidlistEntry>, LookError> {
+        if self.whole.is_none() {
+            match self.uidlist()?.map(|list| list.get(uid)) {
+                None => return Ok(None),
+                Some(Ok(Some(entry))) => return Ok(Some(entry)),
+                Some(Ok(None) | Err(LookError::Irregular)) => {}
+                Some(Err(e)) => return Err(e),
+            }
+        }
+        Ok(self.whole()?.and_then(|list| list.get(uid)).cloned())
+    }
+
+    fn whole(&mut self) -> Result<Option<&Uidlist>, LookError> {
+        if self.whole.is_none() {
+            self.whole = self.uidlist()?.map(|list| list.whole()).transpose()?;
+        }
+        Ok(self.whole.as_ref())
     }
 
     pub(crate) fn look(&mut self, raw: &RawAppend, want: Want) -> Look {
-        let entry = match self.uidlist() {
-            Ok(list) => list.and_then(|list| list.get(raw.uid)).cloned(),
-            Err(e) => return unreadable(&self.control.join(UIDLIST), &e),
+        let entry = match self.entry(raw.uid) {
+            Ok(entry) => entry,
+            Err(e) => return contradiction(&self.control.join(UIDLIST), 0, e.to_string()),
         };
         let Some(entry) = entry else {
             return Look::Gone(MessageGuid::default());
@@ -137,7 +139,7 @@ impl MaildirFolder {
         let guid = entry.message_guid();
         // Once for a name that changed since the listing, once more for one that changed in between.
         for _ in 0..3 {
-            let Some((path, file)) = self.open(&entry.base, raw.flags) else {
+            let Some((path, file)) = self.open(&entry.base, raw) else {
                 return Look::Gone(guid);
             };
             // What the index says later of the size is left out: a digest must not depend on when it was asked.
@@ -155,14 +157,25 @@ impl MaildirFolder {
     }
 
     /// Opens the file of that base name, wherever it is.
-    fn open(&mut self, base: &str, flags: Flags) -> Option<(PathBuf, File)> {
+    fn open(&mut self, base: &str, raw: &RawAppend) -> Option<(PathBuf, File)> {
         let guessed = [self.last_kind].into_iter().chain(NameKind::ALL);
         for kind in guessed {
-            let path = self.directory.join(kind.name(base, flags));
+            let path = self.directory.join(kind.name(base, raw.flags));
             if let Ok(file) = File::open(&path) {
                 self.last_kind = kind;
                 return Some((path, file));
             }
+        }
+        // Before all names of a large directory are read: those that other flags would give it.
+        let keywords = self.keyword_letters(&raw.keywords);
+        let at = |name: String| {
+            let path = self.directory.join(name);
+            File::open(&path).ok().map(|file| (path, file))
+        };
+        if !self.listed_since_refresh
+            && let Some(found) = names_with_flags(base, &keywords).find_map(at)
+        {
+            return Some(found);
         }
         for _ in 0..2 {
             if let Some(path) = self.files.as_ref().and_then(|files| files.get(base)).cloned()
@@ -176,6 +189,28 @@ impl MaildirFolder {
             self.list();
         }
         None
+    }
+
+    /// The letters that `dovecot-keywords` gives these keywords in file names; one that has none is left out.
+    fn keyword_letters(&self, keywords: &[Keyword]) -> String {
+        if keywords.is_empty() {
+            return String::new();
+        }
+        let file = File::open(self.control.join("dovecot-keywords"));
+        let bytes = file
+            .and_then(|file| read_range(&file, 0, SMALL_FILE_BYTES_MAX))
+            .unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let has = |name: &str| keywords.iter().any(|keyword| keyword.0.eq_ignore_ascii_case(name));
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        let numbers = lines
+            .filter(|(_, name)| has(name))
+            .filter_map(|(number, _)| number.parse::<u8>().ok());
+        let letters: BTreeSet<char> = numbers
+            .filter(|n| *n < 26)
+            .map(|n| char::from(b'a'.saturating_add(n)))
+            .collect();
+        letters.into_iter().collect()
     }
 
     fn list(&mut self) {
@@ -193,7 +228,7 @@ impl MaildirFolder {
         }
         let mut present = names(&self.directory);
         self.refresh();
-        let Ok(Some(list)) = self.uidlist() else {
+        let Ok(Some(list)) = self.whole() else {
             return Vec::new();
         };
         for entry in list.entries.iter().filter(|entry| listed.contains_key(&entry.uid)) {
@@ -258,16 +293,90 @@ fn names(directory: &Path) -> HashMap<String, PathBuf> {
 
 /// The flags in a file name, in the order of their letters.
 fn letters(flags: Flags) -> String {
-    let letters = [
-        (Flags::DRAFT, 'D'),
-        (Flags::FLAGGED, 'F'),
-        (Flags::ANSWERED, 'R'),
-        (Flags::SEEN, 'S'),
-        (Flags::DELETED, 'T'),
-    ];
-    letters
+    FLAG_LETTERS
         .iter()
         .filter(|(flag, _)| flags.contains(*flag))
         .map(|(_, letter)| *letter)
         .collect()
+}
+
+/// Every name that flags can give a file, with these keywords and without.
+fn names_with_flags(base: &str, keywords: &str) -> impl Iterator<Item = String> {
+    let sets = 0..1_u8 << FLAG_LETTERS.len();
+    sets.flat_map(move |set| {
+        let letters = FLAG_LETTERS
+            .iter()
+            .enumerate()
+            .filter(move |(bit, _)| set >> bit & 1 != 0);
+        let flags: String = letters.map(|(_, (_, letter))| *letter).collect();
+        let with = (!keywords.is_empty()).then(|| format!("cur/{base}:2,{flags}{keywords}"));
+        with.into_iter().chain([format!("cur/{base}:2,{flags}")])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mailbox with one message, whose file is called so.
+    fn mailbox(name: &str) -> (tempfile::TempDir, MaildirFolder) {
+        let directory = tempfile::tempdir().unwrap();
+        for sub in ["cur", "new"] {
+            std::fs::create_dir(directory.path().join(sub)).unwrap();
+        }
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write(UIDLIST, "3 V5 N9 G90339d030430026b0803000087ad316d\n7 W9 :1700.M1P1\n");
+        write("dovecot-keywords", "0 other\n2 Work\n5 $Forwarded\n");
+        write(name, "a: b\r\n\r\nc");
+        let folder = MaildirFolder::new(directory.path(), directory.path(), Plugins::default());
+        (directory, folder)
+    }
+
+    fn raw() -> RawAppend {
+        RawAppend {
+            uid: Uid(7),
+            keywords: vec!["work".into(), "$Forwarded".into()],
+            ..RawAppend::default()
+        }
+    }
+
+    #[test]
+    fn a_file_renamed_by_later_flags_and_keywords_is_found_without_reading_the_directory() {
+        for name in [
+            "new/1700.M1P1",
+            "cur/1700.M1P1:2,",
+            "cur/1700.M1P1:2,FRS",
+            "cur/1700.M1P1:2,Scf",
+        ] {
+            let (_directory, mut folder) = mailbox(name);
+            assert!(matches!(folder.look(&raw(), Want::Facts), Look::Found(_)), "{name}");
+            assert!(folder.files.is_none(), "{name}: the directory was read");
+        }
+    }
+
+    #[test]
+    fn a_file_with_letters_that_nobody_knows_is_still_found() {
+        let (_directory, mut folder) = mailbox("cur/1700.M1P1:2,Sxyz");
+        assert!(matches!(folder.look(&raw(), Want::Facts), Look::Found(_)));
+        let absent = RawAppend {
+            uid: Uid(8),
+            ..RawAppend::default()
+        };
+        assert!(matches!(folder.look(&absent, Want::Facts), Look::Gone(_)));
+    }
+
+    #[test]
+    fn a_line_appended_since_is_seen_after_a_refresh() {
+        let (directory, mut folder) = mailbox("new/1700.M1P1");
+        folder.look(&raw(), Want::Facts);
+        let path = directory.path().join(UIDLIST);
+        let grown = [std::fs::read(&path).unwrap(), b"8 W9 :1700.M1P1\n".to_vec()].concat();
+        std::fs::write(&path, grown).unwrap();
+        folder.refresh();
+        let next = RawAppend {
+            uid: Uid(8),
+            ..RawAppend::default()
+        };
+        assert!(matches!(folder.look(&next, Want::Facts), Look::Found(_)));
+    }
 }

@@ -8,6 +8,7 @@ use super::chain::{Chain, SnapshotError, SnapshotFiles, parse_index, retry};
 use super::exts::ExtTable;
 use super::index::RawIndex;
 use super::le::{u16_at, u32_at};
+use super::log::LogHeader;
 use super::payload::{Change, ext_records, parse};
 use super::ranges::UidSet;
 use super::record::Record;
@@ -52,6 +53,13 @@ impl BodyMap {
             .filter(|entry| entry.references > 0 && entry.file_id != 0)
     }
 
+    /// Keeps the newest entries only.
+    pub(crate) fn forget_all_but(&mut self, newest: usize) {
+        while self.entries.len() > newest {
+            self.entries.pop_first();
+        }
+    }
+
     /// All entries, unreferenced ones too, by ascending map UID.
     pub fn entries(&self) -> impl Iterator<Item = (u32, &BodyEntry)> {
         self.entries.iter().map(|(uid, entry)| (uid.0, entry))
@@ -62,6 +70,11 @@ impl BodyMap {
     /// # Errors
     /// [`SnapshotError`]
     pub fn snapshot(files: &SnapshotFiles<'_>) -> Result<Self, SnapshotError> {
+        Self::with_end(files).map(|(map, _)| map)
+    }
+
+    /// Reads the map, and how to read on from there.
+    pub(crate) fn with_end(files: &SnapshotFiles<'_>) -> Result<(Self, MapEnd), SnapshotError> {
         let chain = Chain::of(files)?;
         let index = parse_index(files, &chain)?;
         let place = index.as_ref().and_then(|index| chain.place_of(index));
@@ -77,10 +90,16 @@ impl BodyMap {
                 ));
             }
         };
-        chain.each_record(place, |record| fold.record(record))?;
+        let offset = chain.each_record(place, |record| fold.record(record))?;
         let header = fold.exts.get(MAP).map(|ext| ext.header.as_slice()).unwrap_or_default();
         fold.map.rebuild_count = u32_at(header, HEADER_REBUILD_COUNT).unwrap_or_default();
-        Ok(fold.map)
+        let log = chain.0.last().ok_or_else(|| retry("no log"))?.header;
+        let end = MapEnd {
+            log,
+            offset,
+            exts: fold.exts,
+        };
+        Ok((fold.map, end))
     }
 
     fn of_index(bytes: &[u8], uidvalidity: UidValidity) -> Self {
@@ -116,14 +135,24 @@ impl BodyEntry {
     }
 }
 
-#[derive(Default)]
-struct MapFold {
-    map: BodyMap,
-    exts: ExtTable,
+/// Where a map's log was read to.
+#[derive(Clone, Debug)]
+pub(crate) struct MapEnd {
+    pub(crate) log: LogHeader,
+    /// Behind the last commit.
+    pub(crate) offset: u64,
+    pub(crate) exts: ExtTable,
+}
+
+/// Follows records. Of bodies that are not in `map` nothing is kept but what their own records say.
+#[derive(Debug, Default)]
+pub(crate) struct MapFold {
+    pub(crate) map: BodyMap,
+    pub(crate) exts: ExtTable,
 }
 
 impl MapFold {
-    fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
+    pub(crate) fn record(&mut self, record: &Record<'_>) -> Result<(), String> {
         match parse(record)? {
             Change::Append(bodies) => {
                 for (uid, _) in bodies {

@@ -6,7 +6,8 @@ use super::dbox::{DBOX_ONE_READ_BYTES, DBOX_PREFIX_BYTES, FileHeader, Metadata, 
 use super::dbox_body::plain_octets;
 use super::mail_root::Namespace;
 use super::map::{BodyEntry, BodyMap};
-use super::snapshot;
+use super::map_tail::{MapTail, read_map};
+use super::snapshot::ReadError;
 use super::stored::{Look, Stored, Want, contradiction, unreadable, with_body};
 use super::tail::read_range;
 use super::transaction::RawAppend;
@@ -16,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A user's bodies, seen from one mailbox. Keeps the map.
+/// A user's bodies, seen from one mailbox. Keeps the newest places; the whole map until [`Self::rest`].
 #[derive(Debug)]
 pub(crate) struct MdboxFolder {
     storage: PathBuf,
@@ -24,6 +25,7 @@ pub(crate) struct MdboxFolder {
     /// Where the map is.
     index: PathBuf,
     map: Option<BodyMap>,
+    tail: Option<MapTail>,
     settings: BodySettings,
 }
 
@@ -34,14 +36,31 @@ impl MdboxFolder {
             alternative: namespace.alternative_root().join("storage"),
             index: namespace.storage_index(),
             map: None,
+            tail: None,
             settings,
         }
     }
 
     /// The map as it is now.
-    pub(crate) fn map_now(&mut self) -> Result<&BodyMap, snapshot::ReadError> {
-        let map = snapshot::map(&self.index)?;
+    pub(crate) fn map_now(&mut self) -> Result<&BodyMap, ReadError> {
+        let (map, tail) = read_map(&self.index)?;
+        self.tail = Some(tail);
         Ok(self.map.insert(map))
+    }
+
+    /// Where a body lies as far as that is known without reading the whole map. What is known may be out of date.
+    fn entry_known(&mut self, map_uid: u32) -> Option<BodyEntry> {
+        let tail = self.tail.as_mut()?;
+        if let Some(entry) = tail.get(map_uid) {
+            return Some(entry);
+        }
+        if let Some(entry) = self.map.as_ref().and_then(|map| map.get(map_uid)) {
+            return Some(*entry);
+        }
+        if !tail.advance(&self.index) {
+            self.tail = None;
+        }
+        self.tail.as_ref()?.get(map_uid)
     }
 
     /// Gives the memory back.
@@ -54,19 +73,16 @@ impl MdboxFolder {
         let Some(map_uid) = raw.map_uid else {
             return Look::Gone(guid);
         };
-        let known = self.map.as_ref().and_then(|map| map.get(map_uid)).copied();
+        let known = self.entry_known(map_uid);
         let first = known.map(|entry| self.read(&entry, raw, &guid, want));
         if let Some(Look::Found(stored)) = first {
             return Look::Found(stored);
         }
-        let entry = match self.map_now() {
-            Ok(map) => map.get(map_uid).copied(),
-            Err(e) => return contradiction(&self.index.join("dovecot.map.index.log"), 0, e.to_string()),
-        };
-        match entry {
-            Some(entry) if Some(entry) == known => first.unwrap_or(Look::Gone(guid)),
-            Some(entry) => self.read(&entry, raw, &guid, want),
-            None => Look::Gone(guid),
+        match self.map_now().map(|map| map.get(map_uid).copied()) {
+            Ok(Some(entry)) if Some(entry) == known => first.unwrap_or(Look::Gone(guid)),
+            Ok(Some(entry)) => self.read(&entry, raw, &guid, want),
+            Ok(None) => Look::Gone(guid),
+            Err(e) => contradiction(&self.index.join("dovecot.map.index.log"), 0, e.to_string()),
         }
     }
 

@@ -50,6 +50,7 @@ pub mod lz4;
 pub mod mailbox_log;
 pub mod maildir_name;
 pub mod map;
+mod map_tail;
 pub mod mutf7;
 pub mod payload;
 pub mod plain;
@@ -62,6 +63,7 @@ pub mod subscriptions;
 pub mod transaction;
 pub mod transform;
 pub mod uidlist;
+mod uidlist_file;
 
 // The other half: files, directories and the server's own command.
 pub mod bodies;
@@ -82,6 +84,7 @@ mod maildir_folder;
 mod mdbox_folder;
 mod namespaces;
 pub mod order;
+pub mod places;
 mod sdbox_folder;
 pub mod settings;
 pub mod settling;

@@ -4,7 +4,7 @@
 //! are only there. Nothing here reads a disk; the caller hands in the files' octets and checks that none of them was
 //! replaced meanwhile.
 
-use super::chain::{Chain, ChainFile, IndexFile, in_file, parse_index, retry};
+use super::chain::{Chain, ChainFile, IndexFile, in_file, parse_index, parse_index_header, retry};
 pub use super::chain::{SnapshotError, SnapshotFiles};
 use super::commit::{LogState, change_keywords};
 use super::index::Index;
@@ -310,7 +310,7 @@ pub fn reader_at(files: &SnapshotFiles<'_>, position: &SourcePosition) -> Result
     let Some(wanted) = chain.0.iter().position(is_here) else {
         return Ok(None);
     };
-    let index = parse_index(files, &chain)?;
+    let index = parse_index_header(files, &chain)?;
     let mut reader = walk_start(index.as_ref(), &chain)?;
     for (number, file) in chain.0.iter().enumerate().take(wanted.saturating_add(1)) {
         if number > 0 {

@@ -5,9 +5,10 @@ use super::catalogue::Listing;
 use super::identity::Identities;
 use super::watch::Watch;
 use crate::limits::NOTICE_MESSAGES_MAX;
-use crate::op::{Lsn, MailboxTxn, Notice, Op, Payload, StateChunk, UidRange, UserName};
+use crate::op::{Lsn, MailboxTxn, Notice, Op, UidRange, UserName};
 use crate::store::source::{Captured, Outlet, OutletError};
 use crate::store::table::CaptureTable;
+use std::sync::Arc;
 
 /// What all users share.
 pub struct Shared<'a> {
@@ -18,7 +19,7 @@ pub struct Shared<'a> {
     /// Wakes.
     pub watch: &'a mut Watch,
     /// GUIDs of directories.
-    pub identities: &'a Identities,
+    pub identities: &'a Arc<Identities>,
     /// Where bodies are looked for.
     pub bodies: &'a DovecotBodies,
     /// Number of the last notice.
@@ -45,33 +46,8 @@ impl Shared<'_> {
         if captured.is_empty() {
             return Ok(());
         }
-        let for_all = captured.iter().filter(|captured| captured.peer.is_none());
-        let steps: Vec<Payload> = for_all
-            .flat_map(|captured| &captured.payloads)
-            .map(without_messages)
-            .collect();
-        *self.last = self.outlet.emit(captured)?;
-        steps.iter().for_each(|step| self.table.apply(step));
+        *self.last = self.outlet.emit(captured, self.table)?;
         Ok(())
-    }
-}
-
-/// What the table remembers of a payload.
-fn without_messages(payload: &Payload) -> Payload {
-    match payload {
-        Payload::State(chunk) => Payload::State(StateChunk {
-            messages: Vec::new(),
-            mailbox: chunk.mailbox.clone(),
-            position: chunk.position.clone(),
-            ..*chunk
-        }),
-        Payload::Mailbox(txn) => Payload::Mailbox(MailboxTxn {
-            ops: Vec::new(),
-            mailbox: txn.mailbox.clone(),
-            position: txn.position.clone(),
-            ..*txn
-        }),
-        other => other.clone(),
     }
 }
 

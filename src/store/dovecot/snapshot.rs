@@ -4,7 +4,7 @@ use super::chain::{SnapshotError, SnapshotFiles};
 use super::index::is_repaired;
 use super::list_index::ListIndex;
 use super::mail_root::Namespace;
-use super::map::BodyMap;
+use super::map::{BodyMap, MapEnd};
 use super::reader::LogReader;
 use super::replay::{self, MailboxState};
 use super::tail::{open_log, read_range};
@@ -106,6 +106,11 @@ impl RepairMark {
 /// [`ReadError`]
 pub fn map(storage: &Path) -> Result<BodyMap, ReadError> {
     with_files(storage, MAP_INDEX, BodyMap::snapshot)
+}
+
+/// The same, and how to read on in its log.
+pub(crate) fn map_with_end(storage: &Path) -> Result<(BodyMap, MapEnd), ReadError> {
+    with_files(storage, MAP_INDEX, BodyMap::with_end)
 }
 
 /// What Dovecot remembers of a namespace's tree.

@@ -164,6 +164,11 @@ impl Tail {
         self.stamp.is_some() && Stamp::at(&self.directory.join(LOG)) == self.stamp
     }
 
+    /// Of the log when it was read to its end.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        self.stamp
+    }
+
     /// True where the last reading found another mailbox at this one's path: the tree tells where this one is.
     #[must_use]
     pub fn is_displaced(&self) -> bool {
@@ -376,6 +381,20 @@ fn verdict_of(class: LogClass) -> Verdict {
             why: "a part of the log rotated away unread",
         },
     }
+}
+
+/// The stamp of the log in a directory, where it is the position's file and ends at the position: nothing was written since.
+pub(crate) fn stamp_at_end(directory: &Path, position: &SourcePosition) -> Option<Stamp> {
+    let (file, header) = open_log(&directory.join(LOG)).ok()??;
+    let stamp = Stamp::of(&file.metadata().ok()?);
+    let consumed = consumed_before(&file, position.offset).ok()?;
+    let disk = LogOnDisk {
+        header: &header,
+        size: stamp.size(),
+        consumed: consumed.as_deref(),
+    };
+    let same = is_file_of(position, &header) && classify(position, disk) == LogClass::Continue;
+    (same && stamp.size() == position.offset).then_some(stamp)
 }
 
 /// Opens a log with its header. None: it is not there, or not whole yet.

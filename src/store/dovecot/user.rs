@@ -8,12 +8,15 @@ mod introducing;
 mod reading;
 
 use super::attributes::AttributeCapture;
-use super::introduction::Introduction;
+use super::introduction::{Aside, Introduction};
 use super::look::Look;
 use super::mail_root::MailRoot;
 use super::mailbox::MailboxCapture;
 use super::order::{Item, Patience, Queues, TreeSteps, release};
+use super::places::Places;
 use super::shared::Shared;
+use super::stamp::Stamp;
+use super::tail::LOG;
 use super::tree::Tree;
 use super::trouble::Troubles;
 use crate::limits::QUEUED_ITEMS_MAX;
@@ -21,7 +24,6 @@ use crate::op::{Guid, MailboxId, Payload, UserName};
 use crate::store::source::{Captured, Finding, OutletError};
 use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,9 +39,14 @@ pub struct UserCapture {
     root: Arc<MailRoot>,
     mailboxes: BTreeMap<Guid, MailboxCapture>,
     /// Where they lie, as of the last listing. Shared with whoever reads bodies.
-    places: Arc<BTreeMap<Guid, PathBuf>>,
+    places: Arc<Places>,
     attributes: AttributeCapture,
+    /// Mailboxes of which only the table's position is kept: their logs' stamps when they were read to their end, where
+    /// that is known.
+    resting: BTreeMap<Guid, Option<Stamp>>,
     queues: Queues,
+    /// A large mailbox that is listed for the first time.
+    aside: Option<Aside>,
     introduction: Option<Introduction>,
     waiting: VecDeque<Guid>,
     troubles: Troubles,
@@ -90,7 +97,9 @@ impl UserCapture {
             root,
             mailboxes: BTreeMap::new(),
             places: Arc::default(),
+            resting: BTreeMap::new(),
             queues: Queues::new(),
+            aside: None,
             introduction: None,
             waiting: VecDeque::new(),
             troubles: Troubles::default(),
@@ -118,7 +127,13 @@ impl UserCapture {
     /// True while mailboxes are to be introduced: call [`Self::introduce`].
     #[must_use]
     pub fn is_introducing(&self) -> bool {
-        self.introduction.is_some() || !self.waiting.is_empty()
+        self.aside.is_some() || self.introduction.is_some() || !self.waiting.is_empty()
+    }
+
+    /// True while the next step of introducing waits for a list.
+    #[must_use]
+    pub fn is_listing(&self) -> bool {
+        self.aside.is_some()
     }
 
     /// True where the mailbox that is being introduced waits until all that was offered of it is fetched.
@@ -159,7 +174,12 @@ impl UserCapture {
     #[must_use]
     pub fn scan(&mut self) -> Look {
         let changed = self.mailboxes.iter().filter(|(_, mailbox)| !mailbox.is_unchanged());
-        let logs: BTreeSet<Guid> = changed.map(|(guid, _)| *guid).collect();
+        let mut logs: BTreeSet<Guid> = changed.map(|(guid, _)| *guid).collect();
+        let resting = self
+            .resting
+            .iter()
+            .filter(|(guid, stamp)| !self.is_quiet(guid, **stamp));
+        logs.extend(resting.map(|(guid, _)| *guid));
         Look {
             tree: self.tree.has_changed(),
             // A log that was written to may be that of another mailbox now.
@@ -169,18 +189,48 @@ impl UserCapture {
         }
     }
 
-    /// Open log files.
+    /// Mailboxes of which more than a position is kept; each may hold a file open.
     #[must_use]
-    pub fn open_files(&self) -> usize {
-        self.mailboxes.values().filter(|mailbox| mailbox.is_open()).count()
+    pub fn awake(&self) -> usize {
+        self.mailboxes.len()
     }
 
-    /// Closes them.
-    pub fn close_files(&mut self) {
-        self.mailboxes.values_mut().for_each(MailboxCapture::close);
+    /// Keeps only the table's position of every mailbox of which nothing else counts.
+    pub fn rest(&mut self, table: &CaptureTable) {
+        let row = table.user(&self.user);
+        for (guid, capture) in std::mem::take(&mut self.mailboxes) {
+            let position = row.and_then(|row| row.mailboxes.get(&guid)?.position.as_ref());
+            let free = !self.queues.contains_key(&guid) && !self.troubles.mailboxes().any(|ill| ill == guid);
+            if free && position.is_some_and(|position| capture.may_rest(position)) {
+                self.resting.insert(guid, capture.stamp());
+            } else {
+                self.mailboxes.insert(guid, capture);
+            }
+        }
     }
 
-    /// A mailbox that was listed.
+    /// True where nothing was written to a resting mailbox's log since it was read to its end.
+    fn is_quiet(&self, guid: &Guid, stamp: Option<Stamp>) -> bool {
+        // One that is not in the tree any more has no log to be read.
+        let Some(place) = self.places.get(guid) else {
+            return true;
+        };
+        stamp.is_some() && Stamp::at(&place.join(LOG)) == stamp
+    }
+
+    /// Follows a resting mailbox again, from the position that the table has.
+    fn wake(&mut self, guid: Guid, table: &CaptureTable) {
+        let id = self.id(guid);
+        let position = table.mailbox(&id).and_then(|row| row.position.clone());
+        if let (Some(position), Some(place)) = (position, self.places.get(&guid))
+            && self.resting.remove(&guid).is_some()
+        {
+            self.mailboxes
+                .insert(guid, MailboxCapture::resume(id, &self.root, &place, position));
+        }
+    }
+
+    /// A mailbox that was listed, once it was read.
     pub fn mailbox(&mut self, guid: Guid) -> Option<&mut MailboxCapture> {
         self.mailboxes.get_mut(&guid)
     }
@@ -238,7 +288,7 @@ impl UserCapture {
 
     /// The user's attributes, and where the mailboxes lie.
     #[must_use]
-    pub fn attributes(&self) -> (&AttributeCapture, &BTreeMap<Guid, PathBuf>) {
+    pub fn attributes(&self) -> (&AttributeCapture, &Places) {
         (&self.attributes, &self.places)
     }
 
@@ -326,8 +376,12 @@ impl UserCapture {
             .retain(|guid, _| !gone(guid) || queues.contains_key(guid));
         // Whose last words have not gone out is forgotten the next time.
         self.swept = self.mailboxes.keys().any(gone);
+        self.resting.retain(|guid, _| !gone(guid));
         self.troubles.retain(|guid| !gone(guid));
         self.settling.retain(|guid| !gone(guid));
         self.tree.retain(|guid| !gone(guid));
     }
 }
+
+#[cfg(test)]
+mod tests;

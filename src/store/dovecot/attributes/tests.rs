@@ -25,8 +25,11 @@ fn user() -> UserName {
 impl House {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let places: Places = [(INBOX, home.path().join("inbox")), (SUB, home.path().join("sub"))].into();
-        places.values().for_each(|place| std::fs::create_dir(place).unwrap());
+        let places = [(INBOX, home.path().join("inbox")), (SUB, home.path().join("sub"))];
+        let places: Places = places.into_iter().collect();
+        for name in ["inbox", "sub"] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
         let settings = AttributeSettings {
             dict: Some(home.path().join("dict")),
             acl: true,
@@ -182,7 +185,11 @@ fn attributes_wait_for_the_tree_that_names_their_mailbox() {
     let mut house = House::new();
     let third = Guid([3; 16]);
     house.turn();
-    house.places.insert(third, house.home.path().join("third"));
+    let all = [(INBOX, "inbox"), (SUB, "sub"), (third, "third")];
+    house.places = all
+        .map(|(guid, name)| (guid, house.home.path().join(name)))
+        .into_iter()
+        .collect();
     house.write("third/dovecot-acl", "owner lr\n");
     house.dict(&[("priv", third, "comment", "x")]);
     house.capture.look_at(&[third].into());

@@ -45,7 +45,7 @@ impl Engine {
     /// Keeps the sums over all users.
     pub(super) fn after_work_on(&mut self, user: &UserName) {
         let Some(capture) = self.users.get(user) else { return };
-        let (introducing, open) = (capture.is_introducing(), capture.open_files());
+        let (introducing, open) = (capture.is_introducing(), capture.awake());
         let listed = capture.was_read() && !introducing;
         let found: Vec<Finding> = capture.findings().collect();
         note(&mut self.introducing, user, introducing);
@@ -61,13 +61,13 @@ impl Engine {
             .saturating_sub(before.map_or(0, |(_, logs)| logs))
             .saturating_add(open);
         if self.open_logs > OPEN_LOGS_MAX {
-            self.close_idle_files(user);
+            self.rest_idle(user);
         }
         self.answer_sweeps(Some(user));
     }
 
-    /// Closes the logs of those who were quiet for longest.
-    fn close_idle_files(&mut self, busy: &UserName) {
+    /// Keeps only the positions of those who were quiet for longest, and closes their logs.
+    fn rest_idle(&mut self, busy: &UserName) {
         let mut by_age: Vec<(Instant, UserName)> = self
             .open
             .iter()
@@ -75,13 +75,17 @@ impl Engine {
             .map(|(user, (at, _))| (*at, user.clone()))
             .collect();
         by_age.sort_unstable();
+        by_age.push((Instant::now(), busy.clone()));
         for (_, user) in by_age {
             if self.open_logs <= OPEN_LOGS_MAX / 2 {
                 break;
             }
             if let (Some(capture), Some((_, logs))) = (self.users.get_mut(&user), self.open.get_mut(&user)) {
-                capture.close_files();
-                self.open_logs = self.open_logs.saturating_sub(std::mem::take(logs));
+                capture.rest(&self.table);
+                let left = capture.awake();
+                self.open_logs = self
+                    .open_logs
+                    .saturating_sub(std::mem::replace(logs, left).saturating_sub(left));
             }
         }
     }
@@ -100,9 +104,20 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_status(&self) {
+    pub(super) fn tell_status(&mut self) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let coverage = self.watch.coverage();
+        if self.users_known && self.unlisted.is_empty() && self.said_scanned != Some(coverage.scanned_users) {
+            self.said_scanned = Some(coverage.scanned_users);
+            let (directories, scanned_users) = (coverage.watched, coverage.scanned_users);
+            let within_seconds = self.scan_period().as_secs();
+            tracing::info!(
+                directories,
+                scanned_users,
+                within_seconds,
+                "watched; changes of the scanned users are found within that time"
+            );
+        }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.users = count(self.users.len());
         status.mailboxes = self.table.mailboxes();

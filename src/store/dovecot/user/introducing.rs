@@ -4,7 +4,7 @@ use super::{LATER, SOON, UserCapture};
 use crate::op::{Guid, Payload};
 use crate::store::dovecot::catalogue;
 use crate::store::dovecot::identity::Identities;
-use crate::store::dovecot::introduction::Introduction;
+use crate::store::dovecot::introduction::{Aside, Introduction};
 use crate::store::dovecot::mailbox::MailboxCapture;
 use crate::store::dovecot::order::{Item, Patience, TreeSteps};
 use crate::store::dovecot::shared::Shared;
@@ -19,6 +19,7 @@ impl UserCapture {
     /// Mailboxes of the tree that have no position yet.
     pub(super) fn find_waiting(&mut self, table: &CaptureTable) {
         let introducing = self.introduction.as_ref().map(Introduction::guid);
+        let introducing = introducing.or_else(|| self.aside.as_ref().map(Aside::guid));
         let known = table.user(&self.user);
         let lacking = known
             .into_iter()
@@ -54,9 +55,9 @@ impl UserCapture {
     /// Where the last listing found it, if it is still there; else a new listing tells.
     fn place_of(&self, guid: Guid, identities: &Identities) -> Option<PathBuf> {
         if let Some(place) = self.places.get(&guid)
-            && matches!(identities.of(&self.root, place), Ok(Some(found)) if found == guid)
+            && matches!(identities.of(&self.root, &place), Ok(Some(found)) if found == guid)
         {
-            return Some(place.clone());
+            return Some(place);
         }
         let listing = catalogue::list(&self.root, identities).ok()?;
         listing.mailboxes.get(&guid).map(|found| found.directory.clone())
@@ -67,6 +68,14 @@ impl UserCapture {
     /// # Errors
     /// The journal takes nothing more.
     pub fn introduce(&mut self, shared: &mut Shared<'_>) -> Result<(), OutletError> {
+        if let Some(aside) = self.aside.take() {
+            match aside.take() {
+                None => self.aside = Some(aside),
+                Some(Ok(introduction)) => self.introduction = Some(introduction),
+                Some(Err(e)) => self.not_introduced(aside.guid(), &aside.directory().to_owned(), &e),
+            }
+            return Ok(());
+        }
         if self.introduction.is_none() {
             let Some(guid) = self.waiting.pop_front() else {
                 return Ok(());
@@ -75,6 +84,10 @@ impl UserCapture {
                 self.retries.insert(guid, Instant::now() + SOON);
                 return Ok(());
             };
+            self.aside = Aside::start(&self.id(guid), &self.root, &place, shared.identities);
+            if self.aside.is_some() {
+                return Ok(());
+            }
             match Introduction::begin(self.id(guid), &self.root, &place, shared.identities) {
                 Ok(introduction) => self.introduction = Some(introduction),
                 Err(e) => self.not_introduced(guid, &place, &e),

@@ -7,12 +7,14 @@ use crate::store::dovecot::identity::Identities;
 use crate::store::dovecot::look::Look;
 use crate::store::dovecot::mailbox::MailboxCapture;
 use crate::store::dovecot::order::{Item, TreeSteps};
+use crate::store::dovecot::places::Places;
 use crate::store::dovecot::shared::{Shared, notice};
 use crate::store::dovecot::snapshot::ReadError;
-use crate::store::dovecot::tail::Verdict;
+use crate::store::dovecot::tail::{self, Verdict};
 use crate::store::source::Finding;
 use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ impl UserCapture {
     fn widened(&mut self, mut look: Look, identities: &Identities) -> Look {
         let renamed = |guid: &Guid| {
             let place = self.places.get(guid);
-            place.is_none_or(|place| !matches!(identities.of(&self.root, place), Ok(Some(found)) if found == *guid))
+            place.is_none_or(|place| !matches!(identities.of(&self.root, &place), Ok(Some(found)) if found == *guid))
         };
         look.tree |= self.unfinished || !self.tree.is_settled() || look.names.iter().any(renamed);
         if look.list_index || self.list_index_late {
@@ -105,11 +107,13 @@ impl UserCapture {
         let steps = self
             .tree
             .changes(shared.table.user(&self.user), &self.deleted(), &listing);
-        let places = listing
-            .mailboxes
-            .into_iter()
-            .map(|(guid, found)| (guid, found.directory));
-        self.places = Arc::new(places.collect());
+        self.places = Arc::new(Places::of(
+            self.root
+                .namespaces
+                .first()
+                .map_or(Path::new(""), |first| first.index_root()),
+            &listing,
+        ));
         // Before anything goes out: whoever hears of an append may ask for its body at once.
         shared.bodies.note(&self.user, &self.root, Arc::clone(&self.places));
         self.swept = true;
@@ -132,21 +136,24 @@ impl UserCapture {
 
     /// Goes on where the table says, at the place that the listing says.
     fn adopt(&mut self, listing: &Listing, table: &CaptureTable) {
+        let known = table.user(&self.user);
         for (guid, found) in &listing.mailboxes {
             if let Some(mailbox) = self.mailboxes.get_mut(guid) {
                 mailbox.moved(&found.directory);
                 continue;
             }
-            let id = self.id(*guid);
-            if let Some(position) = table.mailbox(&id).and_then(|row| row.position.clone()) {
-                let capture = MailboxCapture::resume(id, &self.root, &found.directory, position);
-                self.mailboxes.insert(*guid, capture);
+            if known.is_some_and(|row| row.mailboxes.get(guid).is_some_and(|row| row.position.is_some())) {
+                self.resting.entry(*guid).or_default();
             }
         }
     }
 
     /// Reads logs to their end: those that are named, or every one that is not proved unchanged.
     fn read_logs(&mut self, look: &Look, shared: &mut Shared<'_>) -> LogsRead {
+        if look.every_log {
+            self.look_at_resting(shared.table);
+        }
+        look.logs.iter().for_each(|guid| self.wake(*guid, shared.table));
         let unchanged = |guid: &Guid, mailbox: &MailboxCapture| !look.logs.contains(guid) && mailbox.is_unchanged();
         let guids: Vec<Guid> = if look.every_log {
             let changed = self
@@ -164,6 +171,27 @@ impl UserCapture {
         read
     }
 
+    /// Wakes those whose log was written to. One of which no stamp is known (after a start) is compared with its position
+    /// first: most have not changed while nobody looked.
+    fn look_at_resting(&mut self, table: &CaptureTable) {
+        let changed: Vec<Guid> = self
+            .resting
+            .iter()
+            .filter(|(guid, stamp)| !self.is_quiet(guid, **stamp))
+            .map(|(guid, _)| *guid)
+            .collect();
+        for guid in changed {
+            let position = table.mailbox(&self.id(guid)).and_then(|row| row.position.as_ref());
+            let place = self.places.get(&guid);
+            let stamp = place.and_then(|place| tail::stamp_at_end(&place, position?));
+            if stamp.is_some() {
+                self.resting.insert(guid, stamp);
+            } else {
+                self.wake(guid, table);
+            }
+        }
+    }
+
     fn read_log(&mut self, guid: Guid, shared: &mut Shared<'_>, read: &mut LogsRead) {
         let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
             return;
@@ -178,7 +206,7 @@ impl UserCapture {
             shared.outlet.notice(notice(*shared.notices, &txn));
             self.queue(guid, Item::of(vec![Payload::Mailbox(txn)]));
         }
-        let is_listed = self.places.contains_key(&guid);
+        let is_listed = self.places.contains(&guid);
         read.moved |= is_listed && (displaced || reading.verdict == Verdict::Absent);
         let whole = match reading.verdict {
             Verdict::End => self.well(guid),

@@ -1,0 +1,249 @@
+use super::*;
+use crate::op::{Lsn, MessageGuid, Notice, Op, Uid, UidValidity};
+use crate::store::dovecot::bodies::DovecotBodies;
+use crate::store::dovecot::forge::{Forged, LogForge, append, expunge, header};
+use crate::store::dovecot::identity::Identities;
+use crate::store::dovecot::mail_root::{Driver, Namespace};
+use crate::store::dovecot::watch::Watch;
+use crate::store::source::{Command, Outlet};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+
+const A: Guid = Guid([0xa; 16]);
+const B: Guid = Guid([0xb; 16]);
+const C: Guid = Guid([0xc; 16]);
+
+/// What was emitted, as words: `+A2` an append of UID 2 to A, `-A2` an expunge, `=A` a list, `*` a change of the tree.
+#[derive(Default)]
+struct Words(Vec<String>);
+
+impl Outlet for Words {
+    fn notice(&mut self, _notice: Notice) {}
+
+    fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError> {
+        let letter = |guid: Guid| format!("{:X}", guid.0[0]);
+        for payload in captured.iter().flat_map(|captured| &captured.payloads) {
+            table.apply(payload);
+            match payload {
+                Payload::Mailbox(txn) => self.0.extend(txn.ops.iter().map(|op| match op {
+                    Op::Append(append) => format!("+{}{}", letter(txn.mailbox.guid), append.uid),
+                    Op::Expunge(expunge) => format!("-{}{}", letter(txn.mailbox.guid), expunge.uids[0].first),
+                    other => format!("{other:?}"),
+                })),
+                Payload::State(chunk) => self.0.push(format!("={}", letter(chunk.mailbox.guid))),
+                _ => self.0.push("*".to_owned()),
+            }
+        }
+        Ok(Lsn(1))
+    }
+
+    fn offer(&mut self, _mailbox: &MailboxId, _of: UidValidity, _messages: &[(Uid, MessageGuid, Option<u64>)]) {}
+
+    fn is_offer_open(&mut self) -> bool {
+        false
+    }
+}
+
+/// A user with the mailboxes A and B, one message each, listed once.
+struct Account {
+    home: tempfile::TempDir,
+    user: UserCapture,
+    table: CaptureTable,
+    words: Words,
+    watch: Watch,
+    identities: Arc<Identities>,
+    bodies: DovecotBodies,
+    _commands: Receiver<Command>,
+}
+
+impl Account {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (sender, _commands) = channel();
+        let identities = Arc::new(Identities::default());
+        let root = Arc::new(MailRoot::of(Namespace::plain(Driver::Maildir, home.path())));
+        let mut account = Self {
+            home,
+            user: UserCapture::new("u".into(), root),
+            table: CaptureTable::default(),
+            words: Words::default(),
+            watch: Watch::start(sender),
+            bodies: DovecotBodies::new(Arc::clone(&identities)),
+            identities,
+            _commands,
+        };
+        account.make(".A", A);
+        account.make(".B", B);
+        account.settle();
+        assert_eq!(account.said(), ["*", "=A", "=B"]);
+        account
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn make(&self, name: &str, guid: Guid) {
+        for sub in ["cur", "new"] {
+            std::fs::create_dir_all(self.path(name).join(sub)).unwrap();
+        }
+        let uidlist = format!("3 V9 N1 G{}\n", guid.to_hex());
+        std::fs::write(self.path(name).join("dovecot-uidlist"), uidlist).unwrap();
+        let log = LogForge::first().commit(&[header(24, 9)]);
+        std::fs::write(self.path(name).join(LOG), log.0).unwrap();
+        self.deliver(name, 1);
+    }
+
+    fn log(&self, name: &str, records: &[Forged]) {
+        let path = self.path(name).join(LOG);
+        let log = LogForge(std::fs::read(&path).unwrap());
+        let before = log.0.len();
+        self.write_on(&path, &log.commit(records).0[before..]);
+    }
+
+    fn write_on(&self, path: &std::path::Path, bytes: &[u8]) {
+        use std::io::Write;
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    fn deliver(&self, name: &str, uid: u32) {
+        let base = format!("170000.M{uid}P1,W=9");
+        std::fs::write(self.path(name).join("new").join(&base), "a: b\n\nc").unwrap();
+        let line = format!("{uid} :{base}\n");
+        self.write_on(&self.path(name).join("dovecot-uidlist"), line.as_bytes());
+        self.log(name, &[append(&[(uid, 0)])]);
+    }
+
+    fn expunge(&self, name: &str, uid: u32) {
+        self.log(name, &[expunge(&[uid], false)]);
+        self.log(name, &[expunge(&[uid], true)]);
+    }
+
+    fn with<T>(&mut self, deed: impl FnOnce(&mut UserCapture, &mut Shared<'_>) -> T) -> T {
+        let (mut notices, mut last) = (0, Lsn(0));
+        let mut shared = Shared {
+            table: &mut self.table,
+            outlet: &mut self.words,
+            watch: &mut self.watch,
+            identities: &self.identities,
+            bodies: &self.bodies,
+            notices: &mut notices,
+            last: &mut last,
+        };
+        deed(&mut self.user, &mut shared)
+    }
+
+    fn turn(&mut self, look: Look) -> Vec<String> {
+        self.with(|user, shared| user.turn(look, shared)).unwrap();
+        self.said()
+    }
+
+    /// Everything is looked at and introduced.
+    fn settle(&mut self) {
+        self.with(|user, shared| user.turn(Look::everything(), shared)).unwrap();
+        while self.user.is_introducing() {
+            self.with(UserCapture::introduce).unwrap();
+        }
+        self.with(|user, shared| user.turn(Look::everything(), shared)).unwrap();
+        assert!(self.user.is_settled());
+    }
+
+    fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.words.0)
+    }
+
+    fn rest(&mut self) {
+        self.user.rest(&self.table);
+        assert_eq!(self.user.awake(), 0);
+    }
+}
+
+#[test]
+fn a_move_is_not_seen_as_only_its_expunge_where_only_the_expunge_woke() {
+    for resting in [false, true] {
+        let mut account = Account::new();
+        if resting {
+            account.rest();
+        }
+        account.deliver(".B", 2);
+        account.expunge(".A", 1);
+        assert_eq!(account.turn(Look::log(A)), ["+B2", "-A1"], "resting: {resting}");
+        assert!(account.user.is_settled());
+    }
+}
+
+#[test]
+fn a_move_into_a_mailbox_that_nobody_has_listed_yet_waits_for_its_list() {
+    let mut account = Account::new();
+    account.make(".C", C);
+    account.expunge(".A", 1);
+    assert_eq!(
+        account.turn(Look::log(A)),
+        ["*"],
+        "the new name goes out, the expunge waits"
+    );
+    account.settle();
+    assert_eq!(account.said(), ["=C", "-A1"]);
+}
+
+#[test]
+fn a_log_renamed_with_its_mailbox_since_the_listing_is_found_again() {
+    for resting in [false, true] {
+        let mut account = Account::new();
+        if resting {
+            account.rest();
+        }
+        std::fs::rename(account.path(".A"), account.path(".Z")).unwrap();
+        account.deliver(".Z", 2);
+        let mut said = account.turn(Look::log(A));
+        account.watch.drain();
+        let look = account.watch.take_of(&"u".into());
+        assert!(look.tree, "the rename has no event");
+        said.extend(account.turn(look));
+        said.sort_unstable();
+        assert_eq!(said, ["*", "+A2"], "resting: {resting}");
+    }
+}
+
+#[test]
+fn mailboxes_that_swapped_names_keep_their_own_mail() {
+    let mut account = Account::new();
+    account.rest();
+    for (from, to) in [(".A", ".X"), (".B", ".A"), (".X", ".B")] {
+        std::fs::rename(account.path(from), account.path(to)).unwrap();
+    }
+    account.deliver(".A", 2);
+    account.turn(Look::log(B));
+    account.settle();
+    let mut both = account.said();
+    both.extend(account.turn(Look::everything()));
+    assert!(!both.iter().any(|word| word.starts_with("+A")), "{both:?}");
+    let name = |guid: &Guid| account.table.user(&"u".into()).unwrap().mailboxes[guid].name.join('/');
+    assert_eq!((name(&A).as_str(), name(&B).as_str()), ("B", "A"));
+}
+
+#[test]
+fn what_came_while_a_mailbox_rested_is_read_once() {
+    let mut account = Account::new();
+    account.rest();
+    account.deliver(".A", 2);
+    assert_eq!(account.turn(Look::log(A)), ["+A2"]);
+    assert_eq!(account.user.awake(), 1, "B was woken without a reason");
+    account.rest();
+    account.deliver(".A", 3);
+    assert_eq!(account.turn(Look::everything()), ["+A3"], "a look at everything");
+    account.rest();
+    assert!(account.turn(Look::everything()).is_empty());
+    assert_eq!(account.user.awake(), 0);
+}
+
+#[test]
+fn a_scan_without_events_names_what_changed_and_nothing_else() {
+    let mut account = Account::new();
+    account.rest();
+    account.deliver(".B", 2);
+    let look = account.user.scan();
+    assert_eq!(look.logs, BTreeSet::from([B]));
+    assert_eq!(account.turn(look), ["+B2"]);
+}
