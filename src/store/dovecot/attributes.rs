@@ -196,7 +196,6 @@ impl AttributeCapture {
     }
 
     /// The dict's scopes of the tree that was emitted, unless it can't be right.
-    #[expect(clippy::type_complexity, reason = "used once, and named by the function")]
     fn believed(
         &self,
         dict: Option<(Stamp, Dict)>,
@@ -299,8 +298,8 @@ impl AttributeCapture {
         let lasts = since.elapsed() > GRACE;
         if lasts && !said {
             let (kind, why) = (scope.kind.name(), &damage.why);
-            let (user, file) = (telemetry::user(&self.user), telemetry::file(&damage.file));
-            tracing::warn!(user = %user, kind, file = %file, offset = damage.offset, why, "attributes can't be read");
+            let (user, file) = (&self.user, &damage.file);
+            tracing::warn!(user = %telemetry::user(user), kind, file = %telemetry::file(file), offset = damage.offset, why, "attributes can't be read");
         }
         let said = said || lasts;
         self.troubles.insert(scope, Trouble { damage, since, said });

@@ -329,7 +329,7 @@ impl Engine {
                 Ok(root) if !self.users.contains_key(&user) => {
                     self.refused.remove(&user);
                     for why in &root.left_out {
-                        tracing::warn!(%user, why, "a namespace is not captured with this user");
+                        tracing::warn!(user = %crate::telemetry::user(&user), why, "a namespace is not captured with this user");
                     }
                     self.look_at(&user, Look::everything());
                     self.unlisted.insert(user.clone());

@@ -72,7 +72,7 @@ impl UserCapture {
             match aside.take() {
                 None => self.aside = Some(aside),
                 Some(Ok(introduction)) => self.introduction = Some(introduction),
-                Some(Err(e)) => self.not_introduced(aside.guid(), &aside.directory().to_owned(), &e),
+                Some(Err(e)) => self.not_introduced(aside.guid(), aside.directory(), &e),
             }
             return Ok(());
         }
