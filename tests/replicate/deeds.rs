@@ -378,7 +378,7 @@ pub(crate) const DEEDS: &[Deed] = &[
     deed(
         "body_with_a_broken_header",
         SDBOX,
-        |a| overwrite(&a.body()?, 0, b"XXXX"),
+        |a| overwrite(&a.body()?, 0, b"~~~~"),
         |version, _| match version {
             // 2.3 aborts on each access.
             Version::V2_3 => After::Unreadable,
@@ -396,7 +396,7 @@ pub(crate) const DEEDS: &[Deed] = &[
     deed(
         "storage_with_a_broken_header",
         MDBOX,
-        |a| overwrite(&a.body()?, 0, b"XXXX"),
+        |a| overwrite(&a.body()?, 0, b"~~~~"),
         |_, _| After::Unreadable,
     ),
     deed(

@@ -126,8 +126,11 @@ fn list_of(payloads: &[Payload]) -> Option<&StateChunk> {
     })
 }
 
+/// A transaction that was diverted: its frames, and what they say.
+type Diverted = (Vec<Frame>, Vec<Payload>);
+
 /// What was diverted of this mailbox, transaction by transaction.
-fn diverted(tx: &Connection, entry: &Entry) -> Result<Vec<(Vec<Frame>, Vec<Payload>)>, TargetError> {
+fn diverted(tx: &Connection, entry: &Entry) -> Result<Vec<Diverted>, TargetError> {
     let mut statement = tx.prepare_cached("SELECT first, frame FROM diverted WHERE mailbox = ?1 ORDER BY lsn")?;
     let mut rows = statement.query(params![entry.id])?;
     let mut transactions: Vec<(i64, Vec<Frame>)> = Vec::new();
