@@ -127,7 +127,11 @@ fn prepare() -> Result<Pair> {
     client.run("CREATE small")?;
     client.run("CREATE large")?;
     for number in 0..500 {
-        let flags = ["", "(\\Seen) ", "(\\Seen \\Answered $Forwarded) "][number % 3];
+        let flags = match number % 3 {
+            0 => "",
+            1 => "(\\Seen) ",
+            _ => "(\\Seen \\Answered $Forwarded) ",
+        };
         client.append("small", flags, &letter(number))?;
     }
     multiply(&mut client, "small", SMALL)?;

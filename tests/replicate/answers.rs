@@ -280,7 +280,12 @@ fn fill(imap: &mut Imap) -> Result<()> {
     // from its first message on Dovecot keeps a MODSEQ for each
     imap.run("SELECT INBOX (CONDSTORE)")?.must()?;
     for (number, fields) in (1..).zip(LETTERS.iter().copied()) {
-        let flags = ["", "(\\Seen) ", "(\\Flagged work) ", "(\\Seen \\Answered) "][number % 4];
+        let flags = match number % 4 {
+            0 => "",
+            1 => "(\\Seen) ",
+            2 => "(\\Flagged work) ",
+            _ => "(\\Seen \\Answered) ",
+        };
         let date = format!("\"{:02}-Mar-2024 10:00:{:02} +0000\" ", 1 + (number * 7) % 20, number);
         imap.append("INBOX", &format!("{flags}{date}"), letter(fields, number).as_bytes())?
             .must()?;

@@ -38,7 +38,7 @@ const ITEMS: [&str; 9] = [
 
 /// Half of the mail is there before the nodes start, half comes while they run. What Dovecot refuses is left out.
 fn keep_and_copy(pair: &mut Pair) -> Result<usize> {
-    let user = pair.source.users()[0].clone();
+    let user = pair.source.users().first().context("a user")?.clone();
     let messages = hostile::messages()?;
     let (before, live) = messages.split_at(messages.len() / 2);
     let mut kept = 0;
@@ -63,7 +63,7 @@ fn keep_and_copy(pair: &mut Pair) -> Result<usize> {
 
 /// Each message's items on both sides, where they differ.
 fn shown_differently(pair: &mut Pair) -> Result<Vec<String>> {
-    let user = pair.source.users()[0].clone();
+    let user = pair.source.users().first().context("a user")?.clone();
     let mut source = Imap::login(pair.source.imap_port(), &user, PASSWORD)?;
     let mut copy = Imap::login(pair.standby()?.imap_port(), &user, PASSWORD)?;
     source.run("EXAMINE INBOX")?.must()?;
