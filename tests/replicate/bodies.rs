@@ -1,8 +1,8 @@
 //! Bodies that Dovecot compresses and takes apart: what a client reads of them is equal, octet by octet, and cut into the
 //! same parts.
 
-use anyhow::Context;
 use crate::{pair_with, programs};
+use anyhow::Context;
 use testbed::dovecot::{Format, PASSWORD, Version};
 use testbed::imap::Imap;
 use testbed::pair::Pair;
