@@ -103,6 +103,11 @@ impl<'a> Parser<'a> {
                 self.rest = rest;
                 self.quoted()
             }
+            // RFC 3516: `~` before a literal that may hold NUL
+            [b'~', rest @ [b'{', ..]] => {
+                self.rest = rest;
+                self.literal()
+            }
             [b'{', ..] => self.literal(),
             _ => self.atom(),
         }
