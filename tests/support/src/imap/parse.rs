@@ -104,11 +104,7 @@ impl<'a> Parser<'a> {
                 self.quoted()
             }
             // RFC 3516: `~` before a literal that may hold NUL
-            [b'~', rest @ [b'{', ..]] => {
-                self.rest = rest;
-                self.literal()
-            }
-            [b'{', ..] => self.literal(),
+            [b'{', ..] | [b'~', b'{', ..] => self.literal(),
             _ => self.atom(),
         }
     }
