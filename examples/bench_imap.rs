@@ -309,7 +309,12 @@ impl Client {
                 ensure!(line.starts_with(b"t OK"), "{}", String::from_utf8_lossy(&line));
                 return Ok(count);
             }
-            count += usize::from(!within && line.starts_with(b"* "));
+            // other answers may stand between them, as `* OK [HIGHESTMODSEQ]` where MODSEQs are asked for
+            let is_message = line
+                .split(|octet| *octet == b' ')
+                .nth(2)
+                .is_some_and(|word| word == b"FETCH");
+            count += usize::from(!within && line.starts_with(b"* ") && is_message);
             let literal = line.strip_suffix(b"}\r\n").and_then(|l| {
                 let open = l.iter().rposition(|b| *b == b'{')?;
                 std::str::from_utf8(l.get(open + 1..)?).ok()?.parse::<u64>().ok()

@@ -5,8 +5,8 @@ use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
 use crate::op::{
-    AttributeFingerprint, AttributeKind, AttributeScope, Guid, MailboxId, MailboxName, Payload, SourcePosition, Stale,
-    TreeChange, Unselectable, UserName,
+    AttributeFingerprint, AttributeKind, AttributeScope, Guid, Lineage, MailboxId, MailboxName, Payload,
+    SourcePosition, Stale, TreeChange, Unselectable, UserName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,7 @@ const STALE: u8 = 4;
 const STALE_WITH_CODE: u8 = 5;
 const ATTRIBUTES_OF_MAILBOX: u8 = 6;
 const ATTRIBUTES_OF_USER: u8 = 7;
+const MAILBOX_AFTER_REPAIR: u8 = 8;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,19 @@ pub struct MailboxRow {
     pub special_use: Option<String>,
     /// How far its log was emitted; none until its first `state`.
     pub position: Option<SourcePosition>,
+    /// True where the last list had a broken lineage: a repair may not have been over, so it is listed once more after a
+    /// restart.
+    pub after_repair: bool,
+}
+
+impl MailboxRow {
+    fn kind(&self) -> u8 {
+        if self.after_repair {
+            MAILBOX_AFTER_REPAIR
+        } else {
+            MAILBOX
+        }
+    }
 }
 
 /// One user, as last emitted.
@@ -110,8 +124,14 @@ impl CaptureTable {
     /// source: the caller leaves them out.
     pub fn apply(&mut self, payload: &Payload) {
         match payload {
-            Payload::Mailbox(txn) => self.advance(&txn.mailbox, &txn.position),
-            Payload::State(chunk) => self.advance(&chunk.mailbox, &chunk.position),
+            Payload::Mailbox(txn) => {
+                self.advance(&txn.mailbox, &txn.position);
+            }
+            Payload::State(chunk) => {
+                if let Some(row) = self.advance(&chunk.mailbox, &chunk.position) {
+                    row.after_repair = chunk.lineage == Lineage::Broken;
+                }
+            }
             Payload::Tree(change) => self.change_tree(change),
             Payload::Attributes(change) => self.change_attributes(&change.user, change.scope, change.fingerprint),
             Payload::Epoch(_)
@@ -175,7 +195,7 @@ impl CaptureTable {
             let mailboxes = row.mailboxes.iter();
             facts.extend(mailboxes.map(|(guid, m)| Fact {
                 special_use: m.special_use.clone(),
-                ..fact(MAILBOX, *guid, &m.name, m.position.clone())
+                ..fact(m.kind(), *guid, &m.name, m.position.clone())
             }));
             let unselectable = row.unselectable.iter();
             facts.extend(unselectable.map(|(name, how)| match how.stale() {
@@ -208,12 +228,13 @@ impl CaptureTable {
         let stale = |nonexistent_code| Unselectable::Stale(Stale { guid, nonexistent_code });
         match fact.kind {
             USER => {}
-            MAILBOX => {
+            MAILBOX | MAILBOX_AFTER_REPAIR => {
                 let special_use = fact.special_use;
                 let row_now = MailboxRow {
                     name,
                     special_use,
                     position,
+                    after_repair: fact.kind == MAILBOX_AFTER_REPAIR,
                 };
                 let before = row.mailboxes.insert(guid, row_now);
                 self.mailboxes = self.mailboxes.saturating_add(u64::from(before.is_none()));
@@ -232,14 +253,10 @@ impl CaptureTable {
         Ok(())
     }
 
-    fn advance(&mut self, id: &MailboxId, position: &SourcePosition) {
-        let row = self
-            .users
-            .get_mut(&id.user)
-            .and_then(|user| user.mailboxes.get_mut(&id.guid));
-        if let Some(row) = row {
-            row.position = Some(position.clone());
-        }
+    fn advance(&mut self, id: &MailboxId, position: &SourcePosition) -> Option<&mut MailboxRow> {
+        let row = self.users.get_mut(&id.user)?.mailboxes.get_mut(&id.guid)?;
+        row.position = Some(position.clone());
+        Some(row)
     }
 
     fn change_attributes(&mut self, user: &UserName, scope: AttributeScope, fingerprint: AttributeFingerprint) {
@@ -274,6 +291,7 @@ impl CaptureTable {
                         name: name.clone(),
                         special_use: mailbox.special_use.clone(),
                         position: None,
+                        after_repair: false,
                     }
                 });
         }
@@ -296,7 +314,7 @@ impl CaptureTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{MailboxTxn, Modseq, TreeMailbox, Uid, UidValidity};
+    use crate::op::{MailboxTxn, Modseq, StateChunk, TreeMailbox, Uid, UidValidity};
 
     fn tree(user: u8, guid: u8, name: &str) -> Payload {
         let mailbox = TreeMailbox {
@@ -396,6 +414,33 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_is_remembered_until_a_whole_list() {
+        let id = MailboxId {
+            user: UserName("user1".to_owned()),
+            guid: Guid([1; 16]),
+        };
+        let list = |lineage| {
+            Payload::State(StateChunk {
+                mailbox: id.clone(),
+                lineage,
+                ..StateChunk::default()
+            })
+        };
+        let mut table = CaptureTable::default();
+        table.apply(&tree(1, 1, "a"));
+        for (lineage, expected) in [
+            (Lineage::Initial, false),
+            (Lineage::Broken, true),
+            (Lineage::Broken, true),
+            (Lineage::Whole, false),
+        ] {
+            table.apply(&list(lineage));
+            let after = read_back(&table).mailbox(&id).map(|row| row.after_repair);
+            assert_eq!(after, Some(expected), "{lineage:?}");
+        }
+    }
+
+    #[test]
     fn many_mailboxes_make_bounded_parts() {
         let mut table = CaptureTable::default();
         for n in 0..20_000u32 {
@@ -409,6 +454,7 @@ mod tests {
                     offset: 1 << 40,
                     ..SourcePosition::default()
                 }),
+                after_repair: false,
             };
             let user = table
                 .users

@@ -99,6 +99,11 @@ impl MailboxCapture {
         }
     }
 
+    /// The list before this start may have been read in the middle of a repair.
+    pub fn came_into_a_repair(&mut self) {
+        self.settling = Settling::after_restart(self.tail.position(), Instant::now());
+    }
+
     /// Goes on after a list.
     #[must_use]
     pub fn after(id: MailboxId, root: &Arc<MailRoot>, directory: &Path, list: &FullList) -> Self {
@@ -256,14 +261,14 @@ impl MailboxCapture {
         let position = self.tail.position();
         let repaired = news && self.index.is_new(&self.directory, position.repaired);
         let settled = self.settling.look(&position, Instant::now());
-        if repaired || settled == Settled::ListAgain {
-            let why = if repaired {
-                "Dovecot repaired the index"
-            } else {
-                REPAIR_OVER
-            };
-            reading.verdict = Verdict::State { broken: true, why };
-        }
+        let (broken, why) = match settled {
+            _ if repaired => (true, "Dovecot repaired the index"),
+            Settled::ListAgain => (true, REPAIR_OVER),
+            // what was listed before is the ground that this one is compared with
+            Settled::ListToBeSure => (false, "a restart came into a repair"),
+            Settled::Long | Settled::NotYet | Settled::AsListed => return,
+        };
+        reading.verdict = Verdict::State { broken, why };
     }
 
     fn only_a_list_tells(&mut self, txn: &LogTransaction) -> Option<&'static str> {

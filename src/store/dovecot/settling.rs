@@ -15,7 +15,8 @@ pub struct Settling(Option<Since>);
 
 #[derive(Clone, Debug)]
 struct Since {
-    listed: SourcePosition,
+    /// None where that is not known any more: it is listed again in any case.
+    listed: Option<SourcePosition>,
     last: SourcePosition,
     look_at: Instant,
     looks: u32,
@@ -32,6 +33,8 @@ pub enum Settled {
     AsListed,
     /// It came to rest, and something happened after the list.
     ListAgain,
+    /// It came to rest, and what happened after the list is not known.
+    ListToBeSure,
 }
 
 impl Settling {
@@ -40,7 +43,18 @@ impl Settling {
     pub fn begin(listed: SourcePosition, now: Instant) -> Self {
         Self(Some(Since {
             last: listed.clone(),
-            listed,
+            listed: Some(listed),
+            look_at: now + REST,
+            looks: 0,
+        }))
+    }
+
+    /// The daemon was started since the list: whether the repair was over then, nobody knows.
+    #[must_use]
+    pub fn after_restart(resumed: SourcePosition, now: Instant) -> Self {
+        Self(Some(Since {
+            last: resumed,
+            listed: None,
             look_at: now + REST,
             looks: 0,
         }))
@@ -66,9 +80,12 @@ impl Settling {
             since.look_at = now + REST;
             return Settled::NotYet;
         }
-        let moved = !since.listed.is_same_place(read);
-        self.0 = None;
-        if moved { Settled::ListAgain } else { Settled::AsListed }
+        let listed = self.0.take().and_then(|since| since.listed);
+        match listed {
+            None => Settled::ListToBeSure,
+            Some(listed) if listed.is_same_place(read) => Settled::AsListed,
+            Some(_) => Settled::ListAgain,
+        }
     }
 }
 
@@ -98,6 +115,15 @@ mod tests {
         let start = Instant::now();
         let mut settling = Settling::begin(at(40), start);
         assert_eq!(settling.look(&at(40), start + REST), Settled::AsListed);
+        assert!(!settling.is_open());
+    }
+
+    #[test]
+    fn a_repair_that_a_restart_came_into_is_listed_even_where_the_log_rests() {
+        let start = Instant::now();
+        let mut settling = Settling::after_restart(at(80), start);
+        assert_eq!(settling.look(&at(80), start), Settled::NotYet);
+        assert_eq!(settling.look(&at(80), start + REST), Settled::ListToBeSure);
         assert!(!settling.is_open());
     }
 

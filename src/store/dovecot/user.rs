@@ -221,12 +221,17 @@ impl UserCapture {
     /// Follows a resting mailbox again, from the position that the table has.
     fn wake(&mut self, guid: Guid, table: &CaptureTable) {
         let id = self.id(guid);
-        let position = table.mailbox(&id).and_then(|row| row.position.clone());
+        let row = table.mailbox(&id);
+        let after_repair = row.is_some_and(|row| row.after_repair);
+        let position = row.and_then(|row| row.position.clone());
         if let (Some(position), Some(place)) = (position, self.places.get(&guid))
             && self.resting.remove(&guid).is_some()
         {
-            self.mailboxes
-                .insert(guid, MailboxCapture::resume(id, &self.root, &place, position));
+            let mut capture = MailboxCapture::resume(id, &self.root, &place, position);
+            if after_repair {
+                capture.came_into_a_repair();
+            }
+            self.mailboxes.insert(guid, capture);
         }
     }
 

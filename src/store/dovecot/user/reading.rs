@@ -181,7 +181,8 @@ impl UserCapture {
             .map(|(guid, _)| *guid)
             .collect();
         for guid in changed {
-            let position = table.mailbox(&self.id(guid)).and_then(|row| row.position.as_ref());
+            let row = table.mailbox(&self.id(guid)).filter(|row| !row.after_repair);
+            let position = row.and_then(|row| row.position.as_ref());
             let place = self.places.get(&guid);
             let stamp = place.and_then(|place| tail::stamp_at_end(&place, position?));
             if stamp.is_some() {
