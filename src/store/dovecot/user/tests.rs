@@ -1,5 +1,5 @@
 use super::*;
-use crate::op::{Lsn, MessageGuid, Notice, Op, Uid, UidValidity};
+use crate::op::{Lineage, Lsn, MessageGuid, Notice, Op, StateChunk, Uid, UidValidity};
 use crate::store::dovecot::bodies::DovecotBodies;
 use crate::store::dovecot::forge::{Forged, LogForge, append, expunge, header};
 use crate::store::dovecot::identity::Identities;
@@ -246,4 +246,30 @@ fn a_scan_without_events_names_what_changed_and_nothing_else() {
     let look = account.user.scan();
     assert_eq!(look.logs, BTreeSet::from([B]));
     assert_eq!(account.turn(look), ["+B2"]);
+}
+
+/// The list before the restart may have been one between two steps of the repair: nobody knows, and its log is at rest.
+#[test]
+fn a_mailbox_whose_repair_a_restart_came_into_is_listed_once_more() {
+    let mut account = Account::new();
+    let mailbox = account.user.id(A);
+    let position = account.table.mailbox(&mailbox).unwrap().position.clone().unwrap();
+    account.table.apply(&Payload::State(StateChunk {
+        mailbox,
+        lineage: Lineage::Broken,
+        position,
+        ..StateChunk::default()
+    }));
+    account.user = UserCapture::new("u".into(), Arc::clone(&account.user.root));
+    let mut said = account.turn(Look::everything());
+    let began = Instant::now();
+    while !account.user.is_settled() && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(SOON);
+        said.extend(account.turn(Look::default()));
+    }
+    assert_eq!(said, ["=A"]);
+    assert!(!account.table.mailbox(&account.user.id(A)).unwrap().after_repair);
+    account.user = UserCapture::new("u".into(), Arc::clone(&account.user.root));
+    account.settle();
+    assert_eq!(account.said(), [""; 0], "the next restart lists nothing");
 }
