@@ -108,13 +108,8 @@ fn last(figures: &[f64]) -> f64 {
 
 /// A Dovecot with two mailboxes, and a copy of it.
 fn prepare() -> Result<Pair> {
-    let folder = std::env::current_exe()?;
-    let folder = folder.ancestors().nth(2).context("where the programs are")?;
     let plan = Plan {
-        programs: &Programs {
-            shadowd: folder.join("shadowd"),
-            shadowctl: folder.join("shadowctl"),
-        },
+        programs: &Programs::beside_this_example()?,
         version: Version::V2_3,
         format: Format::Sdbox,
         users: 1,

@@ -46,7 +46,7 @@ fn say(text: &str) {
 fn start() -> Result<Pair> {
     let version = Version::of_this_system()?;
     let plan = Plan {
-        programs: &programs()?,
+        programs: &Programs::beside_this_example()?,
         version,
         format: Format::Maildir,
         users: 2,
@@ -74,22 +74,6 @@ fn start() -> Result<Pair> {
     arrived(&pair, "The initial copy")?;
     side_by_side(&pair)?;
     Ok(pair)
-}
-
-/// The two programs lie in the folder above this example's.
-fn programs() -> Result<Programs> {
-    let example = std::env::current_exe()?;
-    let folder = example.ancestors().nth(2).context("this program has no folder")?;
-    let programs = Programs {
-        shadowd: folder.join("shadowd"),
-        shadowctl: folder.join("shadowctl"),
-    };
-    ensure!(
-        programs.shadowd.exists(),
-        "no shadowd in {}: build it first, or run ./quickstart",
-        folder.display()
-    );
-    Ok(programs)
 }
 
 fn deliver(source: &Dovecot, subjects: &[&str]) -> Result<()> {
@@ -235,7 +219,7 @@ fn message_line(uid: u64, items: &[Value]) -> String {
 }
 
 fn next_steps(pair: &mut Pair) -> Result<()> {
-    let shadowctl = programs()?.shadowctl;
+    let shadowctl = Programs::beside_this_example()?.shadowctl;
     let (a, source_port) = (pair.primary.config(), pair.source.imap_port());
     let doveadm = pair.source.doveadm_command()?.join(" ");
     let http = pair.primary.http_port();

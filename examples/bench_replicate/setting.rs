@@ -1,6 +1,6 @@
 //! How much is measured, with which programs, on which machine.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use std::time::Duration;
 use testbed::dovecot::{Format, Version};
 use testbed::node::Programs;
@@ -24,20 +24,9 @@ impl Setting {
     /// # Errors
     /// They were not built.
     pub(crate) fn new(runs: usize, quick: bool) -> Result<Setting> {
-        let example = std::env::current_exe()?;
-        let folder = example.ancestors().nth(2).context("this program has no folder")?;
-        let programs = Programs {
-            shadowd: folder.join("shadowd"),
-            shadowctl: folder.join("shadowctl"),
-        };
-        ensure!(
-            programs.shadowd.exists(),
-            "no shadowd in {}: cargo build --release",
-            folder.display()
-        );
         Ok(Setting {
             runs,
-            programs,
+            programs: Programs::beside_this_example()?,
             shrink: if quick { 100 } else { 1 },
         })
     }

@@ -1,10 +1,11 @@
 //! `repair`.
 
-use crate::output::{Failure, Output, table};
+use crate::output::{Failure, Output};
+use crate::verify::differences;
 use clap::Args;
 use mailshadow::config::Config;
 use mailshadow::control::client::call;
-use mailshadow::control::report::{Difference, RepairReport};
+use mailshadow::control::report::RepairReport;
 use mailshadow::control::verbs::{RepairRequest, Request};
 use mailshadow::op::UserName;
 
@@ -47,18 +48,4 @@ fn text(report: &RepairReport) -> String {
     let line = format!("{} mailboxes listed anew ({:.1} s)\n", report.mailboxes, report.seconds);
     text.push_str(&line);
     text
-}
-
-fn differences(list: &[Difference], what: &str) -> String {
-    let mut rows = vec![["user", "mailbox", "standby", what].map(str::to_owned).to_vec()];
-    for difference in list {
-        let peer = difference.peer.as_ref().map(ToString::to_string).unwrap_or_default();
-        rows.push(vec![
-            difference.user.to_string(),
-            difference.mailbox.clone(),
-            peer,
-            difference.why.clone(),
-        ]);
-    }
-    table(&rows, &[])
 }

@@ -4,7 +4,7 @@ use crate::output::{Failure, Output, table};
 use clap::Args;
 use mailshadow::config::Config;
 use mailshadow::control::client::call;
-use mailshadow::control::report::VerifyReport;
+use mailshadow::control::report::{Difference, VerifyReport};
 use mailshadow::control::verbs::{Request, VerifyRequest};
 use mailshadow::op::UserName;
 
@@ -45,17 +45,7 @@ fn text(report: &VerifyReport) -> String {
         if list.is_empty() {
             continue;
         }
-        let mut rows = vec![["user", "mailbox", "standby", what].map(str::to_owned).to_vec()];
-        for difference in list {
-            let peer = difference.peer.as_ref().map(ToString::to_string).unwrap_or_default();
-            rows.push(vec![
-                difference.user.to_string(),
-                difference.mailbox.clone(),
-                peer,
-                difference.why.clone(),
-            ]);
-        }
-        text.push_str(&table(&rows, &[]));
+        text.push_str(&differences(list, what));
     }
     let how = if report.deep { "bodies included" } else { "by digest" };
     let line = format!(
@@ -64,4 +54,19 @@ fn text(report: &VerifyReport) -> String {
     );
     text.push_str(&line);
     text
+}
+
+/// A table of mailboxes whose copies are not as the source; `what` heads the reasons.
+pub(crate) fn differences(list: &[Difference], what: &str) -> String {
+    let mut rows = vec![["user", "mailbox", "standby", what].map(str::to_owned).to_vec()];
+    for difference in list {
+        let peer = difference.peer.as_ref().map(ToString::to_string).unwrap_or_default();
+        rows.push(vec![
+            difference.user.to_string(),
+            difference.mailbox.clone(),
+            peer,
+            difference.why.clone(),
+        ]);
+    }
+    table(&rows, &[])
 }

@@ -121,6 +121,12 @@ fn is_known(whom: &str) -> bool {
     ["anyone", "authenticated", "owner"].contains(&positive) || named.iter().any(|prefix| positive.starts_with(prefix))
 }
 
+/// Entry point for fuzzing: any octets as an access control list.
+pub fn fuzz_acl(bytes: &[u8]) {
+    // both outcomes are fine
+    drop(parse(bytes));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

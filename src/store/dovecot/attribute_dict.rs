@@ -133,6 +133,12 @@ fn split(key: &str) -> Option<(&'static str, Guid, &str)> {
     Some((class, Guid::from_hex(guid)?, name)).filter(|_| !name.is_empty())
 }
 
+/// Entry point for fuzzing: any octets as a dict.
+pub fn fuzz_attribute_dict(bytes: &[u8]) {
+    // both outcomes are fine
+    drop(parse(bytes));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

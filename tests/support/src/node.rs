@@ -22,6 +22,19 @@ pub struct Programs {
     pub shadowctl: PathBuf,
 }
 
+impl Programs {
+    /// Those in the folder above the running example's.
+    pub fn beside_this_example() -> Result<Programs> {
+        let example = std::env::current_exe()?;
+        let folder = example.ancestors().nth(2).context("this program has no folder")?;
+        let [shadowd, shadowctl] = ["shadowd", "shadowctl"].map(|name| folder.join(name));
+        if !shadowd.exists() {
+            bail!("no shadowd in {}: build the programs first", folder.display());
+        }
+        Ok(Programs { shadowd, shadowctl })
+    }
+}
+
 /// A private CA with the nodes' certificates in a folder.
 #[derive(Debug, Clone)]
 pub struct Pki {

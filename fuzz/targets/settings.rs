@@ -1,0 +1,6 @@
+//! What `doveadm config` prints.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    mailshadow::store::dovecot::settings::fuzz_settings(bytes);
+});
