@@ -75,7 +75,10 @@ impl SessionError {
         match self.class() {
             Class::Retry => None,
             Class::Fence => Some("the node with the lower epoch is fenced; see `shadowctl status` and `rejoin`"),
-            Class::Diverged => Some("the copy is kept as it is; `shadowctl repair --stream` on the primary rebuilds"),
+            Class::Diverged => Some(
+                "the copy is kept as it is; to build it anew from this primary, stop shadowd on the standby, move its state \
+                 directory aside and start it again",
+            ),
             Class::Halt => Some("`shadowctl journal ls` on both nodes shows the frame; upgrade the older node first"),
         }
     }

@@ -72,7 +72,7 @@ pub struct ShipStart {
     pub node: NodeName,
     /// The peer, as its certificate names it.
     pub peer: NodeName,
-    /// True where this stream was started to replace another one (`repair --stream`): peers of the old stream may join
+    /// True where this stream was started to replace another one: peers of the old stream may join
     /// it at a base. False: a peer of another stream is a divergence.
     pub rebuilt: bool,
     /// How fast bodies are shipped that the peer asks for, bytes a second; none: as fast as it goes.
