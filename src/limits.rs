@@ -406,3 +406,8 @@ pub const STALLED_SECONDS_MAX: u64 = 300;
 pub const ABOUT_BYTES_MAX: usize = 256 << 10;
 /// Most mailboxes that a base can name as those with attributes of a kind: their GUIDs fit a frame beside the rest.
 pub const ATTRIBUTE_HOLDERS_MAX: usize = 20_000;
+/// Entries of the quarantine, damaged mailboxes, uncaptured users that `status` names: what a screen shows at a glance.
+pub const STATUS_NAMED_MAX: u32 = 5;
+/// Sentences on what is not carried that a source keeps for `status`. There is one for each kind and namespace, unless the
+/// configuration names a user in them.
+pub const NOT_CARRIED_TOLD_MAX: usize = 32;

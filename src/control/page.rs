@@ -30,10 +30,7 @@ pub(super) fn render(status: &Status) -> String {
 
 /// What somebody who passes by wants to see from afar.
 fn verdict(status: &Status) -> String {
-    let of_group =
-        |group: &GroupStatus| group.problems.len() + group.peers.iter().filter(|peer| !peer.connected).count();
-    let open = status.problems.len() + status.groups.iter().map(of_group).sum::<usize>();
-    match open {
+    match status.open() {
         0 => "<span class=\"verdict good\">all is well</span>".to_owned(),
         1 => "<span class=\"verdict bad\">1 thing to look at</span>".to_owned(),
         open => format!("<span class=\"verdict bad\">{open} things to look at</span>"),

@@ -46,6 +46,9 @@ pub(super) fn standby() -> GroupStatus {
             lsn: None,
             lag: None,
             problem: None,
+            held_mailboxes: None,
+            bodies_pending: None,
+            quarantined: None,
         }],
         lsn: Positions {
             captured: Some(Lsn(812)),
@@ -75,6 +78,8 @@ pub(super) fn standby() -> GroupStatus {
         problems: Vec::new(),
         progress_seconds: Some(0.7),
         journal_bytes: Some(4_096),
+        quarantine: Vec::new(),
+        not_carried: Vec::new(),
     }
 }
 

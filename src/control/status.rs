@@ -3,6 +3,8 @@
 
 use super::vitals::Vitals;
 use crate::op::{Epoch, Lsn, Modseq, NodeName, Uid, UidValidity, UserName};
+pub use crate::store::custody::{Entry, Reason};
+pub use crate::store::source::NotCarried;
 use serde::{Deserialize, Serialize};
 
 /// A node at one moment.
@@ -20,6 +22,14 @@ pub struct Status {
     /// What a human should look at on this node, in words; what concerns a group is told there.
     #[serde(default)]
     pub problems: Vec<String>,
+}
+
+impl Status {
+    /// How many things a human should look at: problems, missing peers, what did not reach its mailbox.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.problems.len() + self.groups.iter().map(GroupStatus::open).sum::<usize>()
+    }
 }
 
 /// What a node is in a group.
@@ -96,6 +106,22 @@ pub struct GroupStatus {
     /// Bytes of its journal on disk.
     #[serde(default)]
     pub journal_bytes: Option<u64>,
+    /// The first open entries of this node's quarantine, at most [`crate::limits::STATUS_NAMED_MAX`].
+    #[serde(default)]
+    pub quarantine: Vec<Entry>,
+    /// What users have at this source and no copy will have.
+    #[serde(default)]
+    pub not_carried: Vec<NotCarried>,
+}
+
+impl GroupStatus {
+    /// As [`Status::open`]. Lists count once, however long they are.
+    fn open(&self) -> usize {
+        let lists = [self.quarantined, self.bodies_pending];
+        let lists = lists.iter().filter(|count| count.is_some_and(|count| count > 0));
+        let away = self.peers.iter().filter(|peer| !peer.connected);
+        self.problems.len() + away.count() + lists.count()
+    }
 }
 
 /// A configured peer.
@@ -114,6 +140,15 @@ pub struct PeerStatus {
     /// Why it isn't connected, where that is known.
     #[serde(default)]
     pub problem: Option<String>,
+    /// Mailboxes of which it holds transactions back, where this node is primary.
+    #[serde(default)]
+    pub held_mailboxes: Option<u64>,
+    /// Messages whose body it lacks, where this node is primary.
+    #[serde(default)]
+    pub bodies_pending: Option<u64>,
+    /// Open entries of its quarantine, where this node is primary.
+    #[serde(default)]
+    pub quarantined: Option<u64>,
 }
 
 /// Places in a group's stream.
@@ -190,7 +225,22 @@ pub struct MailboxStatus {
     pub highest_modseq: Option<Modseq>,
     /// Messages.
     pub messages: Option<u64>,
-    /// Why its transactions are held, where they are.
+    /// Why something of it was not applied, and the number of its entry in the quarantine, where there is one.
     #[serde(default)]
     pub held: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::control::round_trip::{node, standby};
+
+    #[test]
+    fn a_quarantine_that_nobody_looks_at_is_not_all_well() {
+        assert_eq!(node(standby()).open(), 0);
+        let mut held = standby();
+        (held.quarantined, held.bodies_pending) = (Some(12), Some(3));
+        held.peers[0].connected = false;
+        held.problems.push("the disk is full".to_owned());
+        assert_eq!(node(held).open(), 4);
+    }
 }

@@ -17,7 +17,10 @@ use crate::control::verbs::{
 use crate::control::vitals::Vitals;
 use crate::io::clock;
 use crate::journal::JournalView;
+use crate::limits::CUSTODY_ROWS_MAX;
 use crate::op::{NodeName, UserName};
+use crate::store::custody::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,17 +194,21 @@ impl Verbs for Answers {
 fn mailboxes_of(shared: &StandbyShared, user: &UserName) -> Result<Vec<MailboxStatus>, VerbError> {
     let failed = |e: crate::store::embedded::view::ViewError| VerbError::failed(e.to_string());
     let tree = shared.view.tree(user).map_err(failed)?;
+    let entries = shared.custody.entries(Some(user), CUSTODY_ROWS_MAX)?;
+    let held: BTreeMap<&str, &Entry> = entries.iter().map(|entry| (entry.guid.as_str(), entry)).collect();
     let mut mailboxes = Vec::new();
     for row in tree.rows.iter().filter(|row| row.guid.is_some()) {
         let mailbox = shared.view.mailbox(user, &row.name).map_err(failed)?;
+        let guid = row.guid.map(|guid| guid.to_hex()).unwrap_or_default();
+        let entry = held.get(guid.as_str());
         mailboxes.push(MailboxStatus {
             name: row.name.join('/'),
-            guid: row.guid.map(|guid| guid.to_hex()).unwrap_or_default(),
             uidvalidity: mailbox.as_ref().map(|m| m.uidvalidity),
             uidnext: mailbox.as_ref().map(|m| m.uidnext),
             highest_modseq: mailbox.as_ref().map(|m| m.highest_modseq),
             messages: mailbox.as_ref().map(|m| u64::from(m.messages)),
-            held: None,
+            held: entry.map(|entry| format!("{} ({})", entry.why, entry.id)),
+            guid,
         });
     }
     mailboxes.sort_by(|a, b| a.name.cmp(&b.name));

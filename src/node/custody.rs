@@ -5,6 +5,7 @@ use super::group::{GroupHandle, Side};
 use super::standby::StandbyShared;
 use crate::control::report::{Decided, Decision, EntryDetail, EntryId, QuarantineList, RetainedList};
 use crate::control::verbs::VerbError;
+use crate::limits::CUSTODY_ROWS_MAX;
 use crate::op::UserName;
 use crate::store::custody::{Custody, CustodyError};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(super) async fn quarantine(groups: Vec<GroupHandle>, user: Option<UserName>)
     for copy in copies(&groups)? {
         let user = user.clone();
         list.entries
-            .extend(ask(copy, move |custody| custody.entries(user.as_ref())).await?);
+            .extend(ask(copy, move |custody| custody.entries(user.as_ref(), CUSTODY_ROWS_MAX)).await?);
     }
     Ok(list)
 }

@@ -9,7 +9,10 @@ use crate::codec::frame;
 use crate::control::status::{GroupStatus, Lag, Loss, PeerStatus, Positions, Promotable, Role, StoreKind};
 use crate::io::clock;
 use crate::journal::JournalView;
+use crate::limits::STATUS_NAMED_MAX;
 use crate::op::{Lsn, StreamId};
+use crate::store::custody::Entry;
+use crate::store::source::{Finding, SourceStatus};
 use std::sync::PoisonError;
 
 /// A primary that is silent for longer is said to be: heartbeats come once a second.
@@ -33,16 +36,9 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         .collect();
     let last = peers.iter().min_by_key(|peer| peer.lsn.and_then(|lsn| lsn.applied));
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let damage = source.held.iter().map(|finding| {
-        format!(
-            "{}: {} at byte {}: {}",
-            finding.mailbox,
-            finding.file.display(),
-            finding.offset,
-            finding.why
-        )
-    });
-    let problems = shared.health.waits().into_iter().chain(damage).collect();
+    let mut problems = shared.health.waits();
+    problems.extend(damage(&source.held));
+    problems.extend(refused(&source));
     GroupStatus {
         name: group.config.name.clone(),
         role: Role::Primary,
@@ -69,7 +65,40 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         problems,
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.view.bytes()),
+        quarantine: Vec::new(),
+        not_carried: source.not_carried,
     }
+}
+
+/// The first mailboxes that can't be read, and how many more there are.
+fn damage(held: &[Finding]) -> Vec<String> {
+    let told = held.iter().zip(0..STATUS_NAMED_MAX).map(|(finding, _)| {
+        format!(
+            "{}: {} at byte {}: {}",
+            finding.mailbox,
+            finding.file.display(),
+            finding.offset,
+            finding.why
+        )
+    });
+    let mut told: Vec<String> = told.collect();
+    if let Some(more) = held.len().checked_sub(told.len()).filter(|more| *more > 0) {
+        told.push(format!(
+            "{more} more mailboxes can't be read: this daemon's log names each"
+        ));
+    }
+    told
+}
+
+/// One line for all users who are not captured.
+fn refused(source: &SourceStatus) -> Option<String> {
+    let named: Vec<String> = source
+        .refused
+        .iter()
+        .map(|(user, why)| format!("{user}: {why}"))
+        .collect();
+    let (users, named) = (source.refused_users, named.join("; "));
+    (users > 0).then(|| format!("not captured ({users} users): {named}; `shadowctl check` says what to do"))
 }
 
 fn furthest(shared: &PrimaryShared, of: impl Fn(&crate::session::Counts) -> u64) -> Option<u64> {
@@ -94,6 +123,9 @@ fn peer_status(peer: &Peer, captured: Lsn, journal: &JournalView) -> PeerStatus 
         }),
         lag: applied.map(|applied| lag(applied, captured, journal)),
         problem: (!standing.connected).then(|| peer.problem()).flatten(),
+        held_mailboxes: standing.position.map(|p| p.counts.held),
+        bodies_pending: standing.position.map(|p| p.counts.pending),
+        quarantined: standing.position.map(|p| p.counts.quarantined),
     }
 }
 
@@ -167,6 +199,9 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
                 lsn: None,
                 lag: None,
                 problem: None,
+                held_mailboxes: None,
+                bodies_pending: None,
+                quarantined: None,
             })
             .collect(),
         lsn: Positions {
@@ -187,7 +222,19 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         problems,
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.journal.bytes()),
+        quarantine: first_entries(shared, counts.quarantined),
+        not_carried: Vec::new(),
     }
+}
+
+fn first_entries(shared: &StandbyShared, open: u64) -> Vec<Entry> {
+    if open == 0 {
+        return Vec::new();
+    }
+    shared.custody.entries(None, STATUS_NAMED_MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "list the quarantine for status");
+        Vec::new()
+    })
 }
 
 fn promotable(state: &super::receiver::ReceiverState, building: bool, halted: bool) -> Promotable {
@@ -215,5 +262,40 @@ fn promotable(state: &super::receiver::ReceiverState, building: bool, halted: bo
             seconds: loss.seconds,
         }),
         silent_seconds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Guid, MailboxId, UserName};
+
+    #[test]
+    fn a_disk_full_of_damage_does_not_flood_the_screen() {
+        let finding = |n: u8| Finding {
+            mailbox: MailboxId {
+                user: UserName::from("ann"),
+                guid: Guid([n; 16]),
+            },
+            file: format!("/m/{n}").into(),
+            offset: 4,
+            why: "broken".to_owned(),
+        };
+        let held: Vec<Finding> = (0..200).map(finding).collect();
+        let told = damage(&held);
+        assert_eq!(told.len(), 6);
+        assert!(told[0].contains("/m/0 at byte 4: broken"), "{}", told[0]);
+        assert!(told[5].starts_with("195 more mailboxes"), "{}", told[5]);
+        assert_eq!(damage(&held[..5]).len(), 5);
+    }
+
+    #[test]
+    fn users_who_are_not_captured_are_a_problem() {
+        let mut source = SourceStatus::default();
+        assert_eq!(refused(&source), None);
+        source.refused = vec![(UserName::from("bob"), "no home".to_owned())];
+        source.refused_users = 7;
+        let told = refused(&source).unwrap();
+        assert!(told.contains("7 users") && told.contains("bob: no home"), "{told}");
     }
 }

@@ -120,11 +120,11 @@ impl From<rusqlite::Error> for CustodyError {
 
 /// A store's quarantine and what it retains. Every call blocks on the disk.
 pub trait Custody: Send + Sync {
-    /// Open entries by user and name; of one user, or all. At most [`crate::limits::CUSTODY_ROWS_MAX`].
+    /// The first `most` open entries by user and name; of one user, or all.
     ///
     /// # Errors
     /// The store can't be read.
-    fn entries(&self, user: Option<&UserName>) -> Result<Vec<Entry>, CustodyError>;
+    fn entries(&self, user: Option<&UserName>, most: u32) -> Result<Vec<Entry>, CustodyError>;
 
     /// One entry.
     ///

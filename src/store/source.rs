@@ -2,6 +2,7 @@
 
 use crate::op::{BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, Uid, UidValidity, UserName};
 use crate::store::table::CaptureTable;
+use serde::{Deserialize, Serialize};
 
 /// What one source transaction became: one payload is one frame; several are a run, durable and applied together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,21 @@ pub struct SourceStatus {
     pub scanned_users: u64,
     /// True once every mailbox of every user has been listed once.
     pub initial_done: bool,
+    /// What users have that is not carried; at most [`crate::limits::NOT_CARRIED_TOLD_MAX`].
+    pub not_carried: Vec<NotCarried>,
+    /// Users who are not captured, with the reason; the first few.
+    pub refused: Vec<(UserName, String)>,
+    /// How many users are not captured.
+    pub refused_users: u64,
+}
+
+/// Something beside the captured mail that stays at the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCarried {
+    /// What, and why, for people.
+    pub what: String,
+    /// How many users have it.
+    pub users: u64,
 }
 
 /// Damage at the source.

@@ -202,3 +202,11 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     }
     text
 }
+
+/// A moment of UNIX time, in seconds; a dash for one that no calendar has.
+pub(crate) fn date(unix_seconds: i64) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    let moment = time::OffsetDateTime::from_unix_timestamp(unix_seconds).ok();
+    let shown = moment.and_then(|moment| moment.format(format).ok());
+    shown.unwrap_or_else(|| "-".to_owned())
+}

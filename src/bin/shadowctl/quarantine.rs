@@ -1,11 +1,12 @@
 //! `quarantine`.
 
-use crate::output::{Failure, Output, table};
+use crate::output::{Failure, Output, date, table};
 use clap::{Args, Subcommand};
 use mailshadow::config::Config;
 use mailshadow::control::client::call;
-use mailshadow::control::report::{Decided, EntryDetail, EntryId, QuarantineList, Reason};
+use mailshadow::control::report::{Decided, Entry, EntryDetail, EntryId, QuarantineList, Reason};
 use mailshadow::control::verbs::{CustodyRequest, EntryRequest, Request};
+use mailshadow::limits::CUSTODY_ROWS_MAX;
 use mailshadow::op::UserName;
 use std::time::Duration;
 
@@ -92,12 +93,24 @@ fn list_text(list: &QuarantineList) -> String {
     if list.entries.is_empty() {
         return "nothing is held back\n".to_owned();
     }
+    let mut text = entries_table(&list.entries, "");
+    if list.entries.len() >= usize::try_from(CUSTODY_ROWS_MAX).unwrap_or(usize::MAX) {
+        text.push_str(&format!(
+            "only the first {CUSTODY_ROWS_MAX} are listed: ask by --user\n"
+        ));
+    }
+    text.push_str("`shadowctl quarantine show ID` says what release and drop would do\n");
+    text
+}
+
+/// A line an entry, each after `indent`.
+pub(crate) fn entries_table(entries: &[Entry], indent: &str) -> String {
     let mut rows = vec![
         ["id", "user", "mailbox", "reason", "messages", "why"]
             .map(str::to_owned)
             .to_vec(),
     ];
-    for entry in &list.entries {
+    for entry in entries {
         rows.push(vec![
             entry.id.to_string(),
             entry.user.to_string(),
@@ -107,7 +120,8 @@ fn list_text(list: &QuarantineList) -> String {
             entry.why.clone(),
         ]);
     }
-    table(&rows, &[true, false, false, false, true, false])
+    let lines = table(&rows, &[true, false, false, false, true, false]);
+    lines.lines().map(|line| format!("{indent}{line}\n")).collect()
 }
 
 fn reason(reason: Reason) -> &'static str {
@@ -149,7 +163,7 @@ fn detail_text(detail: &EntryDetail) -> String {
         rows.push(vec![
             message.uid.to_string(),
             message.size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
-            message.internal_date.to_string(),
+            date(message.internal_date),
             message.guid.to_string(),
         ]);
     }

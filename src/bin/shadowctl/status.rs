@@ -1,10 +1,11 @@
 //! `status`.
 
 use crate::output::{Failure, Output, table};
+use crate::quarantine;
 use clap::Args;
 use mailshadow::config::Config;
 use mailshadow::control::client::call;
-use mailshadow::control::status::{GroupStatus, Lag, Positions, Role, Status, UserStatus};
+use mailshadow::control::status::{GroupStatus, Lag, NotCarried, Positions, Role, Status, UserStatus};
 use mailshadow::control::verbs::Request;
 use mailshadow::op::UserName;
 use std::fmt::Display;
@@ -44,10 +45,7 @@ fn text(status: &Status) -> String {
 
 /// The first thing that a tired reader wants to know.
 fn verdict(status: &Status) -> String {
-    let of_group =
-        |group: &GroupStatus| group.problems.len() + group.peers.iter().filter(|peer| !peer.connected).count();
-    let open = status.problems.len() + status.groups.iter().map(of_group).sum::<usize>();
-    match (open, status.groups.iter().any(|group| group.building)) {
+    match (status.open(), status.groups.iter().any(|group| group.building)) {
         (0, false) => "all is well".to_owned(),
         (0, true) => "all is well; a copy is being built".to_owned(),
         (1, _) => "1 thing to look at".to_owned(),
@@ -87,8 +85,43 @@ fn group_text(group: &GroupStatus) -> String {
     for problem in &group.problems {
         text.push_str(&format!("  ! {problem}\n"));
     }
+    text.push_str(&held_back(group));
     if group.role == Role::Standby {
         text.push_str(&promotable(group));
+    }
+    for NotCarried { what, users } in &group.not_carried {
+        text.push_str(&format!("  not carried, of {users} users: {what}\n"));
+    }
+    text
+}
+
+/// What did not reach its mailbox, and what to do: named on the node that can decide it.
+fn held_back(group: &GroupStatus) -> String {
+    let mut text = String::new();
+    let some = |count: Option<u64>| count.filter(|count| *count > 0);
+    for peer in &group.peers {
+        if let Some(open) = some(peer.quarantined) {
+            let name = &peer.name;
+            text.push_str(&format!(
+                "  ! {name} holds back changes of {open} mailboxes: `shadowctl quarantine ls` there\n"
+            ));
+        }
+    }
+    if let Some(open) = some(group.quarantined).filter(|_| !group.quarantine.is_empty()) {
+        text.push_str(&format!(
+            "  ! changes of {open} mailboxes are held back; what was there is still served:\n"
+        ));
+        text.push_str(&quarantine::entries_table(&group.quarantine, "    "));
+        let named = u64::try_from(group.quarantine.len()).unwrap_or(u64::MAX);
+        if open > named {
+            text.push_str(&format!("    and {} more: `shadowctl quarantine ls`\n", open - named));
+        }
+        text.push_str("    `shadowctl quarantine show ID` says what release and drop would do\n");
+    }
+    if let Some(pending) = some(group.bodies_pending) {
+        text.push_str(&format!(
+            "  ! {pending} messages lack their body; they are asked for until they come. The primary's log names the files\n"
+        ));
     }
     text
 }
@@ -172,11 +205,7 @@ fn user_text(status: &UserStatus) -> String {
             shown(mailbox.uidnext),
             shown(mailbox.highest_modseq),
             mailbox.guid.clone(),
-            mailbox
-                .held
-                .as_ref()
-                .map(|why| format!("held: {why}"))
-                .unwrap_or_default(),
+            mailbox.held.as_ref().map(|why| format!("! {why}")).unwrap_or_default(),
         ]);
     }
     let count = status.mailboxes.len();
@@ -193,4 +222,57 @@ fn shown(value: Option<impl Display>) -> String {
 
 fn seconds(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn group(more: serde_json::Value) -> GroupStatus {
+        let mut group = json!({
+            "name": "main", "role": "standby", "confirmed": true, "epoch": 1, "store": "embedded", "building": false,
+            "peers": [{"name": "mail-a", "connected": true}], "lsn": {}, "lag": {},
+            "promotable": {"now": true, "warnings": [], "would_lose": {}},
+        });
+        let fields = more.as_object().cloned().unwrap_or_default();
+        fields.into_iter().for_each(|(key, value)| group[key] = value);
+        serde_json::from_value(group).unwrap()
+    }
+
+    #[test]
+    fn what_is_held_back_is_named_with_what_to_do() {
+        let entry = json!({
+            "id": 7, "user": "ann", "mailbox": "Work/2025", "guid": "00", "reason": "inferred",
+            "why": "messages vanished without a request", "messages": 3, "diverted": 0,
+        });
+        let text = group_text(&group(
+            json!({"quarantined": 12, "quarantine": [entry], "bodies_pending": 2}),
+        ));
+        for wanted in [
+            "! changes of 12 mailboxes are held back",
+            "7  ann   Work/2025  inferred         3  messages vanished",
+            "and 11 more: `shadowctl quarantine ls`",
+            "`shadowctl quarantine show ID`",
+            "! 2 messages lack their body",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+        let well = group_text(&group(json!({"quarantined": 0, "bodies_pending": 0})));
+        assert!(!well.contains('!'), "{well}");
+    }
+
+    #[test]
+    fn a_primary_says_what_its_standbys_hold_back_and_what_none_will_have() {
+        let text = group_text(&group(json!({
+            "role": "primary", "quarantined": 2, "peers": [{"name": "mail-b", "connected": true, "quarantined": 2}],
+            "not_carried": [{"what": "public namespace Public/: not copied", "users": 40}],
+        })));
+        for wanted in [
+            "! mail-b holds back changes of 2 mailboxes",
+            "not carried, of 40 users: public namespace Public/",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is not in\n{text}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing here waits for anything but the journal: a large mailbox, a verification or a base is one step at a time, and
 //! between two steps everybody's live mail goes out.
 
+mod omissions;
 mod upkeep;
 
 use super::bodies::DovecotBodies;
@@ -328,9 +329,6 @@ impl Engine {
             match root {
                 Ok(root) if !self.users.contains_key(&user) => {
                     self.refused.remove(&user);
-                    for why in &root.left_out {
-                        tracing::warn!(user = %crate::telemetry::user(&user), why, "a namespace is not captured with this user");
-                    }
                     self.look_at(&user, Look::everything());
                     self.unlisted.insert(user.clone());
                     self.users.insert(user.clone(), UserCapture::new(user, Arc::new(root)));
@@ -345,6 +343,7 @@ impl Engine {
             }
         }
         self.users_known = true;
+        self.tell_omissions();
         for command in std::mem::take(&mut self.early) {
             self.command(command)?;
         }

@@ -18,15 +18,15 @@ const ENTRIES: &str = "SELECT m.id, u.name, coalesce(m.name, m.last_name), m.gui
      (SELECT count(*) FROM deferred d WHERE d.mailbox = m.id),
      (SELECT count(*) FROM diverted x WHERE x.mailbox = m.id), m.messages
      FROM mailboxes m JOIN users u ON u.id = m.user
-     WHERE (?1 IS NULL OR u.name = ?1) AND (?2 IS NULL OR m.id = ?2)
-     AND (m.held IS NOT NULL OR m.vanished IS NOT NULL OR m.doomed <> 0
-          OR EXISTS (SELECT 1 FROM inferred i WHERE i.mailbox = m.id)
-          OR EXISTS (SELECT 1 FROM deferred d WHERE d.mailbox = m.id))
+     WHERE (?1 IS NULL OR u.name = ?1) AND (?2 IS NULL OR m.id = ?2) AND m.id IN
+         (SELECT id FROM mailboxes WHERE held IS NOT NULL UNION SELECT id FROM mailboxes WHERE vanished IS NOT NULL
+          UNION SELECT id FROM mailboxes WHERE doomed <> 0
+          UNION SELECT mailbox FROM inferred UNION SELECT mailbox FROM deferred)
      ORDER BY u.name, coalesce(m.name, m.last_name) LIMIT ?3";
 
 impl Custody for Keeper {
-    fn entries(&self, user: Option<&UserName>) -> Result<Vec<Entry>, CustodyError> {
-        self.0.readers.read(|tx| entries(tx, user, None))
+    fn entries(&self, user: Option<&UserName>, most: u32) -> Result<Vec<Entry>, CustodyError> {
+        self.0.readers.read(|tx| entries(tx, user, None, most))
     }
 
     fn entry(&self, id: EntryId) -> Result<EntryDetail, CustodyError> {
@@ -92,14 +92,19 @@ impl Custody for Keeper {
     }
 }
 
-fn entries(tx: &Connection, user: Option<&UserName>, id: Option<EntryId>) -> Result<Vec<Entry>, CustodyError> {
+fn entries(
+    tx: &Connection,
+    user: Option<&UserName>,
+    id: Option<EntryId>,
+    most: u32,
+) -> Result<Vec<Entry>, CustodyError> {
     let mut statement = tx.prepare_cached(ENTRIES)?;
-    let rows = statement.query_map(params![user.map(|user| &user.0), id, CUSTODY_ROWS_MAX], entry)?;
+    let rows = statement.query_map(params![user.map(|user| &user.0), id, most], entry)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn one(tx: &Connection, id: EntryId) -> Result<Entry, CustodyError> {
-    entries(tx, None, Some(id))?.pop().ok_or(CustodyError::Unknown(id))
+    entries(tx, None, Some(id), 1)?.pop().ok_or(CustodyError::Unknown(id))
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
