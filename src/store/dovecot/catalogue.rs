@@ -39,8 +39,10 @@ pub struct Listing {
     pub subscriptions: BTreeSet<MailboxName>,
     /// Mailboxes whose deletion stands in `dovecot.mailbox.log`.
     pub deleted: BTreeSet<Guid>,
-    /// Directories whose changes may change the tree.
+    /// Directories whose changes may change the tree, or what a mailbox's files say.
     pub directories: Vec<PathBuf>,
+    /// Those among them that hold files of a mailbox whose index lies elsewhere.
+    pub beside: BTreeMap<PathBuf, Guid>,
     /// What could not be understood, for people.
     pub complaints: Vec<String>,
     /// True where something moved while it was read: read again.

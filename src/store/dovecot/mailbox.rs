@@ -275,7 +275,9 @@ impl MailboxCapture {
         if self.uidvalidity.0 == 0 {
             self.uidvalidity = self.folder.uidvalidity().unwrap_or(txn.uidvalidity);
         }
-        if txn.uidvalidity_changed || (txn.uidvalidity.0 != 0 && txn.uidvalidity != self.uidvalidity) {
+        // A maildir gives it out in the uidlist first: that the index learns it then is no change.
+        let is_told = txn.uidvalidity_changed || txn.uidvalidity.0 != 0;
+        if is_told && txn.uidvalidity != self.uidvalidity {
             return Some("UIDVALIDITY changed");
         }
         let again = |op: &RawOp| matches!(op, RawOp::Append(raw) if raw.uid < self.uidnext);

@@ -3,7 +3,7 @@
 use super::bodies::DovecotBodies;
 use super::catalogue::Listing;
 use super::identity::Identities;
-use super::watch::Watch;
+use super::watch::{Covered, Watch};
 use crate::limits::NOTICE_MESSAGES_MAX;
 use crate::op::{Lsn, MailboxTxn, Notice, Op, UidRange, UserName};
 use crate::store::source::{Captured, Outlet, OutletError};
@@ -29,12 +29,12 @@ pub struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Watches the directories of a listing. True where it is to be made once more: see [`Watch::cover`].
-    pub fn cover(&mut self, user: &UserName, listing: &Listing) -> bool {
-        let mailboxes = listing.mailboxes.iter();
-        let mailboxes = mailboxes
-            .map(|(guid, found)| (found.directory.as_path(), *guid))
-            .collect();
+    /// Watches the directories of a listing.
+    pub fn cover(&mut self, user: &UserName, listing: &Listing) -> Covered {
+        let indexes = listing.mailboxes.iter();
+        let indexes = indexes.map(|(guid, found)| (found.directory.as_path(), *guid));
+        let beside = listing.beside.iter().map(|(path, guid)| (path.as_path(), *guid));
+        let mailboxes = beside.chain(indexes).collect();
         self.watch.cover(user, &listing.directories, &mailboxes)
     }
 

@@ -221,14 +221,13 @@ impl Walk<'_> {
             ));
         }
         self.listing.directories.push(directory.clone());
-        if self.namespace.driver == Driver::Maildir && self.namespace.control.is_some() {
-            // A uidlist that is made anew names another mailbox.
-            self.listing
-                .directories
-                .push(self.namespace.control_directory(&directory));
-        }
+        let beside = self.beside(&directory);
+        let nearest = |path: &PathBuf| self.nearest(path);
+        let watched: Vec<PathBuf> = beside.iter().filter_map(nearest).collect();
+        self.listing.directories.extend(watched);
         match self.identities.of(self.root, &directory) {
             Ok(Some(guid)) => {
+                self.listing.beside.extend(beside.into_iter().map(|path| (path, guid)));
                 if let Some(other) = self.listing.mailboxes.insert(
                     guid,
                     Found {
@@ -248,6 +247,25 @@ impl Walk<'_> {
                 self.unready.insert(name);
             }
         }
+    }
+
+    /// Where a mailbox has files that count apart from its index: a uidlist that is made anew names another mailbox, and
+    /// of an access control list no log tells.
+    fn beside(&self, directory: &Path) -> BTreeSet<PathBuf> {
+        let control = || self.namespace.control_directory(directory);
+        let mail = || self.namespace.mail_directory(directory);
+        let named = (self.namespace.driver == Driver::Maildir).then(control);
+        let listed = self.root.attributes.acl.then(mail);
+        let apart = [named, listed].into_iter().flatten();
+        apart.filter(|path| path != directory).collect()
+    }
+
+    /// The directory, or where it will appear: dbox makes the directory of a mailbox without mail for its list only.
+    fn nearest(&self, directory: &Path) -> Option<PathBuf> {
+        let roots = [&self.namespace.mail, self.namespace.control_root()];
+        let of_tree = |path: &&Path| roots.iter().any(|root| path.starts_with(root));
+        let mut upwards = directory.ancestors().take_while(of_tree);
+        upwards.find(|path| path.is_dir()).map(Path::to_owned)
     }
 
     fn complain(&mut self, why: String) {

@@ -31,7 +31,7 @@ const BELL_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 #[derive(Clone, Debug)]
 struct Place {
     user: Arc<UserName>,
-    /// The mailbox that lies there; none where the directory only belongs to the tree.
+    /// The mailbox whose files lie there; none where the directory only belongs to the tree.
     mailbox: Option<Guid>,
 }
 
@@ -51,6 +51,16 @@ pub struct Coverage {
     pub watched: usize,
     /// Users of whom some directory could not be watched.
     pub scanned_users: usize,
+}
+
+/// What covering a tree found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// True where some directory is watched from now on that was not before and may hold others: what appeared there
+    /// meanwhile had no event, so the tree is to be listed once more.
+    pub missed: bool,
+    /// Whose directories those are: files that appeared there had no event either.
+    pub begun: BTreeSet<Guid>,
 }
 
 /// The watched directories of all users.
@@ -95,27 +105,28 @@ impl Watch {
         watch
     }
 
-    /// Watches exactly `directories` for `user`; `mailboxes` says which of them are whose index directory. True where
-    /// some directory is watched from now on that was not before and may hold others: what appeared there meanwhile had
-    /// no event, so the tree is to be listed once more.
-    pub fn cover(&mut self, user: &UserName, directories: &[PathBuf], mailboxes: &HashMap<&Path, Guid>) -> bool {
+    /// Watches exactly `directories` for `user`; `mailboxes` says which of them are whose.
+    pub fn cover(&mut self, user: &UserName, directories: &[PathBuf], mailboxes: &HashMap<&Path, Guid>) -> Covered {
         let (owner, before) = match self.by_user.remove_entry(user) {
             Some((owner, before)) => (owner, before.into_iter().collect()),
             None => (Arc::new(user.clone()), BTreeSet::new()),
         };
         let mut now: BTreeSet<i32> = BTreeSet::new();
-        let mut missed = false;
+        let mut covered = Covered::default();
         let mut whole = directories.first().is_none_or(|path| hears_everything(path));
         for path in directories {
             let mailbox = mailboxes.get(path.as_path()).copied();
             match self.add(path) {
                 Added::Watch(number) => {
-                    missed |= !before.contains(&number) && !now.contains(&number);
+                    if !before.contains(&number) && now.insert(number) {
+                        covered.missed = true;
+                        covered.begun.extend(mailbox);
+                    }
                     now.insert(number);
                     self.own(number, &owner, mailbox);
                 }
                 // A directory that has gone meanwhile: the listing's end finds that out.
-                Added::Gone => missed = true,
+                Added::Gone => covered.missed = true,
                 Added::Refused => whole = false,
             }
         }
@@ -128,7 +139,7 @@ impl Watch {
             self.partly.insert(user.clone());
         }
         self.by_user.insert(owner, now.into_iter().collect());
-        missed
+        covered
     }
 
     /// Watches nothing of this user any more.

@@ -346,3 +346,34 @@ proptest! {
         }
     }
 }
+
+/// dbox makes a mailbox's directory in the tree of the mail for its first message, or for its list of rights.
+#[test]
+fn an_access_control_list_apart_from_the_index_is_watched_from_its_beginning() {
+    let root = tempfile::tempdir().unwrap();
+    let (mail, index) = (root.path().join("mail"), root.path().join("index"));
+    let mut namespace = Namespace::plain(Driver::Sdbox, &mail);
+    namespace.index = Some(index.clone());
+    namespace.list_index.0 = index.clone();
+    let mut all = MailRoot::of(namespace);
+    all.attributes.acl = true;
+    sdbox(&index, "A", 1);
+    std::fs::rename(index.join("mailboxes/A/dbox-Mails"), index.join("moved")).unwrap();
+    std::fs::rename(
+        index.join("moved/dovecot.index.log"),
+        index.join("mailboxes/A/dovecot.index.log"),
+    )
+    .unwrap();
+    let tree = mail.join("mailboxes/A");
+    std::fs::create_dir_all(tree.join("dbox-Mails")).unwrap();
+    let listing = list(&all, &Identities::default()).unwrap();
+    assert_eq!(mailboxes(&listing), ["A=1"]);
+    assert!(listing.directories.contains(&tree.join("dbox-Mails")));
+    assert_eq!(listing.beside.get(&tree.join("dbox-Mails")), Some(&guid(1)));
+
+    all.namespaces[0].iterate_index = true;
+    std::fs::remove_dir(tree.join("dbox-Mails")).unwrap();
+    let listing = list(&all, &Identities::default()).unwrap();
+    assert_eq!(mailboxes(&listing), ["A=1"]);
+    assert!(listing.directories.contains(&tree), "where it will appear");
+}

@@ -96,7 +96,9 @@ impl UserCapture {
     fn list_tree(&mut self, shared: &mut Shared<'_>) -> Option<TreeSteps> {
         let mut listing = self.list_once(shared)?;
         for _ in 0..COVERINGS_MAX {
-            if !shared.cover(&self.user, &listing) {
+            let covered = shared.cover(&self.user, &listing);
+            self.attributes.look_at(&covered.begun);
+            if !covered.missed {
                 break;
             }
             // A directory is watched since a moment ago: what appeared in it before that is seen now.

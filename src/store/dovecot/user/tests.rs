@@ -273,3 +273,18 @@ fn a_mailbox_whose_repair_a_restart_came_into_is_listed_once_more() {
     account.settle();
     assert_eq!(account.said(), [""; 0], "the next restart lists nothing");
 }
+
+/// CREATE writes the uidlist and an empty index; the first SELECT tells the index what the uidlist says.
+#[test]
+fn a_uidvalidity_that_the_index_learns_from_the_uidlist_is_no_damage() {
+    let mut account = Account::new();
+    account.make(".C", C);
+    std::fs::write(account.path(".C").join(LOG), LogForge::first().0).unwrap();
+    account.settle();
+    assert_eq!(account.said(), ["*", "=C"]);
+    account.log(".C", &[header(24, 9)]);
+    account.deliver(".C", 2);
+    assert_eq!(account.turn(Look::log(C)), ["+C2"]);
+    account.log(".C", &[header(24, 10)]);
+    assert_eq!(account.turn(Look::log(C)), ["=C"], "another one");
+}

@@ -26,7 +26,7 @@ impl Watched {
         watched
     }
 
-    fn cover(&mut self) -> bool {
+    fn cover(&mut self) -> Covered {
         let path = self.directory.path().to_owned();
         let mailboxes = HashMap::from([(path.as_path(), INBOX)]);
         self.watch.cover(&self.user, std::slice::from_ref(&path), &mailboxes)
@@ -83,11 +83,15 @@ fn a_directory_made_anew_at_the_same_path_is_watched_again() {
     let mailboxes = HashMap::from([(path.as_path(), INBOX)]);
     let cover = |watch: &mut Watch| watch.cover(&"u".into(), std::slice::from_ref(&path), &mailboxes);
     std::fs::create_dir(&path).unwrap();
-    assert!(cover(&mut watched.watch));
-    assert!(!cover(&mut watched.watch));
+    let begun = Covered {
+        missed: true,
+        begun: BTreeSet::from([INBOX]),
+    };
+    assert_eq!(cover(&mut watched.watch), begun);
+    assert_eq!(cover(&mut watched.watch), Covered::default());
     std::fs::rename(&path, root.path().join("old")).unwrap();
     std::fs::create_dir(&path).unwrap();
-    assert!(cover(&mut watched.watch), "another directory counts as the same");
+    assert_eq!(cover(&mut watched.watch), begun, "another directory counts as the same");
     watched.heard();
     std::fs::write(path.join(LOG), "x").unwrap();
     assert_eq!(watched.heard(), Look::log(INBOX));
