@@ -15,7 +15,16 @@ use crate::op::{BodyHash, BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid,
 use crate::store::source::{Bodies, BodyAnswer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long after a start somebody whose mail was not looked at yet is waited for: a standby repeats its needs as soon as
+/// it is connected, which is before the trees were listed.
+const FIRST_LISTINGS: Duration = Duration::from_secs(60);
+/// Looks while a mailbox or the tree is being changed.
+const LOOKS_MAX: u32 = 8;
+/// Between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// One user's places.
 #[derive(Clone, Debug)]
@@ -38,6 +47,9 @@ pub struct DovecotBodies {
     identities: Arc<Identities>,
     cache: BodyCache,
     accounts: Mutex<BTreeMap<UserName, Account>>,
+    /// Rung where one more is known.
+    noted: Condvar,
+    since: Instant,
     desks: Mutex<BTreeMap<MailboxId, Arc<Mutex<Desk>>>>,
     /// Folders whose messages are found by UID alone (maildir, sdbox).
     folders: Mutex<BTreeMap<MailboxId, Arc<Mutex<Folder>>>>,
@@ -51,6 +63,8 @@ impl DovecotBodies {
             identities,
             cache: BodyCache::default(),
             accounts: Mutex::default(),
+            noted: Condvar::new(),
+            since: Instant::now(),
             desks: Mutex::default(),
             folders: Mutex::default(),
         }
@@ -69,9 +83,9 @@ impl DovecotBodies {
         };
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Arc::clone(&account.directories);
-        let Some(before) = accounts.insert(user.clone(), account) else {
-            return;
-        };
+        let before = accounts.insert(user.clone(), account);
+        self.noted.notify_all();
+        let Some(before) = before else { return };
         let moved: Vec<Guid> = before.directories.moved(&now).collect();
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,14 +99,22 @@ impl DovecotBodies {
         }
     }
 
+    /// Where a user's mail lies; none where that was never looked at. Not for the thread that looks: it would wait for
+    /// itself.
+    fn account(&self, user: &UserName) -> Option<Account> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = FIRST_LISTINGS.saturating_sub(self.since.elapsed());
+        let unknown = |accounts: &mut BTreeMap<UserName, Account>| !accounts.contains_key(user);
+        let waited = self.noted.wait_timeout_while(accounts, patience, unknown);
+        let (accounts, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        accounts.get(user).cloned()
+    }
+
     /// Root and directory of a mailbox; none where the tree has no such mailbox any more. A rename that capture has not
     /// seen yet is found by listing.
     fn place(&self, id: &MailboxId) -> Result<Option<(Arc<MailRoot>, PathBuf)>, String> {
-        let (root, known) = {
-            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-            let account = accounts.get(&id.user).ok_or("this user's mail was not looked at yet")?;
-            (Arc::clone(&account.root), account.directories.get(&id.guid))
-        };
+        let account = self.account(&id.user).ok_or("this user's mail was not looked at yet")?;
+        let (root, known) = (account.root, account.directories.get(&id.guid));
         let right = |path: &PathBuf| matches!(self.identities.of(&root, path), Ok(Some(guid)) if guid == id.guid);
         if let Some(path) = known.filter(right) {
             return Ok(Some((root, path)));
@@ -177,11 +199,8 @@ impl DovecotBodies {
         if let Some(folder) = known().get(id) {
             return Some(Arc::clone(folder));
         }
-        let folder = {
-            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-            let account = accounts.get(&id.user)?;
-            Folder::new(id.clone(), &account.root, &account.directories.get(&id.guid)?)
-        };
+        let account = self.account(&id.user)?;
+        let folder = Folder::new(id.clone(), &account.root, &account.directories.get(&id.guid)?);
         if folder.is_mdbox() {
             return None;
         }
@@ -192,6 +211,19 @@ impl DovecotBodies {
         }
         folders.insert(id.clone(), Arc::clone(&folder));
         Some(folder)
+    }
+
+    /// While the tree or the mailbox's index is being replaced it says nothing of any message: that takes milliseconds.
+    fn look_until_settled(&self, place: &BodyPlace) -> Result<Look, String> {
+        let mut looked = self.look(place);
+        for _ in 1..LOOKS_MAX {
+            if looked.is_ok() {
+                break;
+            }
+            std::thread::sleep(LOOK_PAUSE);
+            looked = self.look(place);
+        }
+        looked
     }
 
     /// A second look is taken where the first knew too little: the message is younger than it, or its file was renamed.
@@ -233,7 +265,7 @@ impl Bodies for DovecotBodies {
             if let Some(octets) = self.found_by_uid(place, guid, size) {
                 return BodyAnswer::Body(octets);
             }
-            match self.look(place) {
+            match self.look_until_settled(place) {
                 Err(why) => damage = damage.or(Some(contradiction(place, why))),
                 Ok(Look::Found(Stored {
                     guid: of,
@@ -277,11 +309,8 @@ impl DovecotBodies {
     /// A long value of an attribute: it is not one of the user's messages.
     fn attribute(&self, places: &[BodyPlace], hash: &BodyHash) -> BodyAnswer {
         let user = places.first().map(|place| &place.mailbox.user);
-        let settings = user.and_then(|user| {
-            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-            accounts.get(user).map(|account| account.root.attributes.clone())
-        });
-        let octets = settings.and_then(|settings| AttributeCapture::value(&settings, hash));
+        let account = user.and_then(|user| self.account(user));
+        let octets = account.and_then(|account| AttributeCapture::value(&account.root.attributes, hash));
         octets.map_or_else(gone, BodyAnswer::Body)
     }
 
@@ -355,5 +384,48 @@ fn contradiction(place: &BodyPlace, why: String) -> Missing {
         file: format!("{}/{}", place.mailbox, place.uid),
         offset: 0,
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::dovecot::mail_root::{Driver, Namespace};
+
+    /// A standby repeats its needs as soon as it is connected again.
+    #[test]
+    fn a_need_that_comes_before_the_first_listing_waits_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("new")).unwrap();
+        let log = crate::store::dovecot::forge::LogForge::first();
+        let log = log.commit(&[crate::store::dovecot::forge::header(24, 9)]);
+        let log = log.commit(&[crate::store::dovecot::forge::append(&[(1, 0)])]);
+        std::fs::write(home.path().join("dovecot.index.log"), log.0).unwrap();
+        std::fs::write(home.path().join("new/17.M1P1.x"), "a: b\n\nc\n").unwrap();
+        let inbox = Guid([7; 16]);
+        let uidlist = format!("3 V9 N2 G{}\n1 :17.M1P1.x\n", inbox.to_hex());
+        std::fs::write(home.path().join("dovecot-uidlist"), uidlist).unwrap();
+
+        let bodies = DovecotBodies::new(Arc::new(Identities::default()));
+        let user = UserName::from("u");
+        let place = BodyPlace {
+            mailbox: MailboxId {
+                user: user.clone(),
+                guid: inbox,
+            },
+            uidvalidity: UidValidity(9),
+            uid: Uid(1),
+        };
+        let answer = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| bodies.read(&[place], &MessageGuid::from("17.M1P1.x"), None));
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!asked.is_finished(), "answered without having looked");
+            let root = Arc::new(MailRoot::of(Namespace::plain(Driver::Maildir, home.path())));
+            let listing = catalogue::list(&root, &Identities::default()).unwrap();
+            let places = Places::of(home.path(), &listing);
+            bodies.note(&user, &root, Arc::new(places));
+            asked.join().unwrap()
+        });
+        assert!(matches!(answer, BodyAnswer::Body(octets) if octets == b"a: b\r\n\r\nc\r\n"));
     }
 }

@@ -72,6 +72,11 @@ impl Tree {
         self.listed_at.map_or(Duration::MAX, |at| at.elapsed())
     }
 
+    /// Mailboxes that are missing, and nothing says why.
+    pub fn missing(&self) -> impl Iterator<Item = Guid> {
+        self.missing.keys().copied()
+    }
+
     /// True where a mailbox is missing and nothing says why.
     #[must_use]
     pub fn misses_any(&self) -> bool {

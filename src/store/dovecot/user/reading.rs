@@ -42,6 +42,8 @@ impl UserCapture {
         for _ in 0..READINGS_MAX {
             if look.tree {
                 steps = self.list_tree(shared)?;
+                // Where the log of one that is missing is still there, it may say that the mailbox was deleted.
+                look.logs.extend(self.tree.missing());
             }
             let before: BTreeMap<Guid, usize> = self.queues.iter().map(|(guid, queue)| (*guid, queue.len())).collect();
             let reading = self.read_logs(&look, shared);
@@ -109,6 +111,9 @@ impl UserCapture {
         let steps = self
             .tree
             .changes(shared.table.user(&self.user), &self.deleted(), &listing);
+        let missing: Vec<Guid> = self.tree.missing().collect();
+        // By the places of the listing before: this one has none for them.
+        missing.into_iter().for_each(|guid| self.wake(guid, shared.table));
         self.places = Arc::new(Places::of(
             self.root
                 .namespaces

@@ -1,9 +1,9 @@
 use super::*;
-use crate::op::{Lineage, Lsn, MessageGuid, Notice, Op, StateChunk, Uid, UidValidity};
+use crate::op::{Disappearance, Lineage, Lsn, MessageGuid, Notice, Op, StateChunk, TreeMailbox, Uid, UidValidity};
 use crate::store::dovecot::bodies::DovecotBodies;
-use crate::store::dovecot::forge::{Forged, LogForge, append, expunge, header};
+use crate::store::dovecot::forge::{Forged, LogForge, append, expunge, header, index_deleted, list_names, list_node};
 use crate::store::dovecot::identity::Identities;
-use crate::store::dovecot::mail_root::{Driver, Namespace};
+use crate::store::dovecot::mail_root::{Driver, Layout, Namespace};
 use crate::store::dovecot::watch::Watch;
 use crate::store::source::{Command, Outlet};
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ const A: Guid = Guid([0xa; 16]);
 const B: Guid = Guid([0xb; 16]);
 const C: Guid = Guid([0xc; 16]);
 
-/// What was emitted, as words: `+A2` an append of UID 2 to A, `-A2` an expunge, `=A` a list, `*` a change of the tree.
+/// What was emitted, as words: `+A2` an append of UID 2 to A, `-A2` an expunge, `=A` a list, `*` a change of the tree, `*?` one
+/// with a mailbox that went without a word.
 #[derive(Default)]
 struct Words(Vec<String>);
 
@@ -30,6 +31,7 @@ impl Outlet for Words {
                     Op::Expunge(expunge) => format!("-{}{}", letter(txn.mailbox.guid), expunge.uids[0].first),
                     other => format!("{other:?}"),
                 })),
+                Payload::Tree(change) if change.mailboxes.iter().any(is_inferred) => self.0.push("*?".to_owned()),
                 Payload::State(chunk) => self.0.push(format!("={}", letter(chunk.mailbox.guid))),
                 _ => self.0.push("*".to_owned()),
             }
@@ -42,6 +44,10 @@ impl Outlet for Words {
     fn is_offer_open(&mut self) -> bool {
         false
     }
+}
+
+fn is_inferred(mailbox: &TreeMailbox) -> bool {
+    mailbox.name == Err(Disappearance::Inferred)
 }
 
 /// A user with the mailboxes A and B, one message each, listed once.
@@ -59,10 +65,48 @@ struct Account {
 impl Account {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
+        let namespace = Namespace::plain(Driver::Maildir, home.path());
+        let mut account = Self::empty(home, namespace);
+        account.make(".A", A);
+        account.make(".B", B);
+        account.settle();
+        assert_eq!(account.said(), ["*", "=A", "=B"]);
+        account
+    }
+
+    /// The same with the layout index.
+    fn in_list_index() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let namespace = Namespace {
+            layout: Layout::Index,
+            inbox_path: None,
+            ..Namespace::plain(Driver::Maildir, home.path())
+        };
+        let mut account = Self::empty(home, namespace);
+        account.make(&A.to_hex(), A);
+        account.make(&B.to_hex(), B);
+        account.name_in_list_index(&[("A", A), ("B", B)]);
+        account.settle();
+        assert_eq!(account.said(), ["*", "=A", "=B"]);
+        account
+    }
+
+    fn name_in_list_index(&self, mailboxes: &[(&str, Guid)]) {
+        let named: Vec<(u32, &str)> = (1..).zip(mailboxes.iter().map(|(name, _)| *name)).collect();
+        let [intro, names] = list_names(&named);
+        let appended: Vec<(u32, u8)> = named.iter().map(|(uid, _)| (*uid, 0)).collect();
+        let mut records = vec![append(&appended), intro, names];
+        let guids = mailboxes.iter().map(|(_, guid)| guid.0[0]);
+        records.extend((1..).zip(guids).map(|(uid, guid)| list_node(uid, uid, 0, guid)));
+        let log = LogForge::first().commit(&records);
+        std::fs::write(self.path("dovecot.list.index.log"), log.0).unwrap();
+    }
+
+    fn empty(home: tempfile::TempDir, namespace: Namespace) -> Self {
         let (sender, _commands) = channel();
         let identities = Arc::new(Identities::default());
-        let root = Arc::new(MailRoot::of(Namespace::plain(Driver::Maildir, home.path())));
-        let mut account = Self {
+        let root = Arc::new(MailRoot::of(namespace));
+        Self {
             home,
             user: UserCapture::new("u".into(), root),
             table: CaptureTable::default(),
@@ -71,12 +115,7 @@ impl Account {
             bodies: DovecotBodies::new(Arc::clone(&identities)),
             identities,
             _commands,
-        };
-        account.make(".A", A);
-        account.make(".B", B);
-        account.settle();
-        assert_eq!(account.said(), ["*", "=A", "=B"]);
-        account
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -287,4 +326,22 @@ fn a_uidvalidity_that_the_index_learns_from_the_uidlist_is_no_damage() {
     assert_eq!(account.turn(Look::log(C)), ["+C2"]);
     account.log(".C", &[header(24, 10)]);
     assert_eq!(account.turn(Look::log(C)), ["=C"], "another one");
+}
+
+/// Dovecot leaves the index of a mailbox in a tree apart, and `dovecot.mailbox.log` without a word, where the mailbox's
+/// directory in the tree of the mail was not there.
+#[test]
+fn a_mailbox_that_left_the_list_index_is_deleted_where_its_own_log_says_so() {
+    for resting in [false, true] {
+        let mut account = Account::in_list_index();
+        if resting {
+            account.rest();
+        }
+        account.log(&A.to_hex(), &[index_deleted()]);
+        account.name_in_list_index(&[("B", B)]);
+        let mut said = account.turn(Look::tree());
+        said.extend(account.turn(Look::default()));
+        assert_eq!(said, ["*"], "resting: {resting}");
+        assert!(account.user.is_settled());
+    }
 }
