@@ -226,14 +226,14 @@ impl AttributeCapture {
 
     fn acl_changes(&mut self, row: &UserRow, places: &Places, changes: &mut Vec<AttributesChange>) {
         for guid in std::mem::take(&mut self.open) {
-            let Some(place) = places.get(&guid) else {
+            let is_emitted = row.mailboxes.contains_key(&guid);
+            let Some(place) = places.get(&guid).filter(|_| is_emitted) else {
+                // Its tree has not gone out yet, or it is being renamed.
+                if is_emitted || places.contains(&guid) {
+                    self.open.insert(guid);
+                }
                 continue;
             };
-            if !row.mailboxes.contains_key(&guid) {
-                // Its tree has not gone out yet.
-                self.open.insert(guid);
-                continue;
-            }
             let scope = of_mailbox(guid, AttributeKind::Acl);
             if !self.root.attributes.acl {
                 continue;

@@ -10,7 +10,7 @@ use super::settling::{Settled, Settling};
 use super::snapshot::{self, ReadError, RepairMark};
 use super::stamp::Stamp;
 use super::tail::{Tail, Verdict};
-use super::transaction::{LogTransaction, RawAppend, RawOp};
+use super::transaction::{Deletion, LogTransaction, RawAppend, RawOp};
 use crate::op::{
     Append, Lineage, MailboxId, MailboxTxn, Modseq, Op, SourcePosition, StateChunk, Uid, UidRange, UidValidity,
 };
@@ -148,6 +148,14 @@ impl MailboxCapture {
             directory.clone_into(&mut self.directory);
             self.tail.moved(directory);
             self.folder.moved(directory);
+        }
+    }
+
+    /// The mailbox is not in the tree any more: its log may have said before it was first listed that it is deleted.
+    pub(crate) fn heed_deletion(&mut self, identities: &Identities) {
+        let is_here = matches!(identities.of(&self.root, &self.directory), Ok(Some(found)) if found == self.id.guid);
+        if is_here && snapshot::read(&self.directory).is_ok_and(|state| state.deletion == Some(Deletion::Deleted)) {
+            self.tail.take_for_deleted();
         }
     }
 

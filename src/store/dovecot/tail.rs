@@ -134,6 +134,11 @@ impl Tail {
         self.deleted
     }
 
+    /// The log said so before the place where reading began.
+    pub(crate) fn take_for_deleted(&mut self) {
+        self.deleted = true;
+    }
+
     /// The directory that holds the open log now, whatever it was called when it was opened; none while no log is open,
     /// or once the log is deleted.
     #[must_use]

@@ -42,7 +42,7 @@ impl UserCapture {
         for _ in 0..READINGS_MAX {
             if look.tree {
                 steps = self.list_tree(shared)?;
-                // Where the log of one that is missing is still there, it may say that the mailbox was deleted.
+                // Where the log of one that is missing is still there, it tells what was left unread.
                 look.logs.extend(self.tree.missing());
             }
             let before: BTreeMap<Guid, usize> = self.queues.iter().map(|(guid, queue)| (*guid, queue.len())).collect();
@@ -82,9 +82,12 @@ impl UserCapture {
     /// writes the append before the expunge). Every log is looked at. The tree need not be listed where all its
     /// directories are watched and the kernel's queue, read to its end *after* the expunge was read, has no word of it: a
     /// mailbox that was made or renamed before the expunge was written has its event in the queue by then.
-    fn look_to_cover(&self, moved: bool, shared: &mut Shared<'_>) -> Look {
+    fn look_to_cover(&mut self, moved: bool, shared: &mut Shared<'_>) -> Look {
         shared.watch.drain();
         let mut look = shared.watch.take_of(&self.user);
+        // No other look will have these events.
+        self.attributes.look_at(&look.attributes);
+        self.list_index_late |= look.list_index && self.tree.heeds_list_index();
         look.every_log = true;
         look.tree |= moved || !shared.watch.is_whole(&self.user);
         // With the layout index a rename or a new name is an event of the list index only.
@@ -112,8 +115,13 @@ impl UserCapture {
             .tree
             .changes(shared.table.user(&self.user), &self.deleted(), &listing);
         let missing: Vec<Guid> = self.tree.missing().collect();
-        // By the places of the listing before: this one has none for them.
-        missing.into_iter().for_each(|guid| self.wake(guid, shared.table));
+        for guid in missing {
+            // By the places of the listing before: this one has none for them.
+            self.wake(guid, shared.table);
+            if let Some(mailbox) = self.mailboxes.get_mut(&guid) {
+                mailbox.heed_deletion(shared.identities);
+            }
+        }
         self.places = Arc::new(Places::of(
             self.root
                 .namespaces

@@ -33,6 +33,7 @@ impl Outlet for Words {
                 })),
                 Payload::Tree(change) if change.mailboxes.iter().any(is_inferred) => self.0.push("*?".to_owned()),
                 Payload::State(chunk) => self.0.push(format!("={}", letter(chunk.mailbox.guid))),
+                Payload::Attributes(_) => self.0.push("attributes".to_owned()),
                 _ => self.0.push("*".to_owned()),
             }
         }
@@ -332,16 +333,43 @@ fn a_uidvalidity_that_the_index_learns_from_the_uidlist_is_no_damage() {
 /// directory in the tree of the mail was not there.
 #[test]
 fn a_mailbox_that_left_the_list_index_is_deleted_where_its_own_log_says_so() {
-    for resting in [false, true] {
+    for read_before in [false, true] {
         let mut account = Account::in_list_index();
-        if resting {
-            account.rest();
-        }
         account.log(&A.to_hex(), &[index_deleted()]);
+        if read_before {
+            assert!(account.turn(Look::log(A)).is_empty(), "its name is still there");
+            // Reading goes on behind the deletion, and what it said is forgotten.
+            let read = account.user.mailbox(A).unwrap().position();
+            account.table.apply(&Payload::State(StateChunk {
+                mailbox: account.user.id(A),
+                uidvalidity: read.uidvalidity,
+                uidnext: read.uidnext,
+                position: read,
+                ..StateChunk::default()
+            }));
+            account.user = UserCapture::new("u".into(), Arc::clone(&account.user.root));
+            account.settle();
+            assert_eq!(account.said(), [""; 0]);
+        }
         account.name_in_list_index(&[("B", B)]);
         let mut said = account.turn(Look::tree());
         said.extend(account.turn(Look::default()));
-        assert_eq!(said, ["*"], "resting: {resting}");
+        assert_eq!(said, ["*"], "read before: {read_before}");
         assert!(account.user.is_settled());
     }
+}
+
+/// SETACL while an expunge is being covered: the event is taken with those that tell what the expunge belongs to.
+#[test]
+fn an_access_control_list_that_changes_beside_an_expunge_is_read() {
+    let mut account = Account::new();
+    let mut root = MailRoot::clone(&account.user.root);
+    root.attributes.acl = true;
+    account.user = UserCapture::new("u".into(), Arc::new(root));
+    account.settle();
+    account.said();
+    account.expunge(".A", 1);
+    std::fs::write(account.path(".B/dovecot-acl"), "user=ann lr\n").unwrap();
+    let said = account.turn(Look::log(A));
+    assert_eq!(said, ["-A1", "attributes"]);
 }
