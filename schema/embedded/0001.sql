@@ -18,8 +18,9 @@ CREATE TABLE stream (
 INSERT INTO stream VALUES (1, zeroblob(16), 0, 0, zeroblob(32), 0, 1, 0, 0, 0);
 
 CREATE TABLE users (
-    id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    namespaces TEXT                         -- separator and prefixes, a JSON array; NULL: no tree came yet
 ) STRICT;
 
 CREATE TABLE mailboxes (

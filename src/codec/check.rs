@@ -7,13 +7,13 @@
 use super::CodecError;
 use crate::limits::{
     ATTRIBUTE_BYTES_MAX, ATTRIBUTE_HOLDERS_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, KEYWORD_BYTES_MAX,
-    MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX, REASON_BYTES_MAX,
-    RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
+    MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NAMESPACES_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX,
+    REASON_BYTES_MAX, RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
 };
 use crate::op::{
     Append, AttributeKind, AttributeValue, AttributesChange, ChainHash, Epoch, EpochStart, FrameHeader, Keyword,
-    KeywordChange, KeywordVerb, Lsn, MailboxId, MailboxName, MailboxTxn, NodeName, Op, Payload, Run, SourcePosition,
-    StateChunk, TreeChange, TreeMailbox, Uid, UidRange, UserName,
+    KeywordChange, KeywordVerb, Lsn, MailboxId, MailboxName, MailboxTxn, Namespaces, NodeName, Op, Payload, Run,
+    SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidRange, UserName,
 };
 
 type Checked = Result<(), CodecError>;
@@ -140,12 +140,27 @@ fn append(message: &Append) -> Checked {
 
 fn tree_change(change: &TreeChange) -> Checked {
     user(&change.user)?;
+    change.namespaces.as_ref().map_or(Ok(()), namespaces)?;
     change.mailboxes.iter().try_for_each(tree_mailbox)?;
     change
         .unselectable
         .iter()
         .try_for_each(|(name, _)| mailbox_name(name))?;
     change.subscriptions.iter().try_for_each(|(name, _)| mailbox_name(name))
+}
+
+fn namespaces(namespaces: &Namespaces) -> Checked {
+    let separator = namespaces.separator;
+    rule(
+        separator.is_ascii_graphic(),
+        "separator",
+        "is no graphic character of ASCII",
+    )?;
+    at_most("namespaces", namespaces.prefixes.len(), NAMESPACES_MAX)?;
+    let prefixes = namespaces.prefixes.iter();
+    prefixes
+        .map(String::len)
+        .try_for_each(|bytes| at_most("prefix", bytes, NAME_BYTES_MAX))
 }
 
 fn tree_mailbox(mailbox: &TreeMailbox) -> Checked {

@@ -5,7 +5,7 @@ use super::packed::encode_into;
 use super::{CodecError, attributes, check};
 use crate::limits::PAYLOAD_BYTES_MAX;
 use crate::op::{
-    BaseStart, Disappearance, EpochStart, Guid, MailboxId, MailboxName, MailboxTxn, Modseq, Op, Payload,
+    BaseStart, Disappearance, EpochStart, Guid, MailboxId, MailboxName, MailboxTxn, Modseq, Namespaces, Op, Payload,
     SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidValidity, Unselectable,
 };
 
@@ -26,6 +26,9 @@ const OP_EXPUNGE: u8 = 4;
 
 /// Stands where a tree's mailbox has a name; else the number of its [`Disappearance`].
 const NAMED: u8 = 0;
+
+/// Stands where a tree says nothing of its namespaces; else the separator.
+const NAMESPACES_AS_BEFORE: u8 = 0;
 
 /// Stands behind a name that was unselectable and is no longer listed; else its [`Unselectable`] mark.
 const LISTED_NO_MORE: u8 = 0;
@@ -199,6 +202,7 @@ fn take_state(from: &mut Cursor<'_>) -> Result<StateChunk, CodecError> {
 
 fn put_tree(change: &TreeChange, out: &mut Vec<u8>) -> Result<(), CodecError> {
     encode_into(&(&change.user, change.complete), out)?;
+    put_namespaces(change.namespaces.as_ref(), out)?;
     encode_into(&change.mailboxes.len(), out)?;
     for mailbox in &change.mailboxes {
         put_tree_mailbox(mailbox, out)?;
@@ -208,6 +212,27 @@ fn put_tree(change: &TreeChange, out: &mut Vec<u8>) -> Result<(), CodecError> {
         put_unselectable(name, *how, out)?;
     }
     encode_into(&change.subscriptions, out).map(drop)
+}
+
+/// [`NAMESPACES_AS_BEFORE`], or the separator and the prefixes.
+fn put_namespaces(namespaces: Option<&Namespaces>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let Some(namespaces) = namespaces else {
+        out.push(NAMESPACES_AS_BEFORE);
+        return Ok(());
+    };
+    // What is no character of ASCII was refused by the check before.
+    out.push(u8::try_from(namespaces.separator).unwrap_or(NAMESPACES_AS_BEFORE));
+    encode_into(&namespaces.prefixes, out).map(drop)
+}
+
+fn take_namespaces(from: &mut Cursor<'_>) -> Result<Option<Namespaces>, CodecError> {
+    match from.u8()? {
+        NAMESPACES_AS_BEFORE => Ok(None),
+        separator => Ok(Some(Namespaces {
+            separator: char::from(separator),
+            prefixes: from.packed()?,
+        })),
+    }
 }
 
 /// The name, then [`LISTED_NO_MORE`] or the mark.
@@ -249,12 +274,14 @@ pub(super) fn put_tree_mailbox(mailbox: &TreeMailbox, out: &mut Vec<u8>) -> Resu
 
 fn take_tree(from: &mut Cursor<'_>) -> Result<TreeChange, CodecError> {
     let (user, complete) = from.packed()?;
+    let namespaces = take_namespaces(from)?;
     let mailboxes = take_list(from, take_tree_mailbox)?;
     let unselectable = take_list(from, take_unselectable)?;
     let subscriptions = from.packed()?;
     Ok(TreeChange {
         user,
         complete,
+        namespaces,
         mailboxes,
         unselectable,
         subscriptions,

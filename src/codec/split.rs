@@ -152,6 +152,10 @@ fn tree_parts(change: &TreeChange) -> Result<Vec<Payload>, CodecError> {
         payload::put_tree_mailbox(mailbox, &mut bytes).map(|()| bytes.len())
     };
     let mut parts = Vec::new();
+    parts.extend(change.namespaces.clone().map(|namespaces| TreeChange {
+        namespaces: Some(namespaces),
+        ..around.clone()
+    }));
     for mailboxes in grouped(&change.mailboxes, room, size)? {
         parts.push(TreeChange {
             mailboxes,

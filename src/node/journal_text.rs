@@ -196,8 +196,13 @@ fn tree(change: &TreeChange) -> String {
         None => format!("no longer listed alone \"{name}\""),
     });
     let complete = change.complete.then(|| "complete".to_owned());
+    let namespaces = change.namespaces.as_ref().map(|namespaces| {
+        let (separator, prefixes) = (namespaces.separator, &namespaces.prefixes);
+        format!("separator \"{separator}\", prefixes {prefixes:?}")
+    });
     complete
         .into_iter()
+        .chain(namespaces)
         .chain(mailboxes)
         .chain(unselectable)
         .chain(named("subscribed", "unsubscribed", &change.subscriptions))

@@ -169,6 +169,11 @@ pub(crate) fn unselectable() -> impl Strategy<Value = Unselectable> {
     prop_oneof![Just(Unselectable::Noselect), stale.prop_map(Unselectable::Stale)]
 }
 
+pub(crate) fn namespaces() -> impl Strategy<Value = Namespaces> {
+    (prop::char::range('!', '~'), vec(text(0..10), 0..3))
+        .prop_map(|(separator, prefixes)| Namespaces { separator, prefixes })
+}
+
 pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
     let gone = (1..=3u8).prop_map(|number| Err(Disappearance::try_from(number).unwrap()));
     let name = prop_oneof![mailbox_name().prop_map(Ok), gone];
@@ -182,18 +187,21 @@ pub(crate) fn tree_change() -> impl Strategy<Value = TreeChange> {
     let subscriptions = vec((mailbox_name(), any::<bool>()), 0..4);
     (
         text(1..20),
-        any::<bool>(),
+        (any::<bool>(), option::of(namespaces())),
         vec(mailbox, 0..5),
         unselectable,
         subscriptions,
     )
-        .prop_map(|(user, complete, mailboxes, unselectable, subscriptions)| TreeChange {
-            user: UserName(user),
-            complete,
-            mailboxes,
-            unselectable,
-            subscriptions,
-        })
+        .prop_map(
+            |(user, (complete, namespaces), mailboxes, unselectable, subscriptions)| TreeChange {
+                user: UserName(user),
+                complete,
+                namespaces,
+                mailboxes,
+                unselectable,
+                subscriptions,
+            },
+        )
 }
 
 fn attributes_change() -> impl Strategy<Value = AttributesChange> {

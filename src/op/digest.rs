@@ -132,7 +132,7 @@ pub struct TreeDigest {
     /// Number of selectable mailboxes.
     pub mailboxes: u32,
     /// GUID and name of each mailbox, GUID and special use where it has one, mark and name of each unselectable name,
-    /// each subscribed name.
+    /// each subscribed name, separator and prefixes.
     pub content: Sum,
     /// Kinds of attributes that could be read, each with the sum of all entries of that kind, the user's and the named
     /// mailboxes'.
@@ -164,7 +164,7 @@ impl TreeDigest {
     }
 
     /// Counts in one name; `kind` is `m` (mailbox, with its GUID), `u` (special use of the mailbox with this GUID, as
-    /// the only level), `n` (unselectable, with its mark) or `s` (subscribed).
+    /// the only level), `n` (unselectable, with its mark), `s` (subscribed) or `h` ([`super::Namespaces::to_levels`], once).
     pub fn add(&mut self, kind: u8, guid: &[u8], name: &MailboxName) {
         let levels: Vec<&[u8]> = name.0.iter().map(String::as_bytes).collect();
         let mut parts: Vec<&[u8]> = vec![std::slice::from_ref(&kind), guid];

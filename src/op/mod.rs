@@ -32,5 +32,5 @@ pub use mailbox::{
 };
 pub use notice::{Heartbeat, Notice};
 pub use position::SourcePosition;
-pub use tree::{Disappearance, Stale, TreeChange, TreeMailbox, Unselectable};
+pub use tree::{Disappearance, Namespaces, Stale, TreeChange, TreeMailbox, Unselectable};
 pub use whole::whole;

@@ -15,7 +15,7 @@ pub use mailbox::{Mailbox, Quarantine};
 use super::digest::Sum;
 use super::{
     AttributeKind, AttributeScope, Attributes, GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid,
-    Payload, TreeDigest, Uid, Unselectable, UserName, whole,
+    Namespaces, Payload, TreeDigest, Uid, Unselectable, UserName, whole,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +33,8 @@ pub struct Model {
 pub struct Account {
     /// By GUID. One without a name is hidden: no client sees it.
     pub mailboxes: BTreeMap<Guid, Mailbox>,
+    /// How clients see its names.
+    pub namespaces: Namespaces,
     /// Names that are listed without being selectable, and how.
     pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names in the order of subscribing.
@@ -111,6 +113,7 @@ impl Model {
                 digest.add(b'u', &guid.0, &MailboxName::of([special]));
             }
         }
+        digest.add(b'h', &[], &account.namespaces.to_levels());
         for (name, how) in &account.unselectable {
             digest.add(b'n', &how.to_mark(), name);
         }

@@ -95,6 +95,47 @@ impl Unselectable {
     }
 }
 
+/// How a user's server writes names: what clients see between levels, and before its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces {
+    /// The hierarchy separator: one graphic character of ASCII.
+    pub separator: char,
+    /// Prefixes of the personal namespaces that NAMESPACE shows (`INBOX.`, `Archive/`, mostly just the empty one), with
+    /// their separator, in the order in which it shows them. Names in the tree have them in front already.
+    pub prefixes: Vec<String>,
+}
+
+/// What most servers have, and what holds until a source says otherwise.
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self {
+            separator: '/',
+            prefixes: vec![String::new()],
+        }
+    }
+}
+
+impl Namespaces {
+    /// As levels of a name, the form in which it is kept: the separator, then the prefixes.
+    #[must_use]
+    pub fn to_levels(&self) -> MailboxName {
+        MailboxName::of(std::iter::once(self.separator.to_string()).chain(self.prefixes.clone()))
+    }
+
+    /// Reads what [`Self::to_levels`] wrote; none where it is nothing of that kind.
+    #[must_use]
+    pub fn from_levels(name: MailboxName) -> Option<Self> {
+        let mut levels = name.0.into_iter();
+        let separator = levels.next()?;
+        let mut characters = separator.chars();
+        let one = characters.next().filter(char::is_ascii_graphic);
+        Some(Self {
+            separator: one.filter(|_| characters.next().is_none())?,
+            prefixes: levels.collect(),
+        })
+    }
+}
+
 /// The changed part of a user's tree, applied at once, so that swaps and chains of renames are legal.
 ///
 /// In a run, changes of one user that follow each other directly are parts of one: see [`fn@super::whole`].
@@ -104,6 +145,8 @@ pub struct TreeChange {
     pub user: UserName,
     /// True: this replaces the whole tree; what is not in it and not genuinely gone is *inferred* gone.
     pub complete: bool,
+    /// How names are written, where that is new.
+    pub namespaces: Option<Namespaces>,
     /// Mailboxes that are new, have another name or are gone.
     pub mailboxes: Vec<TreeMailbox>,
     /// Names that are listed without being selectable, and how; none: that one no longer is.
@@ -115,6 +158,20 @@ pub struct TreeChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_that_are_none_are_not_read() {
+        let dots = Namespaces {
+            separator: '.',
+            prefixes: vec!["INBOX.".to_owned()],
+        };
+        for namespaces in [Namespaces::default(), dots] {
+            assert_eq!(Namespaces::from_levels(namespaces.to_levels()), Some(namespaces));
+        }
+        for bad in [&[][..], &[""], &["ab", ""], &[" "], &["é"]] {
+            assert_eq!(Namespaces::from_levels(MailboxName::of(bad.iter().copied())), None);
+        }
+    }
 
     #[test]
     fn a_mark_that_was_cut_is_none() {

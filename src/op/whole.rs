@@ -33,6 +33,7 @@ fn join(last: &mut Payload, part: Payload) -> Option<Payload> {
         }
         (Payload::Tree(a), Payload::Tree(b)) if a.user == b.user => {
             a.complete |= b.complete;
+            a.namespaces = b.namespaces.or(a.namespaces.take());
             a.mailboxes.extend(b.mailboxes);
             a.unselectable.extend(b.unselectable);
             a.subscriptions.extend(b.subscriptions);

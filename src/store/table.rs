@@ -5,7 +5,7 @@ use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
 use crate::op::{
-    AttributeFingerprint, AttributeKind, AttributeScope, Guid, Lineage, MailboxId, MailboxName, Payload,
+    AttributeFingerprint, AttributeKind, AttributeScope, Guid, Lineage, MailboxId, MailboxName, Namespaces, Payload,
     SourcePosition, Stale, TreeChange, Unselectable, UserName,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ const STALE_WITH_CODE: u8 = 5;
 const ATTRIBUTES_OF_MAILBOX: u8 = 6;
 const ATTRIBUTES_OF_USER: u8 = 7;
 const MAILBOX_AFTER_REPAIR: u8 = 8;
+const NAMESPACES: u8 = 9;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ impl MailboxRow {
 pub struct UserRow {
     /// Selectable mailboxes.
     pub mailboxes: BTreeMap<Guid, MailboxRow>,
+    /// How names are written.
+    pub namespaces: Namespaces,
     /// Names that are listed and can't be selected, and how they are listed.
     pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names.
@@ -191,7 +194,11 @@ impl CaptureTable {
                 special_use: None,
                 attributes: None,
             };
-            let mut facts = vec![fact(USER, Guid::default(), &MailboxName::default(), None)];
+            let namespaces = row.namespaces.to_levels();
+            let mut facts = vec![
+                fact(USER, Guid::default(), &MailboxName::default(), None),
+                fact(NAMESPACES, Guid::default(), &namespaces, None),
+            ];
             let mailboxes = row.mailboxes.iter();
             facts.extend(mailboxes.map(|(guid, m)| Fact {
                 special_use: m.special_use.clone(),
@@ -228,6 +235,7 @@ impl CaptureTable {
         let stale = |nonexistent_code| Unselectable::Stale(Stale { guid, nonexistent_code });
         match fact.kind {
             USER => {}
+            NAMESPACES => row.namespaces = Namespaces::from_levels(name).ok_or(TableError::Fact(NAMESPACES))?,
             MAILBOX | MAILBOX_AFTER_REPAIR => {
                 let special_use = fact.special_use;
                 let row_now = MailboxRow {
@@ -272,6 +280,9 @@ impl CaptureTable {
     /// arrive in parts of which only one is marked.
     fn change_tree(&mut self, change: &TreeChange) {
         let row = self.users.entry(change.user.clone()).or_default();
+        if let Some(namespaces) = &change.namespaces {
+            row.namespaces = namespaces.clone();
+        }
         for mailbox in &change.mailboxes {
             let Ok(name) = &mailbox.name else {
                 let gone = row.mailboxes.remove(&mailbox.guid).is_some();
@@ -324,6 +335,10 @@ mod tests {
         };
         Payload::Tree(TreeChange {
             user: UserName(format!("user{user}")),
+            namespaces: user.is_multiple_of(2).then(|| Namespaces {
+                separator: char::from(b'!' + guid),
+                prefixes: vec![String::new(), format!("{name}!")],
+            }),
             mailboxes: vec![mailbox],
             unselectable: vec![
                 (MailboxName::of([name, "n"]), Some(Unselectable::Noselect)),

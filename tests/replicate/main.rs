@@ -11,11 +11,13 @@ mod folders;
 mod layouts;
 mod link;
 mod live;
+mod names;
 mod outage;
 mod peers;
 mod repairs;
 mod room;
 mod rotation;
+mod users;
 mod verify;
 
 use std::time::Duration;

@@ -95,6 +95,10 @@ fn tree() -> TreeChange {
     TreeChange {
         user: "anna@example.org".into(),
         complete: true,
+        namespaces: Some(Namespaces {
+            separator: '.',
+            prefixes: vec!["INBOX.".to_owned(), "Archive.".to_owned()],
+        }),
         mailboxes: vec![
             mailbox(1, Ok(MailboxName::inbox()), None),
             mailbox(2, Ok(MailboxName::of(["Gesendet", "ältere"])), Some("Sent")),

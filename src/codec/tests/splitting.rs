@@ -127,6 +127,7 @@ fn only_the_last_part_of_a_complete_tree_is_complete() {
                 special_use: None,
             })
             .collect(),
+        namespaces: Some(Namespaces::default()),
         unselectable: vec![(name(1), Some(Unselectable::Noselect))],
         subscriptions: (0..6000).map(|n| (name(n), true)).collect(),
     };

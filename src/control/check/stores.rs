@@ -57,7 +57,6 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
         found.push(Finding::error(&topic, what, "start with those named above"));
     }
     found.extend(left_out(&topic, &roots));
-    found.extend(separator(&topic, &roots));
     found.extend(encryption(&topic, &roots));
     found.push(watches(&topic, &roots));
     found
@@ -143,19 +142,6 @@ fn closed(directory: &Path) -> String {
     format!("uid {who} may not read {} ({owner})", shut.display())
 }
 
-/// The embedded store's front end writes `/` between levels.
-fn separator(topic: &str, roots: &[MailRoot]) -> Option<Finding> {
-    let mut seen = roots.iter().filter_map(|root| root.namespaces.first());
-    let other = seen.find(|namespace| namespace.separator != '/')?;
-    let what = format!(
-        "clients see the hierarchy separator {:?} here, and would see '/' on an embedded standby: its names of folders in \
-         folders are others to them",
-        other.separator
-    );
-    let todo = "set separator = / for the inbox namespace, at a time when clients may read their folders anew";
-    Some(Finding::warning(topic, what, todo))
-}
-
 /// Namespaces that are nobody's own, each once.
 fn left_out(topic: &str, roots: &[MailRoot]) -> Vec<Finding> {
     let texts: BTreeSet<&String> = roots.iter().flat_map(|root| &root.left_out).collect();
@@ -219,12 +205,8 @@ mod tests {
         let mut root = MailRoot::of(Namespace::plain(Driver::Sdbox, Path::new("/m")));
         root.left_out
             .push("public namespace all: nobody's own mail, it is not copied".to_owned());
-        root.namespaces
-            .iter_mut()
-            .for_each(|namespace| namespace.separator = '.');
         let roots = [root.clone(), root];
         assert_eq!(left_out("store", &roots).len(), 1);
-        assert!(separator("store", &roots).is_some());
     }
 
     #[test]

@@ -10,6 +10,9 @@ impl Account {
         if change.complete {
             self.leave_out(change);
         }
+        if let Some(namespaces) = &change.namespaces {
+            self.namespaces = namespaces.clone();
+        }
         for mailbox in &change.mailboxes {
             match mailbox.name {
                 Ok(_) => self.mailboxes.entry(mailbox.guid).or_default().name = None,

@@ -2,7 +2,6 @@
 
 use super::answer;
 use super::session::{Reply, Session, Stop};
-use super::status::nonexistent;
 use crate::op::{AttributeKind, AttributeScope, MailboxName, UserName};
 
 /// Every right, in the order of Dovecot's lists.
@@ -27,7 +26,7 @@ impl Session {
             return if mine.contains('l') {
                 Reply::no("[NOPERM] You lack administrator privileges on this mailbox.")
             } else {
-                Err(nonexistent(&name))
+                Err(self.nonexistent(&name))
             };
         }
         let mut line = b"* ACL ".to_vec();
@@ -53,7 +52,7 @@ impl Session {
         let mine = acl.rights_of_owner(&self.user()?);
         if mine.is_empty() || mine == "p" {
             let name = self.named(mailbox)?;
-            return Err(nonexistent(&name));
+            return Err(self.nonexistent(&name));
         }
         let mut line = b"* MYRIGHTS ".to_vec();
         answer::astring(&mut line, mailbox);

@@ -1,7 +1,7 @@
 //! How answers are written: strings, names, flags, dates. Pure.
 
 use super::grammar::{MONTHS, is_atom};
-use super::mutf7::{self, SEPARATOR};
+use super::mutf7::{self, Script};
 use crate::op::{Flags, Keyword, MailboxName};
 use time::OffsetDateTime;
 
@@ -73,18 +73,42 @@ pub(super) fn astring(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// A mailbox's name as clients read it: in modified UTF-7, or as it is where the client enabled UTF-8.
-pub(super) fn name(name: &MailboxName, utf8: bool) -> Vec<u8> {
+pub(super) fn name(name: &MailboxName, script: Script) -> Vec<u8> {
+    let text = name.join(script.separator);
+    if script.utf8 && !text.is_ascii() && !text.contains(char::is_control) {
+        return quoted_utf8(&text);
+    }
     let mut out = Vec::new();
-    let text = name.join(SEPARATOR);
-    if utf8 && !text.is_ascii() && !text.contains(char::is_control) {
-        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-        out.extend_from_slice(format!("\"{escaped}\"").as_bytes());
-    } else if utf8 {
+    if script.utf8 {
         astring(&mut out, text.as_bytes());
     } else {
         astring(&mut out, mutf7::encode(&text).as_bytes());
     }
     out
+}
+
+/// The beginning of names as clients read it; always a string.
+pub(super) fn prefix(text: &str, utf8: bool) -> Vec<u8> {
+    if utf8 && !text.contains(char::is_control) {
+        return quoted_utf8(text);
+    }
+    let mut out = Vec::new();
+    string(&mut out, mutf7::encode(text).as_bytes());
+    out
+}
+
+fn quoted_utf8(text: &str) -> Vec<u8> {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"").into_bytes()
+}
+
+/// The separator as LIST and NAMESPACE show it, quotes included.
+pub(super) fn separator(separator: char) -> String {
+    if "\"\\".contains(separator) {
+        format!("\"\\{separator}\"")
+    } else {
+        format!("\"{separator}\"")
+    }
 }
 
 /// A message's or mailbox's id for OBJECTID (RFC 8474): the GUID where that has the form of one, else made from it.

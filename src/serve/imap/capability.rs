@@ -1,5 +1,6 @@
 //! CAPABILITY, ENABLE, ID, NAMESPACE: what the server is and can do.
 
+use super::answer;
 use super::session::{Reply, Session, State, Stop};
 
 /// What a user is offered, but for compression, which can be begun only once. `docs/imap.md` says what each is.
@@ -7,9 +8,6 @@ const AFTER_LOGIN: &str = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=
      THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN \
      LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA METADATA ACL \
      RIGHTS=texk UTF8=ACCEPT";
-
-/// `* NAMESPACE …`: one personal namespace.
-pub(super) const NAMESPACE: &str = "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n";
 
 /// `* ID …`
 pub(super) const ID: &str = concat!(
@@ -49,6 +47,22 @@ impl Session {
         let offered = self.offered();
         self.wire.put(format!("* CAPABILITY {offered}\r\n"));
         Reply::ok("Capability completed.")
+    }
+
+    /// `* NAMESPACE …`: the source's personal namespaces.
+    pub(super) async fn namespace(&mut self) -> Result<Reply, Stop> {
+        let namespaces = self.namespaces().await?.unwrap_or_default();
+        let separator = answer::separator(namespaces.separator);
+        let mut line = b"* NAMESPACE ".to_vec();
+        for (at, prefix) in namespaces.prefixes.iter().enumerate() {
+            line.extend_from_slice(if at == 0 { b"((" } else { b"(" });
+            line.extend_from_slice(&answer::prefix(prefix, self.enabled.utf8));
+            line.extend_from_slice(format!(" {separator})").as_bytes());
+        }
+        line.extend_from_slice(if namespaces.prefixes.is_empty() { b"NIL" } else { b")" });
+        line.extend_from_slice(b" NIL NIL\r\n");
+        self.wire.put(line);
+        Reply::ok("Namespace completed.")
     }
 
     pub(super) fn enable(&mut self, names: &[String]) -> Result<Reply, Stop> {

@@ -4,31 +4,29 @@
 
 use super::answer;
 use super::grammar::{List, StatusItem};
-use super::mutf7::{self, SEPARATOR};
+use super::mutf7::{self, Script};
 use super::session::{Reply, Session, Stop};
 use super::status::Looked;
 use crate::op::MailboxName;
-use crate::store::embedded::view::Tree;
+use crate::store::embedded::view::{Tree, TreeRow};
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-/// [`SEPARATOR`] for joining.
-const LEVELS: &str = "/";
 
 impl Session {
     pub(super) async fn list(&mut self, list: &List) -> Result<Reply, Stop> {
         if !list.is_extended() && list.patterns.iter().all(Vec::is_empty) {
-            self.wire.put(root(&list.reference));
+            let script = self.script();
+            self.wire.put(root(&list.reference, script.separator));
             return Reply::ok("List completed.");
         }
-        let tree = self.tree().await?;
-        let patterns = self.patterns(&list.reference, &list.patterns);
+        let (tree, script) = self.tree().await?;
+        let patterns = patterns(&list.reference, &list.patterns, script);
         let names = names(&tree);
         let lines: Vec<(Vec<u8>, MailboxName, bool)> = selected(list, &names, &tree, &patterns)
             .into_iter()
             .map(|(levels, listed)| {
                 let mut line = Vec::new();
                 let name = MailboxName(levels.to_vec());
-                listed.write(&mut line, list, &name, self.enabled.utf8);
+                listed.write(&mut line, list, &name, script);
                 (line, name, listed.has_status(list))
             })
             .collect();
@@ -52,31 +50,52 @@ impl Session {
     }
 
     pub(super) async fn lsub(&mut self, reference: &[u8], pattern: &[u8]) -> Result<Reply, Stop> {
-        let tree = self.tree().await?;
-        let patterns = self.patterns(reference, &[pattern.to_vec()]);
-        let answer = lsub(&tree, &patterns, pattern.ends_with(b"%"), self.enabled.utf8);
+        let (tree, script) = self.tree().await?;
+        let patterns = patterns(reference, &[pattern.to_vec()], script);
+        let answer = lsub(&tree, &patterns, pattern.ends_with(b"%"), script);
         self.wire.put(answer);
         Reply::ok("Lsub completed.")
     }
 
-    fn patterns(&self, reference: &[u8], patterns: &[Vec<u8>]) -> Vec<Pattern> {
-        let utf8 = self.enabled.utf8;
-        patterns
-            .iter()
-            .filter_map(|pattern| Pattern::new(reference, pattern, utf8))
-            .collect()
-    }
-
-    async fn tree(&self) -> Result<Tree, Stop> {
+    /// The tree, and how its names are written now.
+    async fn tree(&mut self) -> Result<(Tree, Script), Stop> {
         let user = self.user()?;
-        self.read(move |view| view.tree(&user)).await
+        let mut tree = self.read(move |view| view.tree(&user)).await?;
+        add_prefixes(&mut tree);
+        self.separator = Some(tree.namespaces.separator);
+        Ok((tree, self.script()))
     }
 }
 
+/// A namespace's prefix is a name that is listed, whether there is anything in the namespace or not.
+fn add_prefixes(tree: &mut Tree) {
+    let separator = tree.namespaces.separator;
+    for prefix in &tree.namespaces.prefixes {
+        let prefix = prefix.strip_suffix(separator).unwrap_or(prefix);
+        let name = MailboxName::of(prefix.split(separator));
+        if !prefix.is_empty() && tree.rows.iter().all(|row| row.name != name) {
+            tree.rows.push(TreeRow {
+                name,
+                guid: None,
+                stale: None,
+                special_use: None,
+            });
+        }
+    }
+}
+
+fn patterns(reference: &[u8], patterns: &[Vec<u8>], script: Script) -> Vec<Pattern> {
+    let patterns = patterns.iter();
+    patterns
+        .filter_map(|pattern| Pattern::new(reference, pattern, script))
+        .collect()
+}
+
 /// `LIST "" ""`: the separator, and what of the reference is a root.
-fn root(reference: &[u8]) -> Vec<u8> {
-    let mut line = b"* LIST (\\Noselect) \"/\" ".to_vec();
-    let end = reference.iter().position(|b| *b == b'/').map(|at| at.saturating_add(1));
+fn root(reference: &[u8], separator: char) -> Vec<u8> {
+    let mut line = format!("* LIST (\\Noselect) {} ", answer::separator(separator)).into_bytes();
+    let end = reference.iter().position(|b| char::from(*b) == separator);
+    let end = end.map(|at| at.saturating_add(1));
     answer::astring(&mut line, end.and_then(|end| reference.get(..end)).unwrap_or_default());
     line.extend_from_slice(b"\r\n");
     line
@@ -98,7 +117,7 @@ struct Listed {
 }
 
 impl Listed {
-    fn write(&self, out: &mut Vec<u8>, list: &List, name: &MailboxName, utf8: bool) {
+    fn write(&self, out: &mut Vec<u8>, list: &List, name: &MailboxName, script: Script) {
         let extended = list.is_extended();
         let returns = list.returns.clone().unwrap_or_default();
         let mut words = Vec::new();
@@ -122,8 +141,9 @@ impl Listed {
         if !extended || list.special_use || returns.special_use {
             words.extend(self.special_use.iter().map(|special| format!("\\{special}")));
         }
-        out.extend_from_slice(format!("* LIST ({}) \"{SEPARATOR}\" ", words.join(" ")).as_bytes());
-        out.extend_from_slice(&answer::name(name, utf8));
+        let separator = answer::separator(script.separator);
+        out.extend_from_slice(format!("* LIST ({}) {separator} ", words.join(" ")).as_bytes());
+        out.extend_from_slice(&answer::name(name, script));
         if list.recursive && self.below_subscribed {
             out.extend_from_slice(b" (CHILDINFO (\"SUBSCRIBED\"))");
         }
@@ -228,8 +248,7 @@ fn add_parents<'t>(
 }
 
 fn any_matches(patterns: &[Pattern], levels: &[String]) -> bool {
-    let name = levels.join(LEVELS);
-    patterns.iter().any(|pattern| pattern.matches(&name))
+    patterns.iter().any(|pattern| pattern.matches(levels))
 }
 
 /// Names above `levels`, the nearest last.
@@ -239,11 +258,12 @@ fn parents(levels: &[String]) -> impl DoubleEndedIterator<Item = &[String]> {
 
 /// The `* LSUB` lines in the order of subscription. Where a subscribed name itself doesn't match and the pattern ends
 /// with `%`, its nearest parent that does is shown as `\Noselect`, once (RFC 3501).
-fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, utf8: bool) -> Vec<u8> {
+fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, script: Script) -> Vec<u8> {
     let mut out = Vec::new();
+    let separator = answer::separator(script.separator);
     let mut line = |attributes: &str, levels: &[String]| {
-        out.extend_from_slice(format!("* LSUB ({attributes}) \"{SEPARATOR}\" ").as_bytes());
-        out.extend_from_slice(&answer::name(&MailboxName(levels.to_vec()), utf8));
+        out.extend_from_slice(format!("* LSUB ({attributes}) {separator} ").as_bytes());
+        out.extend_from_slice(&answer::name(&MailboxName(levels.to_vec()), script));
         out.extend_from_slice(b"\r\n");
     };
     let mut shown: HashSet<&[String]> = HashSet::new();
@@ -263,36 +283,44 @@ fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, utf8: bool) 
 }
 
 /// A pattern with `*` (anything) and `%` (anything within a level).
-struct Pattern(Vec<char>);
+struct Pattern {
+    characters: Vec<char>,
+    separator: char,
+}
 
 impl Pattern {
     /// None where reference and pattern are no modified UTF-7: such a pattern matches nothing.
-    fn new(reference: &[u8], pattern: &[u8], utf8: bool) -> Option<Self> {
-        let text = mutf7::text(&[reference, pattern].concat(), utf8)?;
+    fn new(reference: &[u8], pattern: &[u8], script: Script) -> Option<Self> {
+        let text = mutf7::text(&[reference, pattern].concat(), script.utf8)?;
+        let separator = script.separator;
         let mut chars: Vec<char> = text.chars().collect();
         chars.dedup_by(|a, b| a == b && *a == '*');
         let first: String = chars.iter().take(5).collect();
-        if first.eq_ignore_ascii_case("INBOX") && matches!(chars.get(5), None | Some(&SEPARATOR)) {
+        if first.eq_ignore_ascii_case("INBOX") && chars.get(5).is_none_or(|c| *c == separator) {
             chars.splice(..5, "INBOX".chars());
         }
-        Some(Self(chars))
+        Some(Self {
+            characters: chars,
+            separator,
+        })
     }
 
     /// Walks the name once and keeps every place of the pattern that fits so far: time is bounded by name times
     /// pattern, whatever the pattern.
-    fn matches(&self, name: &str) -> bool {
-        let size = self.0.len().saturating_add(1);
+    fn matches(&self, levels: &[String]) -> bool {
+        let name = levels.join(self.separator.encode_utf8(&mut [0; 4]));
+        let size = self.characters.len().saturating_add(1);
         let mut places = vec![false; size];
         self.reach(0, &mut places);
         for c in name.chars() {
             let mut next = vec![false; size];
-            for (place, wanted) in self.0.iter().enumerate() {
+            for (place, wanted) in self.characters.iter().enumerate() {
                 if !places.get(place).copied().unwrap_or_default() {
                     continue;
                 }
                 match wanted {
                     '*' => self.reach(place, &mut next),
-                    '%' if c != SEPARATOR => self.reach(place, &mut next),
+                    '%' if c != self.separator => self.reach(place, &mut next),
                     wanted if *wanted == c && c != '%' => self.reach(place.saturating_add(1), &mut next),
                     _ => {}
                 }
@@ -307,7 +335,7 @@ impl Pattern {
         let mut place = place;
         while let Some(mark) = places.get_mut(place).filter(|mark| !**mark) {
             *mark = true;
-            if !matches!(self.0.get(place), Some('*' | '%')) {
+            if !matches!(self.characters.get(place), Some('*' | '%')) {
                 return;
             }
             place = place.saturating_add(1);
@@ -320,7 +348,12 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new(b"", pattern.as_bytes(), false).unwrap().matches(name)
+        let script = Script {
+            separator: '/',
+            utf8: false,
+        };
+        let levels: Vec<String> = name.split('/').map(str::to_owned).collect();
+        Pattern::new(b"", pattern.as_bytes(), script).unwrap().matches(&levels)
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Session {
             if let Some(special_use) = self.special_use(&name).await? {
                 entries.insert(SPECIAL_USE.to_owned(), format!("\\{special_use}").into_bytes());
             }
-            (answer::name(&name, self.enabled.utf8), entries)
+            (answer::name(&name, self.script()), entries)
         };
         let found = select(&entries, command);
         if !found.entries.is_empty() {

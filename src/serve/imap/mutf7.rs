@@ -1,13 +1,10 @@
-//! Mailbox names as IMAP writes them: modified UTF-7 (RFC 3501 section 5.1.3), levels joined by `/`.
+//! Mailbox names as IMAP writes them: modified UTF-7 (RFC 3501 section 5.1.3), levels joined by the source's separator.
 
 use crate::limits::NAME_BYTES_MAX;
 use crate::op::MailboxName;
 use base64::Engine as _;
 use base64::alphabet::IMAP_MUTF7;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
-/// Hierarchy separator of the front end.
-pub(super) const SEPARATOR: char = '/';
 
 /// Base64 with `,` for `/`, without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -88,10 +85,19 @@ pub(super) fn text(bytes: &[u8], utf8: bool) -> Option<String> {
     (text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control)).then(|| text.to_owned())
 }
 
+/// How one session and its client write names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Script {
+    /// Stands between levels.
+    pub(super) separator: char,
+    /// True where the client enabled UTF-8.
+    pub(super) utf8: bool,
+}
+
 /// A mailbox name as the client wrote it. `INBOX` in any case is the INBOX, also as a first level.
-pub(super) fn mailbox(bytes: &[u8], utf8: bool) -> Option<MailboxName> {
-    let text = text(bytes, utf8)?;
-    let mut levels: Vec<String> = text.split(SEPARATOR).map(str::to_owned).collect();
+pub(super) fn mailbox(bytes: &[u8], script: Script) -> Option<MailboxName> {
+    let text = text(bytes, script.utf8)?;
+    let mut levels: Vec<String> = text.split(script.separator).map(str::to_owned).collect();
     if let Some(first) = levels.first_mut().filter(|l| l.eq_ignore_ascii_case("INBOX")) {
         "INBOX".clone_into(first);
     }

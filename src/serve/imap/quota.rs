@@ -13,7 +13,7 @@ impl Session {
         let name = self.named(mailbox)?;
         self.find(&name).await?;
         self.wire.put("* QUOTAROOT ");
-        self.wire.put(answer::name(&name, self.enabled.utf8));
+        self.wire.put(answer::name(&name, self.script()));
         self.wire.put("\r\n");
         Reply::ok("Getquotaroot completed.")
     }

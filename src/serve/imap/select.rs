@@ -4,6 +4,7 @@
 
 use super::answer;
 use super::grammar::{Item, Known, Select, SequenceSet, compact};
+use super::mutf7::Script;
 use super::selected::{Selected, flags_line};
 use super::session::{Enabled, Reply, Session, State, Stop};
 use crate::op::{MailboxName, Modseq, Uid};
@@ -30,7 +31,7 @@ impl Session {
             self.find(&name).await?;
             return Reply::no("[NONEXISTENT] The mailbox has just been deleted");
         };
-        let greeting = greeting(&name, &opening, self.enabled);
+        let greeting = greeting(&name, &opening, self.enabled, self.script());
         self.wire.put(greeting);
         if let Some(known) = select.known.filter(|k| k.uidvalidity == opening.row.uidvalidity.0) {
             self.arrive().await?;
@@ -125,7 +126,7 @@ fn gaps(listing: &Listing, within: &[RangeInclusive<u32>], last: u32) -> String 
 }
 
 /// What the client is told of a mailbox that it enters.
-fn greeting(name: &MailboxName, opening: &Opening, enabled: Enabled) -> Vec<u8> {
+fn greeting(name: &MailboxName, opening: &Opening, enabled: Enabled, script: Script) -> Vec<u8> {
     let row = &opening.row;
     let old = |line: String| if enabled.rev2 { String::new() } else { line };
     let unseen = opening.first_unseen;
@@ -143,8 +144,8 @@ fn greeting(name: &MailboxName, opening: &Opening, enabled: Enabled) -> Vec<u8> 
     ];
     let mut greeting = lines.concat().into_bytes();
     if enabled.rev2 {
-        greeting.extend_from_slice(b"* LIST () \"/\" ");
-        greeting.extend_from_slice(&answer::name(name, enabled.utf8));
+        greeting.extend_from_slice(format!("* LIST () {} ", answer::separator(script.separator)).as_bytes());
+        greeting.extend_from_slice(&answer::name(name, script));
         greeting.extend_from_slice(b"\r\n");
     }
     greeting

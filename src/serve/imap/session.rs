@@ -5,9 +5,10 @@
 
 use super::grammar::{self, Bad, Command};
 use super::line::{self, Event};
+use super::mutf7::Script;
 use super::selected::Selected;
 use super::wire::{Ended, Wire};
-use crate::op::UserName;
+use crate::op::{Namespaces, UserName};
 use crate::serve::census::Seat;
 use crate::serve::server::{Access, Client, FrontEnd, raised};
 use crate::store::embedded::view::{View, ViewError};
@@ -94,6 +95,8 @@ pub struct Session {
     pub(super) wire: Wire,
     pub(super) state: State,
     pub(super) enabled: Enabled,
+    /// Between the levels of the user's names, once it is known.
+    pub(super) separator: Option<char>,
     pub(super) failed_logins: u32,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) seat: Seat,
@@ -116,6 +119,7 @@ impl Session {
             wire,
             state: State::NotAuthenticated,
             enabled: Enabled::default(),
+            separator: None,
             failed_logins: 0,
             shutdown,
             seat,
@@ -261,12 +265,12 @@ impl Session {
     }
 
     async fn obey_user(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        if self.separator.is_none() {
+            self.separator = self.namespaces().await?.map(|namespaces| namespaces.separator);
+        }
         match command {
             Command::Enable(names) => self.enable(&names),
-            Command::Namespace => {
-                self.wire.put(super::capability::NAMESPACE);
-                Reply::ok("Namespace completed.")
-            }
+            Command::Namespace => self.namespace().await,
             Command::Select(select) => self.select(select).await,
             Command::List(list) => self.list(&list).await,
             Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern).await,
@@ -313,6 +317,20 @@ impl Session {
     async fn noop(&mut self, text: &str) -> Result<Reply, Stop> {
         self.refresh().await?;
         Reply::ok(text)
+    }
+
+    /// How names are written in this session.
+    pub(super) fn script(&self) -> Script {
+        Script {
+            separator: self.separator.unwrap_or_else(|| Namespaces::default().separator),
+            utf8: self.enabled.utf8,
+        }
+    }
+
+    /// How the user's names are written at the source; none before the first tree came from there.
+    pub(super) async fn namespaces(&self) -> Result<Option<Namespaces>, Stop> {
+        let user = self.user()?;
+        self.read(move |view| view.namespaces(&user)).await
     }
 
     /// The user; commands that need one are refused before.

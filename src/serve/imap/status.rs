@@ -16,8 +16,8 @@ impl Session {
             Looked::Stale(stale, _) if items == [StatusItem::Guid] && stale.guid != Guid::default() => {
                 vec![guid(stale.guid)]
             }
-            Looked::Stale(stale, took) => return Err(gone(&name, stale, took)),
-            Looked::Nothing => return Err(nonexistent(&name)),
+            Looked::Stale(stale, took) => return Err(self.gone(&name, stale, took)),
+            Looked::Nothing => return Err(self.nonexistent(&name)),
         };
         if items.contains(&StatusItem::HighestModseq) {
             self.knows_modseqs();
@@ -28,7 +28,7 @@ impl Session {
 
     pub(super) fn status_line(&mut self, name: &MailboxName, words: &[String]) {
         self.wire.put("* STATUS ");
-        self.wire.put(answer::name(name, self.enabled.utf8));
+        self.wire.put(answer::name(name, self.script()));
         self.wire.put(format!(" ({})\r\n", words.join(" ")));
     }
 
@@ -54,15 +54,15 @@ impl Session {
     /// A mailbox name as the client wrote it, or the reply that it is none.
     pub(super) fn named(&self, mailbox: &[u8]) -> Result<MailboxName, Stop> {
         let invalid = || Stop::Reply(Reply::No("Mailbox name is not valid mUTF-7".to_owned()));
-        mutf7::mailbox(mailbox, self.enabled.utf8).ok_or_else(invalid)
+        mutf7::mailbox(mailbox, self.script()).ok_or_else(invalid)
     }
 
     /// The mailbox of that name, or the reply that there is none.
     pub(super) async fn find(&self, name: &MailboxName) -> Result<MailboxRow, Stop> {
         match self.look(name).await? {
             Looked::Mailbox(row) => Ok(row),
-            Looked::Stale(stale, took) => Err(gone(name, stale, took)),
-            Looked::Nothing => Err(nonexistent(name)),
+            Looked::Stale(stale, took) => Err(self.gone(name, stale, took)),
+            Looked::Nothing => Err(self.nonexistent(name)),
         }
     }
 
@@ -80,22 +80,27 @@ impl Session {
         })
         .await
     }
-}
 
-/// What the source's Dovecot says of a stale name, to the letter. The name is decoded there, and at the end stands how
-/// long the command took: working, and waiting for other sessions, which nothing here does.
-fn gone(name: &MailboxName, stale: Stale, took: Duration) -> Stop {
-    let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
-    let shown: String = name
-        .join(mutf7::SEPARATOR)
-        .chars()
-        // A name may hold anything; a line of IMAP may not.
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
-    let took = seconds(took);
-    Stop::Reply(Reply::No(format!(
-        "{code}Mailbox doesn't exist: {shown} ({took} + 0.000 secs)."
-    )))
+    /// What the source's Dovecot says of a stale name, to the letter. The name is decoded there, and at the end stands how
+    /// long the command took: working, and waiting for other sessions, which nothing here does.
+    fn gone(&self, name: &MailboxName, stale: Stale, took: Duration) -> Stop {
+        let code = if stale.nonexistent_code { "[NONEXISTENT] " } else { "" };
+        let shown: String = name
+            .join(self.script().separator)
+            .chars()
+            // A name may hold anything; a line of IMAP may not.
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect();
+        let took = seconds(took);
+        Stop::Reply(Reply::No(format!(
+            "{code}Mailbox doesn't exist: {shown} ({took} + 0.000 secs)."
+        )))
+    }
+
+    pub(super) fn nonexistent(&self, name: &MailboxName) -> Stop {
+        let shown = mutf7::encode(&name.join(self.script().separator));
+        Stop::Reply(Reply::No(format!("[NONEXISTENT] Mailbox doesn't exist: {shown}")))
+    }
 }
 
 /// Work of this thread so far. A machine that is busy with something else doesn't make a command longer.
@@ -110,11 +115,6 @@ pub(super) enum Looked {
     /// With the time that finding it took.
     Stale(Stale, Duration),
     Nothing,
-}
-
-pub(super) fn nonexistent(name: &MailboxName) -> Stop {
-    let shown = mutf7::encode(&name.join(mutf7::SEPARATOR));
-    Stop::Reply(Reply::No(format!("[NONEXISTENT] Mailbox doesn't exist: {shown}")))
 }
 
 /// Seconds with three decimals, rounded up as Dovecot does.

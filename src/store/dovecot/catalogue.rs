@@ -11,7 +11,7 @@ use super::order::TreeSteps;
 use super::subscriptions;
 use super::walk::walk;
 use crate::limits::SMALL_FILE_BYTES_MAX;
-use crate::op::{Disappearance, Guid, MailboxName, TreeChange, TreeMailbox, Unselectable, UserName};
+use crate::op::{Disappearance, Guid, MailboxName, Namespaces, TreeChange, TreeMailbox, Unselectable, UserName};
 use crate::store::table::UserRow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -33,6 +33,8 @@ pub struct Found {
 pub struct Listing {
     /// Selectable mailboxes.
     pub mailboxes: BTreeMap<Guid, Found>,
+    /// How clients see its names.
+    pub namespaces: Namespaces,
     /// Names that `LIST "" "*"` shows although they are no mailboxes, and how.
     pub unselectable: BTreeMap<MailboxName, Unselectable>,
     /// Subscribed names.
@@ -54,7 +56,10 @@ pub struct Listing {
 /// # Errors
 /// A tree can't be read. (It does not exist before a user's first login.)
 pub fn list(root: &MailRoot, identities: &Identities) -> io::Result<Listing> {
-    let mut listing = Listing::default();
+    let mut listing = Listing {
+        namespaces: root.seen_namespaces(),
+        ..Listing::default()
+    };
     for namespace in &root.namespaces {
         match walk(namespace, root, identities, &mut listing) {
             // Nothing was ever put there.
@@ -139,6 +144,7 @@ pub fn difference(
     let mut before = TreeChange {
         user: user.clone(),
         complete: row.is_none(),
+        namespaces: (row.is_none() || known.namespaces != listing.namespaces).then(|| listing.namespaces.clone()),
         ..TreeChange::default()
     };
     let mut after = TreeChange {
@@ -193,7 +199,10 @@ fn named(guid: Guid, name: Result<MailboxName, Disappearance>) -> TreeMailbox {
 }
 
 fn is_empty(change: &TreeChange) -> bool {
-    change.mailboxes.is_empty() && change.unselectable.is_empty() && change.subscriptions.is_empty()
+    change.namespaces.is_none()
+        && change.mailboxes.is_empty()
+        && change.unselectable.is_empty()
+        && change.subscriptions.is_empty()
 }
 
 /// A name that becomes unselectable because its mailbox goes can't become so before it has gone.

@@ -191,7 +191,8 @@ impl Metadata {
         let text = || std::str::from_utf8(value).ok();
         match key {
             b'G' => self.guid = Some(Guid::from_hex(text()?)?),
-            b'R' => self.received = Some(i64::try_from(hexadecimal(text()?)?).ok()?),
+            // A time before 1970 is written as its 64 bits.
+            b'R' => self.received = Some(hexadecimal(text()?)?.cast_signed()),
             b'V' => self.virtual_size = Some(hexadecimal(text()?)?),
             b'Z' => self.plain_size = Some(hexadecimal(text()?)?),
             b'X' => self.attachments = attachment::parse(text()?)?,
@@ -264,6 +265,16 @@ mod tests {
         assert_eq!(message.metadata.received, Some(0x6b02_2ff3));
         assert_eq!(message.metadata.virtual_size, Some(0x267));
         assert_eq!(message.metadata.first_mailbox.as_deref(), Some(&b"INBOX"[..]));
+    }
+
+    #[test]
+    fn a_date_before_1970_is_a_date() {
+        let bytes = String::from_utf8(file("body\n")).unwrap();
+        let bytes = bytes.replace("R6b022ff3", "Rffffffffffffffff");
+        let message = sdbox_message(bytes.as_bytes()).unwrap();
+        assert_eq!(message.metadata.received, Some(-1));
+        let bytes = bytes.replace("Rffffffffffffffff", "R1ffffffffffffffff");
+        assert!(sdbox_message(bytes.as_bytes()).is_err());
     }
 
     #[test]

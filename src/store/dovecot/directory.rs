@@ -5,7 +5,7 @@ use crate::limits::{PLACES_SECONDS, USERS_SECONDS};
 use crate::op::UserName;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After a failure the next question comes sooner.
@@ -14,6 +14,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 struct Desk {
     answer: Option<Users>,
+    /// Number of the latest question, and of the one that was answered last, with or without success.
+    asked: u64,
+    answered: u64,
+    /// True where it is also asked where everybody's mail lies, whoever the users are.
+    places: bool,
     closed: bool,
 }
 
@@ -24,56 +29,89 @@ pub struct UserDirectory {
 }
 
 impl UserDirectory {
-    /// Asks at once, and then every minute whether there are others.
+    /// Asks at once, then every minute whether there are others, and whenever it is asked. `bell` rings after each
+    /// answer.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(doveadm: Doveadm) -> io::Result<Self> {
+    pub fn start(doveadm: Doveadm, bell: impl Fn() + Send + 'static) -> io::Result<Self> {
         let desk = Arc::new((Mutex::new(Desk::default()), Condvar::new()));
         let shared = Arc::clone(&desk);
         std::thread::Builder::new()
             .name("users".to_owned())
-            .spawn(move || ask(&doveadm, &shared))?;
+            .spawn(move || ask(&doveadm, &shared, &bell))?;
         Ok(Self { desk })
     }
 
     /// A list that was not taken yet.
     #[must_use]
     pub fn take(&self) -> Option<Users> {
-        self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).answer.take()
+        self.desk().answer.take()
+    }
+
+    /// Asks now who the users are. What is true by this moment is in what [`Self::take`] gave once [`Self::answered`] is
+    /// no less than the number returned.
+    #[must_use]
+    pub fn ask(&self) -> u64 {
+        let mut desk = self.desk();
+        desk.asked = desk.asked.saturating_add(1);
+        self.desk.1.notify_all();
+        desk.asked
+    }
+
+    /// Number of the last question that was answered, or could not be. Ask before [`Self::take`].
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.desk().answered
+    }
+
+    /// Asks now who the users are and where their mail lies: somebody's is not where it was. Numbered as by
+    /// [`Self::ask`].
+    #[must_use]
+    pub fn ask_places(&self) -> u64 {
+        self.desk().places = true;
+        self.ask()
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for UserDirectory {
     fn drop(&mut self) {
-        self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.desk().closed = true;
         self.desk.1.notify_all();
     }
 }
 
-fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar)) {
+fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar), bell: &dyn Fn()) {
     let mut known = Known::default();
     let mut said = false;
     loop {
-        let pause = match answer(doveadm, &mut known) {
+        let (asked, places) = {
+            let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            (desk.asked, std::mem::take(&mut desk.places))
+        };
+        let (answer, pause) = match answer(doveadm, &mut known, places) {
             Ok(users) => {
                 said = false;
-                if let Some(users) = users {
-                    desk.lock().unwrap_or_else(PoisonError::into_inner).answer = Some(users);
-                }
-                Duration::from_secs(USERS_SECONDS)
+                (users, Duration::from_secs(USERS_SECONDS))
             }
             Err(e) => {
                 if !std::mem::replace(&mut said, true) {
                     tracing::error!(error = %e, "the mail server does not tell its users; asking again");
                 }
-                AGAIN
+                (None, AGAIN)
             }
         };
-        let guard = desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let (guard, _) = changed
-            .wait_timeout_while(guard, pause, |desk| !desk.closed)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut guard = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.answer = answer.or(guard.answer.take());
+        guard.answered = asked;
+        bell();
+        let waits = |desk: &mut Desk| !desk.closed && desk.asked == asked;
+        let waited = changed.wait_timeout_while(guard, pause, waits);
+        guard = waited.unwrap_or_else(PoisonError::into_inner).0;
         if guard.closed {
             return;
         }
@@ -89,12 +127,11 @@ struct Known {
 
 /// None: the same users as a moment ago. Where their mail lies is asked when there are others, and now and then: a home
 /// may have moved.
-fn answer(doveadm: &Doveadm, known: &mut Known) -> Result<Option<Users>, DoveadmError> {
+fn answer(doveadm: &Doveadm, known: &mut Known, places: bool) -> Result<Option<Users>, DoveadmError> {
     let names: BTreeSet<UserName> = doveadm.user_names()?.into_iter().collect();
-    let fresh = known
-        .at
-        .is_some_and(|at| at.elapsed() < Duration::from_secs(PLACES_SECONDS));
-    if fresh && names == known.names {
+    let good_for = Duration::from_secs(PLACES_SECONDS);
+    let fresh = known.at.is_some_and(|at| at.elapsed() < good_for);
+    if fresh && !places && names == known.names {
         return Ok(None);
     }
     let users = doveadm.users()?;

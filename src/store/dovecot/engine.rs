@@ -5,10 +5,11 @@
 
 mod omissions;
 mod upkeep;
+mod users;
 
 use super::bodies::DovecotBodies;
 use super::directory::UserDirectory;
-use super::doveadm::{Doveadm, Users};
+use super::doveadm::Doveadm;
 use super::identity::Identities;
 use super::job::{Focus, Job, Progress};
 use super::look::Look;
@@ -71,7 +72,10 @@ impl DovecotSource {
         let (commands, received) = channel();
         let identities = Arc::new(Identities::default());
         let bodies = Arc::new(DovecotBodies::new(Arc::clone(&identities)));
-        let directory = UserDirectory::start(setup.doveadm.clone()).map_err(SourceError::Thread)?;
+        let bell = commands.clone();
+        // A capture that has ended hears of no users any more.
+        let bell = move || drop(bell.send(Command::CatchUp(Box::new(drop))));
+        let directory = UserDirectory::start(setup.doveadm.clone(), bell).map_err(SourceError::Thread)?;
         let watch = Watch::start(commands.clone());
         let mut engine = Engine::new(setup, identities, Arc::clone(&bodies), directory, watch);
         let thread = std::thread::Builder::new()
@@ -148,6 +152,12 @@ struct Engine {
     /// Damage that lasts.
     held: BTreeMap<UserName, Vec<Finding>>,
     sweeps: Vec<Sweep>,
+    /// Those that wait until it is known who the users are now, by the number of the question.
+    asked: Vec<(u64, Reply<Lsn>)>,
+    /// Whose mail is not where it was, and the number of the question where it is now.
+    lost: BTreeMap<UserName, u64>,
+    /// Number of the last question that was answered.
+    answered: u64,
     jobs: VecDeque<Job>,
     notices: u64,
     last: Lsn,
@@ -187,6 +197,9 @@ impl Engine {
             unlisted: BTreeSet::new(),
             held: BTreeMap::new(),
             sweeps: Vec::new(),
+            asked: Vec::new(),
+            lost: BTreeMap::new(),
+            answered: 0,
             jobs: VecDeque::new(),
             notices: 0,
             last: Lsn::default(),
@@ -251,12 +264,8 @@ impl Engine {
                 reply(Ok(self.last));
             }
             Command::Sweep(reply) => {
-                self.all_dirty();
-                self.sweeps.push(Sweep {
-                    remaining: self.users.keys().cloned().collect(),
-                    reply,
-                });
-                self.answer_sweeps(None);
+                let question = self.ask_for_users();
+                self.asked.push((question, reply));
             }
             Command::Verify {
                 user,
@@ -305,64 +314,6 @@ impl Engine {
         self.dirty = everybody.collect();
     }
 
-    /// Takes a new list of users over, where there is one.
-    fn take_users(&mut self) -> Result<(), OutletError> {
-        let Some(users) = self.directory.take() else {
-            return Ok(());
-        };
-        let mut found = Users::new();
-        found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
-        // Where the mail lies can't be said just now: it is where it was until there is another answer.
-        let stays = |user: &UserName, capture: &UserCapture| match found.get(user) {
-            Some(Ok(root)) => root == capture.root().as_ref(),
-            Some(Err(_)) => true,
-            None => false,
-        };
-        let gone: Vec<UserName> = self
-            .users
-            .iter()
-            .filter(|(user, capture)| !stays(user, capture))
-            .map(|(user, _)| user.clone())
-            .collect();
-        gone.iter().for_each(|user| self.forget(user));
-        for (user, root) in found {
-            match root {
-                Ok(root) if !self.users.contains_key(&user) => {
-                    self.refused.remove(&user);
-                    self.look_at(&user, Look::everything());
-                    self.unlisted.insert(user.clone());
-                    self.users.insert(user.clone(), UserCapture::new(user, Arc::new(root)));
-                }
-                Ok(_) => {}
-                Err(why) => {
-                    if self.refused.get(&user) != Some(&why) {
-                        tracing::warn!(user = %crate::telemetry::user(&user), why, "this user is not captured");
-                    }
-                    self.refused.insert(user, why);
-                }
-            }
-        }
-        self.users_known = true;
-        self.tell_omissions();
-        for command in std::mem::take(&mut self.early) {
-            self.command(command)?;
-        }
-        Ok(())
-    }
-
-    /// A user who is not captured any more, or whose mail lies elsewhere now.
-    fn forget(&mut self, user: &UserName) {
-        self.users.remove(user);
-        self.watch.forget_user(user);
-        self.introducing.remove(user);
-        self.unlisted.remove(user);
-        self.held.remove(user);
-        if let Some((_, logs)) = self.open.remove(user) {
-            self.open_logs = self.open_logs.saturating_sub(logs);
-        }
-        self.answer_sweeps(Some(user));
-    }
-
     fn read_dirty(&mut self) -> Result<(), OutletError> {
         for (user, look) in std::mem::take(&mut self.dirty) {
             self.turn(&user, look)?;
@@ -384,6 +335,8 @@ impl Engine {
             last: &mut self.last,
         };
         let end = capture.turn(look, &mut shared)?;
+        let is_lost = capture.is_lost();
+        self.note_lost(user, is_lost);
         if let Some(again) = end.again {
             self.due.put(user, Instant::now() + again);
         }

@@ -416,6 +416,7 @@ fn tree_digest(user: &UserName, listing: &Listing, request: u64) -> TreeDigest {
             digest.add(b'u', &guid.0, &MailboxName::of([special]));
         }
     }
+    digest.add(b'h', &[], &listing.namespaces.to_levels());
     for (name, how) in &listing.unselectable {
         digest.add(b'n', &how.to_mark(), name);
     }
@@ -435,6 +436,7 @@ fn complete_tree(user: &UserName, row: &UserRow) -> TreeChange {
     TreeChange {
         user: user.clone(),
         complete: true,
+        namespaces: Some(row.namespaces.clone()),
         mailboxes: row.mailboxes.iter().map(mailbox).collect(),
         unselectable: row
             .unselectable

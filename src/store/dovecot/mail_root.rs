@@ -14,6 +14,7 @@
 
 use super::attribute_settings::AttributeSettings;
 use super::body_settings::BodySettings;
+use crate::op::Namespaces;
 use std::path::{Path, PathBuf};
 
 /// Format of the messages' files.
@@ -77,6 +78,8 @@ pub struct Namespace {
     pub prefix: String,
     /// What clients see between levels.
     pub separator: char,
+    /// True where NAMESPACE doesn't show it.
+    pub hidden: bool,
     /// True where INBOX is in it.
     pub inbox: bool,
     /// Format of the messages.
@@ -133,6 +136,7 @@ impl Namespace {
         Self {
             prefix: String::new(),
             separator: layout.separator(),
+            hidden: false,
             inbox: true,
             driver,
             layout,
@@ -333,6 +337,17 @@ impl MailRoot {
             attributes: AttributeSettings::default(),
             nonexistent_code: true,
             left_out: Vec::new(),
+        }
+    }
+
+    /// How clients see names.
+    #[must_use]
+    pub fn seen_namespaces(&self) -> Namespaces {
+        let shown = self.namespaces.iter().filter(|namespace| !namespace.hidden);
+        let separator = self.namespaces.first().map(|first| first.separator);
+        Namespaces {
+            separator: separator.unwrap_or('/'),
+            prefixes: shown.map(|namespace| namespace.prefix.clone()).collect(),
         }
     }
 

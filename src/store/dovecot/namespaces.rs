@@ -6,7 +6,7 @@ use super::location::{Fields, Lookup};
 use super::mail_root::{MailRoot, Namespace};
 use super::settings::{Settings, Version};
 use super::variables::Variables;
-use crate::limits::NAMESPACES_MAX;
+use crate::limits::{NAME_BYTES_MAX, NAMESPACES_MAX};
 use crate::op::UserName;
 use std::path::Path;
 
@@ -118,10 +118,16 @@ fn add(root: &mut MailRoot, lookup: &Lookup<'_>, inbox: bool) -> Result<(), Stri
         return Ok(());
     }
     let separator = of("separator").and_then(|text| text.chars().next());
+    let separator = separator.unwrap_or(namespace.separator);
+    let prefix = of("prefix").unwrap_or_default();
+    if !separator.is_ascii_graphic() || prefix.len() > NAME_BYTES_MAX {
+        return Err(format!("namespace {name}: IMAP can't show its separator or its prefix"));
+    }
     let keeps_subscriptions = of("subscriptions") != Some("no");
     root.namespaces.push(Namespace {
-        prefix: of("prefix").unwrap_or_default().to_owned(),
-        separator: separator.unwrap_or(namespace.separator),
+        prefix: prefix.to_owned(),
+        separator,
+        hidden: of("hidden") == Some("yes"),
         inbox,
         inbox_path: namespace.inbox_path.filter(|_| inbox),
         subscriptions: namespace.subscriptions.filter(|_| keeps_subscriptions),
@@ -203,6 +209,20 @@ mod tests {
             (found.namespaces[0].mail.as_path(), found.namespaces[0].separator),
             (Path::new("/other"), '.')
         );
+    }
+
+    #[test]
+    fn clients_see_the_prefixes_of_what_is_not_hidden() {
+        let text = "mail_location = maildir:~/M\nnamespace a {\n prefix = A^\n location = sdbox:~/a\n}\n\
+                    namespace inbox {\n inbox = yes\n separator = ^\n}\n\
+                    namespace h {\n prefix = H^\n hidden = yes\n location = sdbox:~/h\n}\n";
+        let seen = root(Version::V2_3, text, &[HOME]).unwrap().seen_namespaces();
+        assert_eq!(
+            (seen.separator, seen.prefixes),
+            ('^', vec![String::new(), "A^".to_owned()])
+        );
+        let text = "mail_location = maildir:~/M\nnamespace inbox {\n inbox = yes\n separator = é\n}\n";
+        assert!(root(Version::V2_3, text, &[HOME]).unwrap_err().contains("separator"));
     }
 
     #[test]

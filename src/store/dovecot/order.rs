@@ -202,6 +202,7 @@ fn joined(mut rests: BTreeMap<Guid, VecDeque<Item>>, tree: &mut TreeSteps) -> Ve
     let mut change = tree.before.take().unwrap_or_default();
     if let Some(after) = tree.after.take() {
         change.user = after.user;
+        change.namespaces = after.namespaces.or(change.namespaces);
         change.mailboxes.extend(after.mailboxes);
         change.unselectable.extend(after.unselectable);
         change.subscriptions.extend(after.subscriptions);

@@ -35,6 +35,8 @@ pub struct Tree {
     marks: BTreeMap<PathBuf, Option<Stamp>>,
     complaints: Vec<String>,
     found: bool,
+    /// True where there is nothing any more.
+    lost: bool,
 }
 
 impl Tree {
@@ -51,6 +53,7 @@ impl Tree {
             marks: BTreeMap::new(),
             complaints: Vec::new(),
             found: false,
+            lost: false,
         }
     }
 
@@ -114,6 +117,30 @@ impl Tree {
         }
     }
 
+    /// True where there was a tree, and the last look found nothing in its place.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Looks whether that is so.
+    pub fn is_away(&mut self, row: Option<&UserRow>) -> bool {
+        let there = self.root.namespaces.first().is_none_or(|first| first.mail.exists());
+        self.lost = !there && (self.found || row.is_some());
+        if self.lost {
+            let mail = self
+                .root
+                .namespaces
+                .first()
+                .map(|first| first.mail.display().to_string());
+            self.complain(vec![format!(
+                "there was mail, and now there is no {}",
+                mail.unwrap_or_default()
+            )]);
+        }
+        self.lost
+    }
+
     /// Forgets mailboxes.
     pub fn retain(&mut self, keep: impl Fn(&Guid) -> bool) {
         self.missing.retain(|guid, _| keep(guid));
@@ -139,6 +166,7 @@ impl Tree {
                 Ok(now) => now,
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !self.found && row.is_none() => return None,
                 Err(e) => {
+                    self.lost = e.kind() == io::ErrorKind::NotFound;
                     self.complain(vec![e.to_string()]);
                     return None;
                 }
@@ -152,7 +180,7 @@ impl Tree {
         }
         let listing = listing?;
         self.keep_marks(&listing, keep_marks);
-        self.found = true;
+        (self.found, self.lost) = (true, false);
         self.complain(listing.complaints.clone());
         self.settled = !listing.unsettled;
         self.heeds_list_index = self.root.heeds_list_index(!listing.unselectable.is_empty());

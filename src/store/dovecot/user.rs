@@ -148,7 +148,13 @@ impl UserCapture {
         let lasting = |guid: &Guid| self.troubles.lasts(guid);
         let waits = self.unfinished || self.is_introducing() || self.tree.misses_any();
         let waits = waits || self.attributes.is_waiting() || !self.settling.is_empty();
-        self.listed && !waits && self.queues.is_empty() && self.retries.keys().all(lasting)
+        self.listed && !self.tree.is_lost() && !waits && self.queues.is_empty() && self.retries.keys().all(lasting)
+    }
+
+    /// True where there was mail, and there is nothing in its place.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.tree.is_lost()
     }
 
     /// True once the tree was looked for, with or without success.
@@ -253,6 +259,13 @@ impl UserCapture {
     /// The journal takes nothing more.
     pub fn turn(&mut self, look: Look, shared: &mut Shared<'_>) -> Result<TurnEnd, OutletError> {
         self.listed = true;
+        if self.tree.is_away(shared.table.user(&self.user)) {
+            // Its logs may still be read, but are perhaps another user's now: what they say is for whom the next list of
+            // users says they belong to.
+            return Ok(TurnEnd {
+                again: Some(self.absence.next_look()),
+            });
+        }
         self.attributes.look_at(&look.attributes);
         let Some(mut steps) = self.read_everything(look, shared) else {
             return Ok(TurnEnd {

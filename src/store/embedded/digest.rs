@@ -5,6 +5,7 @@ use super::attributes;
 use super::bodies;
 use super::mailbox::{Mailbox, read_name};
 use super::packs::Packs;
+use super::tree;
 use crate::op::digest::Sum;
 use crate::op::{AttributeKind, DigestVerdict, Guid, Lsn, MailboxDigest, TreeDigest, UserName};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -99,6 +100,7 @@ fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> 
         return Ok(digest);
     };
     attributes::add_to(tx, id, &mut digest)?;
+    digest.add(b'h', &[], &tree::namespaces(tx, id)?.unwrap_or_default().to_levels());
     for (kind, select) in [
         (
             b'm',

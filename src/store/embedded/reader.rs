@@ -3,9 +3,10 @@
 use super::mailbox::{keywords, read_name, stored_name};
 use super::store::Store;
 use super::view::{Depth, Detail, Listing, MailboxKey, MailboxRow, Opening, Tree, TreeRow, View, ViewError, Visitor};
-use super::{attributes, bodies, listings};
+use super::{attributes, bodies, listings, tree};
 use crate::op::{
-    AttributeScope, Flags, Guid, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, Unselectable, UserName,
+    AttributeScope, Flags, Guid, MailboxName, MessageGuid, Modseq, Namespaces, Stale, Uid, UidValidity, Unselectable,
+    UserName,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -30,9 +31,17 @@ impl View for Reader {
                 return Ok(Tree::default());
             };
             Ok(Tree {
+                namespaces: tree::namespaces(tx, user)?.unwrap_or_default(),
                 rows: rows(tx, user)?,
                 subscribed: subscribed(tx, user)?,
             })
+        })
+    }
+
+    fn namespaces(&self, user: &UserName) -> Result<Option<Namespaces>, ViewError> {
+        self.0.readers.read(|tx| match bodies::known_user(tx, user)? {
+            Some(user) => Ok(tree::namespaces(tx, user)?),
+            None => Ok(None),
         })
     }
 

@@ -3,9 +3,10 @@
 use super::super::target::TargetError;
 use super::attributes;
 use super::bodies;
-use super::mailbox::{Leaves, Mailbox, stored_name};
+use super::mailbox::{Leaves, Mailbox, read_name, stored_name};
 use super::{quarantine, renumbering};
-use crate::op::{Disappearance, Guid, MailboxId, MailboxName, TreeChange};
+use crate::op::{Disappearance, Guid, MailboxId, MailboxName, Namespaces, TreeChange};
+use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, params};
 use std::collections::HashSet;
 
@@ -14,6 +15,10 @@ pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetEr
     let user = bodies::user(tx, &change.user)?;
     if change.complete {
         leave_out(tx, user, change)?;
+    }
+    if let Some(namespaces) = &change.namespaces {
+        tx.prepare_cached("UPDATE users SET namespaces = ?2 WHERE id = ?1")?
+            .execute(params![user, stored_name(&namespaces.to_levels())])?;
     }
     for mailbox in &change.mailboxes {
         match mailbox.name {
@@ -51,6 +56,18 @@ pub(super) fn apply(tx: &Connection, change: &TreeChange) -> Result<(), TargetEr
             .execute(params![user, stored_name(name)])?;
     }
     Ok(())
+}
+
+/// How the user's names are written; none until the first tree came.
+pub(super) fn namespaces(tx: &Connection, user: i64) -> rusqlite::Result<Option<Namespaces>> {
+    let stored: Option<String> = tx
+        .prepare_cached("SELECT namespaces FROM users WHERE id = ?1")?
+        .query_row([user], |row| row.get(0))?;
+    let read = |text: String| {
+        let namespaces = read_name(&text).ok().and_then(Namespaces::from_levels);
+        namespaces.ok_or_else(|| FromSqlError::InvalidType.into())
+    };
+    stored.map(read).transpose()
 }
 
 /// A complete tree replaces everything. A mailbox that is not in it is only inferred gone.

@@ -1,7 +1,9 @@
 //! What a reader sees of the embedded store: consistent, read-only, never in the way of the writer.
 
 pub use super::listing::{Listing, Mark};
-use crate::op::{AttributeScope, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName};
+use crate::op::{
+    AttributeScope, Guid, Keyword, MailboxName, MessageGuid, Modseq, Namespaces, Stale, Uid, UidValidity, UserName,
+};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -21,6 +23,8 @@ pub struct TreeRow {
 /// A user's whole tree at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
+    /// How clients see its names.
+    pub namespaces: Namespaces,
     /// Every listed name, in no order.
     pub rows: Vec<TreeRow>,
     /// Subscribed names, in the order in which they were subscribed. They need not exist.
@@ -111,6 +115,12 @@ pub trait View: Send + Sync {
     /// # Errors
     /// The store can't be read.
     fn tree(&self, user: &UserName) -> Result<Tree, ViewError>;
+
+    /// How clients see the user's names; none until the user's first tree came.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn namespaces(&self, user: &UserName) -> Result<Option<Namespaces>, ViewError>;
 
     /// The mailbox of that name, where it can be selected.
     ///

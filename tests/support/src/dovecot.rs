@@ -125,7 +125,7 @@ impl Dovecot {
         .context("these tests run as root: they start mail servers")?;
         let users = (1..=users).map(|n| format!("user{n}@example.test")).collect();
         let (imap_port, lmtp_port) = (ports::free(), ports::free());
-        let dovecot = Dovecot {
+        let mut dovecot = Dovecot {
             folder: folder.into(),
             version,
             format,
@@ -138,13 +138,24 @@ impl Dovecot {
         Ok(dovecot)
     }
 
-    fn write_files(&self, extra: &str) -> Result<()> {
+    /// Makes these its users, with their homes' names below the folder `mail`, while it runs too.
+    pub fn employ(&mut self, users: &[(&str, &str)]) -> Result<()> {
+        let folder = self.folder.display();
+        let line = |(user, home): &(&str, &str)| format!("{user}:{{PLAIN}}{PASSWORD}:8:8::{folder}/mail/{home}::\n");
+        std::fs::write(self.folder.join("users"), users.iter().map(line).collect::<String>())?;
+        self.users = users.iter().map(|(user, _)| (*user).to_owned()).collect();
+        if self.server.is_some() {
+            // It looks at the file's time, which it takes in whole seconds, once a second.
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        Ok(())
+    }
+
+    fn write_files(&mut self, extra: &str) -> Result<()> {
         let folder = self.folder.display().to_string();
-        let users = self
-            .users
-            .iter()
-            .map(|u| format!("{u}:{{PLAIN}}{PASSWORD}:8:8::{folder}/mail/{u}::\n"));
-        std::fs::write(self.folder.join("users"), users.collect::<String>())?;
+        let users = self.users.clone();
+        let users: Vec<_> = users.iter().map(|user| (user.as_str(), user.as_str())).collect();
+        self.employ(&users)?;
         let template = templates().join(format!("{}.conf", self.version.series()));
         let text = std::fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
         let text = text

@@ -192,13 +192,16 @@ struct Worker {
     imap: Imap,
     lmtp: Lmtp,
     mailboxes: Vec<String>,
+    prefix: String,
+    separator: String,
     refused: usize,
 }
 
 impl Worker {
     fn new(load: &Load, user: &str) -> Result<Worker> {
         let rng = Rng::new(&format!("{}/{user}", load.seed));
-        let imap = Imap::login(load.imap_port, user, PASSWORD)?;
+        let mut imap = Imap::login(load.imap_port, user, PASSWORD)?;
+        let (prefix, separator) = truth::prefix_and_separator(&mut imap)?;
         let lmtp = Lmtp::connect(load.lmtp_port)?;
         let mut worker = Worker {
             user: user.to_owned(),
@@ -206,6 +209,8 @@ impl Worker {
             imap,
             lmtp,
             mailboxes: Vec::new(),
+            prefix,
+            separator,
             refused: 0,
         };
         worker.list()?;
@@ -289,12 +294,13 @@ impl Worker {
         let own: Vec<String> = self.mailboxes.iter().filter(|m| *m != "INBOX").cloned().collect();
         let fresh = format!("{}{}", self.rng.pick(&NAMES), self.rng.below(20));
         let below_other = !own.is_empty() && self.rng.chance(45);
+        let separator = self.separator.clone();
         let name = if below_other {
-            format!("{}/{fresh}", self.rng.pick(&own))
+            format!("{}{separator}{fresh}", self.rng.pick(&own))
         } else {
-            fresh
+            format!("{}{fresh}", self.prefix)
         };
-        if name.matches('/').count() < DEPTH_MAX {
+        if name.matches(&separator).count() < DEPTH_MAX {
             match act {
                 Act::Create => self.run(&format!("CREATE {}", quote(&name)))?,
                 Act::Rename => {
@@ -303,7 +309,7 @@ impl Worker {
                     } else {
                         self.rng.pick(&own)
                     };
-                    if !format!("{name}/").starts_with(&format!("{old}/")) {
+                    if !format!("{name}{separator}").starts_with(&format!("{old}{separator}")) {
                         self.run(&format!("RENAME {} {}", quote(old), quote(&name)))?;
                     }
                 }

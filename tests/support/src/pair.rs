@@ -6,7 +6,7 @@ use crate::node::{Node, Pki, Programs};
 use crate::truth::Truth;
 use crate::{Result, ports};
 use anyhow::{Context, bail, ensure};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -104,13 +104,7 @@ impl Pair {
         let store = format!("store = \"dovecot\"\n[group.dovecot]\ndoveadm = {doveadm}\n");
         self.primary.configure(&self.pki, "primary", &peers, &store)?;
         for standby in &self.standbys {
-            let users = self.folder.path().join(standby.node.name()).join("users");
-            let lines = self
-                .source
-                .users()
-                .iter()
-                .map(|u| format!("{u}:{{PLAIN}}{PASSWORD}::::::\n"));
-            std::fs::write(&users, lines.collect::<String>())?;
+            let users = self.users_file(standby);
             let store = format!(
                 "store = \"embedded\"\n[group.embedded]\nimap = \"127.0.0.1:{}\"\nusers = \"{}\"\n",
                 standby.imap_port,
@@ -118,6 +112,20 @@ impl Pair {
             );
             let peers = [(self.primary.name(), self.primary.address())];
             standby.node.configure(&self.pki, "standby", &peers, &store)?;
+        }
+        self.let_users_in()
+    }
+
+    fn users_file(&self, standby: &Standby) -> PathBuf {
+        self.folder.path().join(standby.node.name()).join("users")
+    }
+
+    /// Lets the users that the source has now read the copies too.
+    pub fn let_users_in(&self) -> Result<()> {
+        let users = self.source.users().iter();
+        let lines: String = users.map(|u| format!("{u}:{{PLAIN}}{PASSWORD}::::::\n")).collect();
+        for standby in &self.standbys {
+            std::fs::write(self.users_file(standby), &lines)?;
         }
         Ok(())
     }

@@ -16,6 +16,8 @@ pub struct Truth {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Account {
+    /// Prefixes and separators, as NAMESPACE tells them.
+    namespaces: Vec<Value>,
     mailboxes: BTreeMap<String, Mailbox>,
     subscriptions: BTreeSet<String>,
 }
@@ -45,6 +47,9 @@ impl Truth {
     pub fn differences(&self, other: &Truth, ignore: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         each(&self.users, &other.users, "", &mut found, |user, a, b, found| {
+            if a.namespaces != b.namespaces {
+                found.push(format!("{user}: namespaces {:?} != {:?}", a.namespaces, b.namespaces));
+            }
             if a.subscriptions != b.subscriptions {
                 found.push(format!(
                     "{user}: subscriptions {:?} != {:?}",
@@ -129,7 +134,10 @@ impl Account {
             // without it a server may leave HIGHESTMODSEQ out
             imap.run("ENABLE CONDSTORE")?.must()?;
         }
-        let mut account = Account::default();
+        let mut account = Account {
+            namespaces: namespaces(&mut imap)?,
+            ..Account::default()
+        };
         for (name, selectable) in mailboxes(&mut imap)? {
             let mailbox = if selectable {
                 Mailbox::read(&mut imap, &name)?
@@ -146,6 +154,23 @@ impl Account {
             .collect();
         imap.run("LOGOUT")?;
         Ok(account)
+    }
+}
+
+/// The personal namespaces: a list of prefix and separator each.
+fn namespaces(imap: &mut Imap) -> Result<Vec<Value>> {
+    let reply = imap.run("NAMESPACE")?.must()?;
+    let personal = reply.all(0, "NAMESPACE").find_map(|answer| answer.get(1));
+    Ok(personal.context("NAMESPACE has no answer")?.list().to_vec())
+}
+
+/// What stands before the names of new mailboxes, and between their levels.
+pub fn prefix_and_separator(imap: &mut Imap) -> Result<(String, String)> {
+    let namespaces = namespaces(imap)?;
+    let first = namespaces.first().map(Value::list).unwrap_or_default();
+    match first {
+        [prefix, separator] => Ok((prefix.text(), separator.text())),
+        other => bail!("a namespace without prefix and separator: {other:?}"),
     }
 }
 

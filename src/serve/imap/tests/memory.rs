@@ -1,7 +1,8 @@
 //! A store in memory: what the front end's tests read from, and change under a session's feet.
 
 use crate::op::{
-    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Stale, Uid, UidValidity, UserName,
+    AttributeScope, Flags, Guid, Keyword, MailboxName, MessageGuid, Modseq, Namespaces, Stale, Uid, UidValidity,
+    UserName,
 };
 use crate::store::embedded::view::{
     Depth, Detail, Listing, MailboxKey, MailboxRow, Opening, Tree, TreeRow, View, ViewError, Visitor,
@@ -159,6 +160,10 @@ impl Folder {
 impl View for Memory {
     fn tree(&self, _: &UserName) -> Result<Tree, ViewError> {
         Ok(self.lock().tree.clone())
+    }
+
+    fn namespaces(&self, _: &UserName) -> Result<Option<Namespaces>, ViewError> {
+        Ok(Some(self.lock().tree.namespaces.clone()))
     }
 
     fn mailbox(&self, _: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError> {

@@ -1,7 +1,7 @@
 //! Transcripts of the base protocol.
 
 use super::house::house;
-use crate::op::{Flags, Guid, MailboxName, Stale};
+use crate::op::{Flags, Guid, MailboxName, Namespaces, Stale};
 use crate::serve::server::Access;
 use crate::store::embedded::view::TreeRow;
 
@@ -344,4 +344,64 @@ async fn a_shutdown_ends_sessions_with_bye() {
     let mut client = house.ann().await;
     house.shutdown.send(true).unwrap();
     client.play("S: * BYE Server shutting down.\nS:").await;
+}
+
+#[tokio::test]
+async fn names_of_a_source_with_another_separator_are_its_own() {
+    let house = house().await;
+    house.memory.change(|account| {
+        account.tree.namespaces = Namespaces {
+            separator: '.',
+            prefixes: vec!["INBOX.".to_owned(), "R&é.".to_owned()],
+        };
+        account.create(&["INBOX", "a/b", "c"], 80);
+        account.tree.subscribed = vec![MailboxName::of(["INBOX", "a/b", "c"])];
+    });
+    let mut client = house.ann().await;
+    client
+        .play(
+            "C: NAMESPACE
+             S: * NAMESPACE ((\"INBOX.\" \".\")(\"R&-&AOk-.\" \".\")) NIL NIL
+             S: t OK Namespace completed.
+             C: LIST \"\" %
+             S: * LIST (\\HasChildren) \".\" INBOX
+             S: * LIST (\\Noselect \\HasNoChildren) \".\" R&-&AOk-
+             S: * LIST (\\HasNoChildren \\Sent) \".\" Sent
+             S: * LIST (\\Noselect \\HasChildren) \".\" a
+             S: * LIST (\\Noselect \\HasNoChildren) \".\" empty
+             S: t OK List completed.
+             C: LIST \"\" inbox.%
+             S: * LIST (\\Noselect \\HasChildren) \".\" INBOX.a/b
+             S: t OK List completed.
+             C: LIST \"inbox.a/b.x\" \"\"
+             S: * LIST (\\Noselect) \".\" inbox.
+             S: t OK List completed.
+             C: LSUB \"\" INBOX.%
+             S: * LSUB (\\Noselect) \".\" INBOX.a/b
+             S: t OK Lsub completed.
+             C: STATUS INBOX.a/b.c (MESSAGES)
+             S: * STATUS INBOX.a/b.c (MESSAGES 0)
+             S: t OK Status completed.
+             C: STATUS INBOX/a/b/c (MESSAGES)
+             S: t NO [NONEXISTENT] Mailbox doesn't exist: INBOX/a/b/c
+             C: GETQUOTAROOT inbox.a/b.c
+             S: * QUOTAROOT INBOX.a/b.c
+             S: t OK Getquotaroot completed.",
+        )
+        .await;
+    house.memory.change(|account| account.tree.namespaces.separator = '\\');
+    // A session keeps to what it was told, until it is told otherwise.
+    client
+        .play(
+            "C: STATUS INBOX.a/b.c (MESSAGES)
+             S: * STATUS INBOX.a/b.c (MESSAGES 0)
+             S: t OK Status completed.
+             C: LIST \"\" *c
+             S: * LIST (\\HasNoChildren) \"\\\\\" \"INBOX\\\\a/b\\\\c\"
+             S: t OK List completed.
+             C: STATUS \"INBOX\\\\a/b\\\\c\" (MESSAGES)
+             S: * STATUS \"INBOX\\\\a/b\\\\c\" (MESSAGES 0)
+             S: t OK Status completed.",
+        )
+        .await;
 }

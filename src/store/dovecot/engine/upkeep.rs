@@ -90,14 +90,14 @@ impl Engine {
         }
     }
 
-    /// Counts a user as read, where he was and nothing of his is left.
+    /// Counts a user as read, where he was and nothing of his is left, or his mail is nowhere to be found.
     pub(super) fn answer_sweeps(&mut self, read: Option<&UserName>) {
-        for sweep in &mut self.sweeps {
-            if let Some(user) = read
-                && self.users.get(user).is_none_or(UserCapture::is_settled)
-            {
-                sweep.remaining.remove(user);
-            }
+        let done =
+            |user: &&UserName| self.users.get(*user).is_none_or(UserCapture::is_settled) || self.is_nowhere(user);
+        if let Some(user) = read.filter(done) {
+            self.sweeps
+                .iter_mut()
+                .for_each(|sweep| drop(sweep.remaining.remove(user)));
         }
         for sweep in self.sweeps.extract_if(.., |sweep| sweep.remaining.is_empty()) {
             (sweep.reply)(Ok(self.last));

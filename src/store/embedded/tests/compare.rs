@@ -78,6 +78,7 @@ fn compare_tree(copy: &mut Copy, model: &Model) {
     for (name, how) in &account.unselectable {
         assert_eq!(copy.store().view.stale(&USER.into(), name).unwrap(), how.stale());
     }
+    assert_eq!(tree.namespaces, account.namespaces);
     assert_eq!(tree.subscribed, account.subscribed);
 }
 
