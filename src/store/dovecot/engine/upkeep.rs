@@ -95,9 +95,9 @@ impl Engine {
         let done =
             |user: &&UserName| self.users.get(*user).is_none_or(UserCapture::is_settled) || self.is_nowhere(user);
         if let Some(user) = read.filter(done) {
-            self.sweeps
-                .iter_mut()
-                .for_each(|sweep| drop(sweep.remaining.remove(user)));
+            for sweep in &mut self.sweeps {
+                sweep.remaining.remove(user);
+            }
         }
         for sweep in self.sweeps.extract_if(.., |sweep| sweep.remaining.is_empty()) {
             (sweep.reply)(Ok(self.last));
