@@ -411,3 +411,8 @@ pub const STATUS_NAMED_MAX: u32 = 5;
 /// Sentences on what is not carried that a source keeps for `status`. There is one for each kind and namespace, unless the
 /// configuration names a user in them.
 pub const NOT_CARRIED_TOLD_MAX: usize = 32;
+/// Bytes of frames of a base that may be in the journal and not durable at its peer: fills a long link, and is small beside
+/// [`JOURNAL_BYTES_MAX`].
+pub const BASE_AHEAD_BYTES: usize = 8 << 20;
+/// The same in frames: lists of small mailboxes whose bodies are on their way.
+pub const BASE_AHEAD_FRAMES: usize = 1024;

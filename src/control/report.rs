@@ -186,3 +186,23 @@ pub struct RepairReport {
     /// Seconds that it took.
     pub seconds: f64,
 }
+
+/// `repair --stream`: which streams begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamReport {
+    /// One entry a group.
+    pub groups: Vec<NewStream>,
+}
+
+/// A group's new stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewStream {
+    /// The group.
+    pub group: String,
+    /// The stream that ends, 32 hex digits.
+    pub before: String,
+    /// The one that begins.
+    pub stream: String,
+    /// Who joins it.
+    pub peers: Vec<NodeName>,
+}

@@ -133,6 +133,10 @@ impl Verbs for Fake {
         })
     }
 
+    async fn repair_stream(&self, _group: Option<String>) -> Result<StreamReport, VerbError> {
+        Ok(StreamReport::default())
+    }
+
     async fn repair(&self, _request: RepairRequest, _progress: ProgressSink) -> Result<RepairReport, VerbError> {
         Err(VerbError::refused("this node is not primary"))
     }

@@ -201,6 +201,7 @@ async fn run<V: Verbs>(verbs: &V, request: Request, out: &mut Out) -> Result<Ans
         Request::Wait(wait) => out.attend(verbs.wait(wait, sink), progress).await,
         Request::Verify(verify) => out.attend(verbs.verify(verify, sink), progress).await,
         Request::Repair(repair) => out.attend(verbs.repair(repair, sink), progress).await,
+        Request::RepairStream { group } => out.attend(verbs.repair_stream(group), progress).await,
         Request::QuarantineLs(of) => out.attend(verbs.quarantine(of), progress).await,
         Request::QuarantineShow(entry) => out.attend(verbs.quarantine_entry(entry), progress).await,
         Request::QuarantineRelease(entry) => {

@@ -2,7 +2,7 @@
 
 use super::report::{
     Decided, Decision, EntryDetail, EntryId, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
-    VerifyReport, WaitReport,
+    StreamReport, VerifyReport, WaitReport,
 };
 use super::status::{Status, UserStatus};
 use crate::op::{Lsn, UserName};
@@ -103,6 +103,12 @@ pub enum Request {
     Verify(VerifyRequest),
     /// See [`Verbs::repair`].
     Repair(RepairRequest),
+    /// See [`Verbs::repair_stream`].
+    RepairStream {
+        /// One group, or every group that this node is primary of.
+        #[serde(default)]
+        group: Option<String>,
+    },
     /// See [`Verbs::quarantine`].
     QuarantineLs(CustodyRequest),
     /// See [`Verbs::quarantine_entry`].
@@ -300,6 +306,12 @@ pub trait Verbs: Send + Sync + 'static {
         request: RepairRequest,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<RepairReport, VerbError>> + Send;
+
+    /// Begins a new stream: every standby, a diverged one too, joins at a base.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] on a node that is not primary; the disk.
+    fn repair_stream(&self, group: Option<String>) -> impl Future<Output = Result<StreamReport, VerbError>> + Send;
 
     /// What this copy has not applied.
     ///

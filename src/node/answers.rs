@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
 use crate::control::report::{
     Decided, Decision, EntryDetail, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
-    VerifyReport, WaitReport,
+    StreamReport, VerifyReport, WaitReport,
 };
 use crate::control::status::{MailboxStatus, Role, Status, UserStatus};
 use crate::control::verbs::{
@@ -147,6 +147,10 @@ impl Verbs for Answers {
 
     async fn repair(&self, request: RepairRequest, progress: ProgressSink) -> Result<RepairReport, VerbError> {
         verifying::repair(self.chosen(request.group.as_deref())?, &request, &progress).await
+    }
+
+    async fn repair_stream(&self, group: Option<String>) -> Result<StreamReport, VerbError> {
+        verifying::new_streams(self.chosen(group.as_deref())?).await
     }
 
     async fn quarantine(&self, request: CustodyRequest) -> Result<QuarantineList, VerbError> {

@@ -2,13 +2,14 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `primary` `outlet` `offered` `shipper` `body_reads` `peer` | the left half: capture → journal → ship |
+//! | `primary` `outlet` `offered` `ahead` `replaced` `shipper` `body_reads` `peer` | the left half: capture → journal → ship |
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
+mod ahead;
 mod answers;
 mod applier;
 mod body_reads;
@@ -33,6 +34,7 @@ mod primary;
 mod pulse;
 mod receiver;
 mod relay;
+mod replaced;
 mod shipper;
 mod squeeze;
 mod standby;

@@ -1,16 +1,18 @@
 //! Where capture pours what it found: sealed into frames, durable in the journal before capture goes on, announced to
 //! the peers, and checkpointed and trimmed from time to time.
 
+use super::ahead::Ahead;
 use super::health::Health;
 use super::offered::Offered;
 use super::peer::Peer;
 use super::primary::Announcement;
 use super::pulse::Pulse;
+use super::replaced::Replaced;
 use crate::io::clock::{Clock, Stopwatch};
 use crate::journal::{Head, Journal, JournalError, Sealer};
 use crate::limits::{CHECKPOINT_FRAMES, CHECKPOINT_SECONDS, JOURNAL_BYTES_MAX};
-use crate::op::{Lsn, MailboxId, MessageGuid, Notice, Payload, Uid, UidValidity};
-use crate::store::source::{Captured, Outlet, OutletError};
+use crate::op::{BaseStart, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, StreamId, Uid, UidValidity};
+use crate::store::source::{Captured, Outlet, OutletError, Takes};
 use crate::store::table::CaptureTable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ pub(super) struct JournalOutlet {
     pub(super) since_checkpoint: Since,
     pub(super) covered: Lsn,
     pub(super) offered: Offered,
+    pub(super) ahead: Ahead,
+    pub(super) replaced: Arc<Replaced>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) health: Arc<Health>,
 }
@@ -55,15 +59,22 @@ impl Outlet for JournalOutlet {
 
     fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError> {
         let captured_ms = self.clock.unix_ms();
+        let mut first = Vec::with_capacity(captured.len());
         for one in &captured {
             let sealed = self.sealer.seal(&one.payloads, one.peer.as_ref(), captured_ms);
             let frames = sealed.map_err(|e| OutletError(e.to_string()))?;
+            first.push(frames.first().map_or(Lsn(0), |frame| frame.lsn));
+            if let Some(peer) = &one.peer {
+                self.ahead.push(peer, &frames);
+            }
             self.since_checkpoint.frames += u64::try_from(frames.len()).unwrap_or(0);
             self.patiently(|journal| journal.append(&frames))?;
         }
         let head = self.patiently(Journal::commit)?;
-        for one in captured.iter().filter(|one| one.peer.is_none()) {
-            one.payloads.iter().for_each(|payload| table.apply(payload));
+        for (one, lsn) in captured.iter().zip(first) {
+            one.payloads
+                .iter()
+                .for_each(|payload| fold(table, payload, lsn, one.peer.as_ref()));
         }
         let lsn = self.publish(head);
         self.checkpoint_where_due(table)?;
@@ -82,6 +93,46 @@ impl Outlet for JournalOutlet {
 
     fn is_offer_open(&mut self) -> bool {
         self.offered.is_open()
+    }
+
+    fn begin_stream(&mut self, reason: &str, table: &mut CaptureTable) -> Result<StreamId, OutletError> {
+        let stream = super::files::new_stream_id().map_err(|e| OutletError(e.to_string()))?;
+        let peers = self.peers.iter().map(|peer| peer.name.clone()).collect();
+        let failed = |e: std::io::Error| OutletError(format!("note the new stream: {e}"));
+        self.replaced.begin(stream, peers).map_err(failed)?;
+        // LSNs go on, so nobody can take the new stream's first frames for those of a beginning.
+        let mut sealer = Sealer::resume(Head {
+            stream,
+            ..self.sealer.head()
+        });
+        let base = Payload::Base(BaseStart {
+            reason: reason.to_owned(),
+        });
+        let sealed = sealer.seal(&[base], None, self.clock.unix_ms());
+        let sealed = sealed.map_err(|e| OutletError(e.to_string()))?;
+        let base = sealed
+            .first()
+            .ok_or_else(|| OutletError("no base was made".to_owned()))?;
+        let head = self.patiently(|journal| journal.restart_at(base))?;
+        self.sealer = sealer;
+        self.ahead = Ahead::default();
+        for peer in &self.peers {
+            // What it had of the old stream says nothing about this one.
+            peer.standing.send_modify(|standing| standing.position = None);
+        }
+        table.forget_bases();
+        self.publish(Some(head));
+        self.checkpoint(table)?;
+        tracing::warn!(%stream, lsn = %head.lsn, reason, "a new stream begins: every standby joins at a base");
+        Ok(stream)
+    }
+
+    fn takes(&mut self, peer: &NodeName) -> Takes {
+        match self.peers.iter().find(|known| known.name == *peer) {
+            None => Takes::Never,
+            Some(peer) if self.ahead.is_full(peer) => Takes::Later,
+            Some(_) => Takes::Now,
+        }
     }
 }
 
@@ -143,8 +194,9 @@ impl JournalOutlet {
 }
 
 /// The table after a checkpoint and the frames behind it.
-pub(super) fn replay(table: &mut CaptureTable, payload: &Payload, for_one_peer: bool) {
-    if !for_one_peer {
-        table.apply(payload);
+pub(super) fn fold(table: &mut CaptureTable, payload: &Payload, lsn: Lsn, peer: Option<&NodeName>) {
+    match peer {
+        None => table.apply(payload),
+        Some(peer) => table.apply_for(peer, lsn, payload),
     }
 }

@@ -1,12 +1,14 @@
 //! The left half of a group: capture → journal → ship.
 
 use super::NodeError;
+use super::ahead::Ahead;
 use super::counted::Counted;
 use super::health::Health;
 use super::offered::Offered;
-use super::outlet::{JournalOutlet, Since, replay};
+use super::outlet::{JournalOutlet, Since, fold};
 use super::peer::Peer;
 use super::pulse::Pulse;
+use super::replaced::Replaced;
 use super::shipper::{self, Shipper};
 use crate::config::{DovecotConfig, GroupConfig};
 use crate::io::clock::{Clock, Stopwatch};
@@ -45,8 +47,8 @@ pub(super) struct PrimaryShared {
     pub(super) clock: Clock,
     pub(super) counted: Counted,
     pub(super) health: Arc<Health>,
-    /// True where this stream replaces an older one.
-    pub(super) rebuilt: bool,
+    /// Who may still have a stream that this one replaced.
+    pub(super) replaced: Arc<Replaced>,
     /// Beaten by capture: whenever it answers, emits, or waits for room.
     pub(super) pulse: Arc<Pulse>,
 }
@@ -102,6 +104,7 @@ impl Primary {
         let table = std::mem::take(&mut opened.table);
         let pulse = Arc::new(Pulse::default());
         let health = Arc::<Health>::default();
+        let replaced = Arc::new(Replaced::load(dir)?);
         let outlet = JournalOutlet {
             journal: opened.journal,
             sealer: opened.sealer,
@@ -112,6 +115,8 @@ impl Primary {
             since_checkpoint: Since::default(),
             covered: opened.covered,
             offered: Offered::default(),
+            ahead: Ahead::default(),
+            replaced: Arc::clone(&replaced),
             pulse: Arc::clone(&pulse),
             health: Arc::clone(&health),
         };
@@ -128,7 +133,7 @@ impl Primary {
             clock,
             counted,
             health,
-            rebuilt: false,
+            replaced,
             pulse,
         });
         let mut tasks = vec![tokio::spawn(beat(Arc::clone(&shared)))];
@@ -253,7 +258,7 @@ fn recover_table(view: &JournalView, recovered: &Recovered) -> Result<CaptureTab
         covers.next(),
         recovered.head.map_or(Lsn(0), |head| head.lsn),
         |frame| {
-            replay(&mut table, &frame.payload, frame.header.peer.is_some());
+            fold(&mut table, &frame.payload, frame.header.lsn, frame.header.peer.as_ref());
         },
     )?;
     Ok(table)

@@ -10,7 +10,7 @@ use crate::codec::wire::{Message, Place};
 use crate::config::{BytesPerSecond, Compress, HostPort};
 use crate::io::tls::{PeerTls, Trust};
 use crate::journal::Head;
-use crate::op::{Lsn, NodeName};
+use crate::op::{Lsn, NodeName, StreamId};
 use crate::session::ship::{Ship, ShipInput, ShipRequest, ShipStart, Standing};
 use crate::session::{Class, SessionError};
 use crate::store::source::Command;
@@ -45,12 +45,12 @@ pub(super) async fn run(mut shipper: Shipper, group: String, node: NodeName) {
         group,
         node,
         peer: shipper.peer.name.clone(),
-        rebuilt: shipper.shared.rebuilt,
         bulk_bytes_per_second: shipper.bytes_per_second.map(|rate| rate.0),
     });
     let (completed, completions) = mpsc::channel(COMPLETIONS_MAX);
     let mut drive = Drive {
         machine,
+        stream: StreamId::default(),
         shared: Arc::clone(&shipper.shared),
         peer: Arc::clone(&shipper.peer),
         reads: BodyReads::new(Arc::clone(&shipper.shared.bodies), completed.clone()),
@@ -75,7 +75,7 @@ pub(super) async fn run(mut shipper: Shipper, group: String, node: NodeName) {
             Ended::Session(error) => after_session(&shipper.peer, &error),
         };
         refuse_offers(&mut shipper.offers);
-        tokio::time::sleep(pause).await;
+        drive.rest(pause).await;
     }
 }
 
@@ -139,6 +139,8 @@ struct Feeds {
 
 struct Drive {
     machine: Ship,
+    /// That this connection ships.
+    stream: StreamId,
     shared: Arc<PrimaryShared>,
     peer: Arc<Peer>,
     reads: BodyReads,
@@ -155,7 +157,9 @@ impl Drive {
             announcements: self.shared.announcements.subscribe(),
             ticks: tokio::time::interval(Duration::from_secs(1)),
         };
-        let mut input = ShipInput::Connected(self.standing(&mut feeds.committed));
+        let standing = self.standing(&mut feeds.committed);
+        self.stream = standing.stream;
+        let mut input = ShipInput::Connected(standing);
         loop {
             if let Err(error) = self.feed(input) {
                 return Ended::Session(error);
@@ -178,6 +182,7 @@ impl Drive {
             epoch: head.epoch,
             head: place(&head),
             oldest: super::files::oldest(&self.shared.view),
+            rebuilt: self.shared.replaced.by(head.stream, &self.peer.name),
         }
     }
 
@@ -238,7 +243,7 @@ impl Drive {
             message = connection.incoming.recv() => Some(heard(message)),
             Some(input) = self.completions.recv() => Some(Ok(input)),
             Ok(()) = feeds.committed.changed() => {
-                Some(Ok(ShipInput::Committed(place(&feeds.committed.borrow_and_update()))))
+                Some(self.grown(&feeds.committed.borrow_and_update()))
             }
             announcement = feeds.announcements.recv() => announcement.ok().map(|a| Ok(announce(a))),
             Some(offer) = offers.recv() => Some(Ok(self.offer(offer))),
@@ -246,6 +251,23 @@ impl Drive {
             () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Some(Ok(ShipInput::Tick)),
             () = connection.outgoing.room(), if blocked => None,
         }
+    }
+
+    /// Waits before it dials again; a new stream is a reason not to.
+    async fn rest(&self, pause: Duration) {
+        let mut committed = self.shared.committed.subscribe();
+        let begun = committed.wait_for(|head| head.stream != self.stream && self.stream != StreamId::default());
+        if let Ok(Ok(_)) = tokio::time::timeout(pause, begun).await {
+            tracing::debug!(peer = %self.peer.name, "a new stream begins: dialling at once");
+        }
+    }
+
+    /// The journal has more, or another stream: that begins with another hello.
+    fn grown(&self, head: &Head) -> Result<ShipInput, String> {
+        if head.stream != self.stream {
+            return Err("a new stream begins".to_owned());
+        }
+        Ok(ShipInput::Committed(place(head)))
     }
 
     /// How long nothing more may be said by itself.
@@ -320,7 +342,10 @@ impl Drive {
                 self.shared.counted.with(&self.peer.name, With::SessionOpened, 1);
                 tracing::info!(peer = %self.peer.name, durable = %welcome.durable, applied = %welcome.applied, "standby connected");
             }
-            ShipRequest::Position(position) => self.peer.standing.send_modify(|s| s.position = Some(position)),
+            ShipRequest::Position(position) => {
+                self.shared.replaced.joined(self.stream, &self.peer.name);
+                self.peer.standing.send_modify(|s| s.position = Some(position));
+            }
             ShipRequest::OfferDone { ticket, done } => {
                 if let Some(waiting) = self.tickets.remove(&ticket) {
                     settle(waiting, done);

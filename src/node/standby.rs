@@ -13,7 +13,7 @@ use crate::config::GroupConfig;
 use crate::control::metrics::Metrics;
 use crate::io::clock::{self, Clock};
 use crate::journal::{JournalOptions, JournalView, Recovered};
-use crate::op::{Lsn, NodeName, StreamId};
+use crate::op::{Lsn, NodeName, Payload, StreamId};
 use crate::session::Place;
 use crate::session::receive::{Receive, ReceiveStart};
 use crate::store::custody::Custody;
@@ -183,7 +183,7 @@ fn receive_start(
     applied: Applied,
 ) -> ReceiveStart {
     let head = recovered.head.unwrap_or(super::files::NOWHERE);
-    let lost = misfit(recovered, view, applied);
+    let lost = misfit(recovered, view, applied, node);
     if let Some(why) = &lost {
         tracing::warn!(why, "journal and store don't fit together: this copy is built anew");
     }
@@ -197,30 +197,42 @@ fn receive_start(
             chain: head.chain,
         },
         oldest: super::files::oldest(view),
-        applied: if lost.is_some() { Lsn(0) } else { applied.lsn },
+        // What was decided of another stream says nothing about this one.
+        applied: match lost.is_none() && applied.stream == head.stream {
+            true => applied.lsn,
+            false => Lsn(0),
+        },
         lost,
     }
 }
 
-fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied) -> Option<String> {
+/// True where the journal holds the base that this node joined at and all that came since: the store goes on there.
+fn begins_with_base(view: &JournalView, node: &NodeName) -> bool {
+    let read = view.reader(super::files::oldest(view)).read_batch(1).ok();
+    let first = read.and_then(|read| super::files::decode(read.first()?).ok());
+    first.is_some_and(|frame| matches!(frame.payload, Payload::Base(_)) && frame.header.peer.as_ref() == Some(node))
+}
+
+fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied, node: &NodeName) -> Option<String> {
     let head = recovered.head.unwrap_or(super::files::NOWHERE);
     let nothing = StreamId::default();
     if applied.stream == nothing && head.stream == nothing {
         return None;
     }
-    if applied.stream != nothing && applied.stream != head.stream {
+    if applied.stream != nothing && applied.stream != head.stream && !begins_with_base(view, node) {
         return Some(format!(
             "the store is of stream {}, the journal of {}",
             applied.stream, head.stream
         ));
     }
-    if applied.lsn > head.lsn {
+    if applied.lsn > head.lsn && applied.stream == head.stream {
         return Some(format!(
             "the store has decided {}, the journal ends at {}",
             applied.lsn, head.lsn
         ));
     }
-    if applied.lsn.next() < super::files::oldest(view) {
+    if applied.stream == head.stream && applied.lsn.next() < super::files::oldest(view) && !begins_with_base(view, node)
+    {
         return Some(format!(
             "the store has decided {}, the journal begins at {}",
             applied.lsn,
@@ -229,7 +241,7 @@ fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied) -> Option
     }
     let known = view.chain_at(applied.lsn).ok().flatten();
     known
-        .filter(|chain| applied.lsn != Lsn(0) && *chain != applied.chain)
+        .filter(|chain| applied.stream == head.stream && applied.lsn != Lsn(0) && *chain != applied.chain)
         .map(|_| format!("the store and the journal have different frames {}", applied.lsn))
 }
 

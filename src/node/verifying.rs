@@ -6,7 +6,7 @@ use super::primary::PrimaryShared;
 use super::relay;
 use super::standby::StandbyShared;
 use super::waiting::{await_applied, primaries};
-use crate::control::report::{Difference, RepairReport, VerifyReport};
+use crate::control::report::{Difference, NewStream, RepairReport, StreamReport, VerifyReport};
 use crate::control::verbs::{Progress, ProgressSink, RepairRequest, VerbError, VerifyRequest};
 use crate::io::clock::{self, Stopwatch};
 use crate::op::{DigestVerdict, NodeName, UserName};
@@ -104,6 +104,23 @@ pub(super) async fn repair(
         ));
     }
     report.seconds = time.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Begins a new stream in each group: a diverged standby joins it.
+pub(super) async fn new_streams(groups: Vec<GroupHandle>) -> Result<StreamReport, VerbError> {
+    let mut report = StreamReport::default();
+    for (group, shared) in primaries(&groups)? {
+        let before = shared.committed.borrow().stream.to_string();
+        let reason = format!("an operator replaced stream {before}");
+        let begun = shared.ask(|reply| Command::NewStream { reason, reply }).await;
+        report.groups.push(NewStream {
+            group,
+            before,
+            stream: begun.map_err(VerbError::failed)?.to_string(),
+            peers: shared.peers.iter().map(|peer| peer.name.clone()).collect(),
+        });
+    }
     Ok(report)
 }
 

@@ -76,8 +76,8 @@ impl SessionError {
             Class::Retry => None,
             Class::Fence => Some("the node with the lower epoch is fenced; see `shadowctl status` and `rejoin`"),
             Class::Diverged => Some(
-                "the copy is kept as it is; to build it anew from this primary, stop shadowd on the standby, move its state \
-                 directory aside and start it again",
+                "the copy is kept as it is. Where this primary has the right mail, `shadowctl repair --stream` on it begins a \
+                 new stream that every standby joins",
             ),
             Class::Halt => Some("`shadowctl journal ls` on both nodes shows the frame; upgrade the older node first"),
         }

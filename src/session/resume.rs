@@ -106,6 +106,7 @@ pub(super) fn judge(
         epoch,
         head: hello.head,
         oldest: hello.oldest,
+        rebuilt: hello.rebuilt,
     };
     compare(&standing, ours).map(|_| ())
 }
@@ -143,6 +144,7 @@ mod tests {
             epoch: Epoch(3),
             head: place(100, 9),
             oldest: Lsn(50),
+            rebuilt: false,
         }
     }
 

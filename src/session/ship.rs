@@ -72,10 +72,7 @@ pub struct ShipStart {
     pub node: NodeName,
     /// The peer, as its certificate names it.
     pub peer: NodeName,
-    /// True where this stream was started to replace another one: peers of the old stream may join
-    /// it at a base. False: a peer of another stream is a divergence.
-    pub rebuilt: bool,
-    /// How fast bodies are shipped that the peer asks for, bytes a second; none: as fast as it goes.
+    /// How fast stored mail is shipped, bodies that the peer asks for and lists, bytes a second; none: as fast as it goes.
     pub bulk_bytes_per_second: Option<u64>,
 }
 
@@ -90,6 +87,9 @@ pub struct Standing {
     pub head: Place,
     /// Lowest LSN that the journal holds (`head.lsn + 1` where it is empty).
     pub oldest: Lsn,
+    /// True where this stream was begun to replace one that the peer may still have: with that one it may join at a base.
+    /// False: a peer of another stream is a divergence.
+    pub rebuilt: bool,
 }
 
 /// What a driver feeds.

@@ -1,6 +1,8 @@
 //! What a source hands on, and what may be asked of it.
 
-use crate::op::{BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, Uid, UidValidity, UserName};
+use crate::op::{
+    BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, StreamId, Uid, UidValidity, UserName,
+};
 use crate::store::table::CaptureTable;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,30 @@ pub trait Outlet: Send {
     /// True while a connected standby fetches anything that was offered. Ends by itself after a bounded time: a slow peer is
     /// not waited for.
     fn is_offer_open(&mut self) -> bool;
+
+    /// Begins a new stream where the old one ends, durable when it returns; bases of the old one are forgotten.
+    ///
+    /// # Errors
+    /// Why it can't; the old stream goes on then.
+    fn begin_stream(&mut self, _reason: &str, _table: &mut CaptureTable) -> Result<StreamId, OutletError> {
+        Err(OutletError("streams can't be replaced here".to_owned()))
+    }
+
+    /// Whether more may be made for one peer.
+    fn takes(&mut self, _peer: &NodeName) -> Takes {
+        Takes::Now
+    }
+}
+
+/// Whether a peer takes frames that are made for it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Yes.
+    Now,
+    /// It has enough to take, or is away.
+    Later,
+    /// There is no such peer any more.
+    Never,
 }
 
 /// The journal takes nothing more.
@@ -76,6 +102,13 @@ pub enum Command {
         peer: NodeName,
         /// Why, for people.
         reason: String,
+    },
+    /// Begin a new stream: no peer can go on with the old one, each joins at a base.
+    NewStream {
+        /// Why, for people.
+        reason: String,
+        /// Called with the new stream's id.
+        reply: Reply<StreamId>,
     },
     /// Stop cleanly.
     Stop,

@@ -1,12 +1,16 @@
 //! What a source remembers between restarts: each user's tree as it was last emitted, and how far each mailbox's log
 //! was read. A pure fold over the emitted payloads: a checkpoint plus the frames after it give the same table again.
 
+mod bases;
+
+pub use bases::OpenBase;
+
 use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
 use crate::op::{
-    AttributeFingerprint, AttributeKind, AttributeScope, Guid, Lineage, MailboxId, MailboxName, Namespaces, Payload,
-    SourcePosition, Stale, TreeChange, Unselectable, UserName,
+    AttributeFingerprint, AttributeKind, AttributeScope, Guid, Lineage, Lsn, MailboxId, MailboxName, Namespaces,
+    NodeName, Payload, SourcePosition, Stale, TreeChange, Unselectable, UserName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +29,7 @@ struct Fact {
     position: Option<SourcePosition>,
     special_use: Option<String>,
     attributes: Option<(AttributeKind, AttributeFingerprint)>,
+    base: Option<(NodeName, Lsn)>,
 }
 
 const USER: u8 = 0;
@@ -37,6 +42,12 @@ const ATTRIBUTES_OF_MAILBOX: u8 = 6;
 const ATTRIBUTES_OF_USER: u8 = 7;
 const MAILBOX_AFTER_REPAIR: u8 = 8;
 const NAMESPACES: u8 = 9;
+/// A base that was begun.
+const BASE: u8 = 10;
+/// A user of a base whose tree is not out, one whose tree is, and a mailbox of his that was not listed.
+const BASE_USER: u8 = 11;
+const BASE_TREE: u8 = 12;
+const BASE_MAILBOX: u8 = 13;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +108,7 @@ pub struct CaptureTable {
     users: BTreeMap<UserName, UserRow>,
     /// Of all users.
     mailboxes: u64,
+    bases: bases::Bases,
 }
 
 impl CaptureTable {
@@ -123,8 +135,39 @@ impl CaptureTable {
         self.mailboxes
     }
 
-    /// Takes in one emitted payload, in the order of emission. Frames made for one peer say nothing new about the
-    /// source: the caller leaves them out.
+    /// The base that is being made for a peer.
+    #[must_use]
+    pub fn base(&self, peer: &NodeName) -> Option<&OpenBase> {
+        self.bases.get(peer)
+    }
+
+    /// A new stream begins: what was made of bases is lost with the old one.
+    pub fn forget_bases(&mut self) {
+        self.bases.clear();
+    }
+
+    /// Every base that is being made.
+    pub fn bases(&self) -> impl Iterator<Item = (&NodeName, &OpenBase)> {
+        self.bases.iter()
+    }
+
+    /// Takes in what was emitted for one peer: it says nothing new about the source, but how far that peer's base is.
+    pub fn apply_for(&mut self, peer: &NodeName, lsn: Lsn, payload: &Payload) {
+        match payload {
+            Payload::Base(_) => {
+                let open = OpenBase::begin(lsn, self.users.keys());
+                self.bases.insert(peer.clone(), open);
+            }
+            Payload::BaseEnd(_) => drop(self.bases.remove(peer)),
+            payload => {
+                if let Some(open) = self.bases.get_mut(peer) {
+                    open.apply(payload);
+                }
+            }
+        }
+    }
+
+    /// Takes in one payload that was emitted for all, in the order of emission.
     pub fn apply(&mut self, payload: &Payload) {
         match payload {
             Payload::Mailbox(txn) => {
@@ -152,7 +195,7 @@ impl CaptureTable {
     pub fn to_parts(&self) -> Result<Vec<Vec<u8>>, CodecError> {
         let mut parts = Vec::new();
         let mut part = vec![PART_VERSION];
-        for fact in self.facts() {
+        for fact in self.facts().chain(self.facts_of_bases()) {
             let bytes = packed::encode(&fact)?;
             if part.len() + bytes.len() > TABLE_PART_BYTES_MAX {
                 parts.push(std::mem::replace(&mut part, vec![PART_VERSION]));
@@ -193,6 +236,7 @@ impl CaptureTable {
                 position,
                 special_use: None,
                 attributes: None,
+                base: None,
             };
             let namespaces = row.namespaces.to_levels();
             let mut facts = vec![
@@ -229,7 +273,46 @@ impl CaptureTable {
         })
     }
 
+    fn facts_of_bases(&self) -> impl Iterator<Item = Fact> {
+        self.bases.iter().flat_map(|(peer, open)| {
+            let fact = |kind, user: &UserName, guid| Fact {
+                user: user.clone(),
+                kind,
+                guid,
+                name: MailboxName::default(),
+                position: None,
+                special_use: None,
+                attributes: None,
+                base: Some((peer.clone(), open.begun)),
+            };
+            let nobody = UserName::default();
+            let mut facts = vec![fact(BASE, &nobody, Guid::default())];
+            for (user, mailboxes) in open.left() {
+                let kind = if mailboxes.is_some() { BASE_TREE } else { BASE_USER };
+                facts.push(fact(kind, user, Guid::default()));
+                let guids = mailboxes.into_iter().flatten();
+                facts.extend(guids.map(|guid| fact(BASE_MAILBOX, user, *guid)));
+            }
+            facts
+        })
+    }
+
+    fn take_base(&mut self, fact: Fact) -> Result<(), TableError> {
+        let (peer, begun) = fact.base.ok_or(TableError::Fact(fact.kind))?;
+        let open = self.bases.entry(peer).or_default();
+        open.begun = begun;
+        match fact.kind {
+            BASE => {}
+            BASE_MAILBOX => open.restore(fact.user, true, Some(fact.guid)),
+            kind => open.restore(fact.user, kind == BASE_TREE, None),
+        }
+        Ok(())
+    }
+
     fn take(&mut self, fact: Fact) -> Result<(), TableError> {
+        if matches!(fact.kind, BASE | BASE_USER | BASE_TREE | BASE_MAILBOX) {
+            return self.take_base(fact);
+        }
         let row = self.users.entry(fact.user).or_default();
         let (name, position, guid) = (fact.name, fact.position, fact.guid);
         let stale = |nonexistent_code| Unselectable::Stale(Stale { guid, nonexistent_code });
@@ -323,174 +406,4 @@ impl CaptureTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::{MailboxTxn, Modseq, StateChunk, TreeMailbox, Uid, UidValidity};
-
-    fn tree(user: u8, guid: u8, name: &str) -> Payload {
-        let mailbox = TreeMailbox {
-            guid: Guid([guid; 16]),
-            name: Ok(MailboxName::of([name])),
-            special_use: guid.is_multiple_of(3).then(|| "Sent".to_owned()),
-        };
-        Payload::Tree(TreeChange {
-            user: UserName(format!("user{user}")),
-            namespaces: user.is_multiple_of(2).then(|| Namespaces {
-                separator: char::from(b'!' + guid),
-                prefixes: vec![String::new(), format!("{name}!")],
-            }),
-            mailboxes: vec![mailbox],
-            unselectable: vec![
-                (MailboxName::of([name, "n"]), Some(Unselectable::Noselect)),
-                (MailboxName::of([name, "o"]), Some(stale(guid, false))),
-                (MailboxName::of([name, "p"]), Some(stale(guid, true))),
-                (
-                    MailboxName::of([name, "q"]),
-                    guid.is_multiple_of(2).then(|| stale(guid, true)),
-                ),
-            ],
-            subscriptions: vec![(MailboxName::of(["s", name]), true)],
-            ..TreeChange::default()
-        })
-    }
-
-    fn stale(guid: u8, nonexistent_code: bool) -> Unselectable {
-        Unselectable::Stale(Stale {
-            guid: Guid([guid; 16]),
-            nonexistent_code,
-        })
-    }
-
-    fn floor(user: u8, guid: u8, offset: u64) -> Payload {
-        Payload::Mailbox(MailboxTxn {
-            mailbox: MailboxId {
-                user: UserName(format!("user{user}")),
-                guid: Guid([guid; 16]),
-            },
-            uidvalidity: UidValidity(1),
-            ops: Vec::new(),
-            uidnext: Uid(1),
-            highest_modseq: Modseq(1),
-            position: SourcePosition {
-                offset,
-                ..SourcePosition::default()
-            },
-        })
-    }
-
-    fn attributes(user: u8, guid: u8, name: &str) -> Payload {
-        let scope = AttributeScope {
-            mailbox: (!guid.is_multiple_of(5)).then_some(Guid([guid; 16])),
-            kind: AttributeKind::Acl,
-        };
-        let value = crate::op::AttributeValue::of(name.as_bytes());
-        let entries = if name == "b" && guid.is_multiple_of(2) {
-            crate::op::Attributes::new()
-        } else {
-            [(name.to_owned(), value)].into()
-        };
-        Payload::Attributes(crate::op::AttributesChange::complete(
-            UserName(format!("user{user}")),
-            scope,
-            entries,
-        ))
-    }
-
-    fn read_back(table: &CaptureTable) -> CaptureTable {
-        let parts = table.to_parts().unwrap();
-        assert!(parts.iter().all(|part| part.len() <= TABLE_PART_BYTES_MAX));
-        CaptureTable::from_parts(parts.iter().map(Vec::as_slice)).unwrap()
-    }
-
-    #[test]
-    fn a_checkpoint_and_the_frames_after_it_give_the_same_table() {
-        let payloads: Vec<Payload> = (0..40u8)
-            .flat_map(|n| {
-                let (user, offset) = (n % 7, u64::from(n));
-                [
-                    tree(user, n, "a"),
-                    attributes(user, n, "a"),
-                    floor(user, n, offset),
-                    tree(user, n, "b"),
-                    attributes(user, n, "b"),
-                ]
-            })
-            .collect();
-        let mut table = CaptureTable::default();
-        for cut in 0..payloads.len() {
-            let mut restarted = read_back(&table);
-            payloads.iter().skip(cut).for_each(|payload| restarted.apply(payload));
-            let mut straight = table.clone();
-            payloads.iter().skip(cut).for_each(|payload| straight.apply(payload));
-            assert_eq!(restarted, straight);
-            table.apply(&payloads[cut]);
-        }
-        assert_eq!(table.mailboxes(), 40);
-    }
-
-    #[test]
-    fn a_repair_is_remembered_until_a_whole_list() {
-        let id = MailboxId {
-            user: UserName("user1".to_owned()),
-            guid: Guid([1; 16]),
-        };
-        let list = |lineage| {
-            Payload::State(StateChunk {
-                mailbox: id.clone(),
-                lineage,
-                ..StateChunk::default()
-            })
-        };
-        let mut table = CaptureTable::default();
-        table.apply(&tree(1, 1, "a"));
-        for (lineage, expected) in [
-            (Lineage::Initial, false),
-            (Lineage::Broken, true),
-            (Lineage::Broken, true),
-            (Lineage::Whole, false),
-        ] {
-            table.apply(&list(lineage));
-            let after = read_back(&table).mailbox(&id).map(|row| row.after_repair);
-            assert_eq!(after, Some(expected), "{lineage:?}");
-        }
-    }
-
-    #[test]
-    fn many_mailboxes_make_bounded_parts() {
-        let mut table = CaptureTable::default();
-        for n in 0..20_000u32 {
-            let mut guid = [0; 16];
-            guid[..4].copy_from_slice(&n.to_le_bytes());
-            let row = MailboxRow {
-                name: MailboxName::of(["a".repeat(60)]),
-                special_use: None,
-                position: Some(SourcePosition {
-                    index_id: u32::MAX,
-                    offset: 1 << 40,
-                    ..SourcePosition::default()
-                }),
-                after_repair: false,
-            };
-            let user = table
-                .users
-                .entry(UserName(format!("user{}@example.test", n % 100)))
-                .or_default();
-            user.mailboxes.insert(Guid(guid), row);
-            table.mailboxes += 1;
-        }
-        assert!(table.to_parts().unwrap().len() > 1);
-        assert_eq!(read_back(&table), table);
-    }
-
-    #[test]
-    fn a_part_of_another_version_is_refused() {
-        assert!(matches!(
-            CaptureTable::from_parts([&[9, 1][..]]),
-            Err(TableError::Version(9))
-        ));
-        assert!(matches!(
-            CaptureTable::from_parts([&[1, 1][..]]),
-            Err(TableError::Bytes(_))
-        ));
-    }
-}
+mod tests;

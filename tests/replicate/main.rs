@@ -17,6 +17,7 @@ mod peers;
 mod repairs;
 mod room;
 mod rotation;
+mod streams;
 mod users;
 mod verify;
 

@@ -38,7 +38,6 @@ pub(crate) fn start() -> ShipStart {
         group: "main".to_owned(),
         node: "a".into(),
         peer: "b".into(),
-        rebuilt: false,
         bulk_bytes_per_second: None,
     }
 }
@@ -105,6 +104,7 @@ impl Primary {
             epoch: Epoch(1),
             head: self.place(self.committed),
             oldest: Lsn(u64::try_from(self.oldest).unwrap()),
+            rebuilt: false,
         }
     }
 

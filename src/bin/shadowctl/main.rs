@@ -69,7 +69,7 @@ enum Verb {
     /// Read mailboxes at the source anew, list them to the standbys, and say what differed
     ///
     /// Run it on the primary's node. Nothing leaves a copy by it but what the source can attest. Exit status 0: all is
-    /// equal now. 1: something differs still; each is listed.
+    /// equal now. 1: something differs still; each is listed. With --stream: after a divergence.
     Repair(repair::RepairArgs),
     /// What this copy has not applied, and why: list it, look at it, decide it
     ///

@@ -6,6 +6,7 @@ use crate::limits::{
     NOTICE_MESSAGES_MAX, NOTICE_RANGES_MAX, OPEN_REQUESTS_MAX, USER_BYTES_MAX, WIRE_FRAMES_MAX, WIRE_JSON_BYTES_MAX,
     WIRE_MESSAGES_MAX, WIRE_NEED_PLACES_MAX, WIRE_NEEDS_MAX, WIRE_TEXT_BYTES_MAX,
 };
+use crate::op::attributes::value_hash;
 use crate::op::{BodyName, BodyPlace, MailboxId, MessageGuid, Missing, Need, Notice, SourcePosition, Uid, UidRange};
 
 /// The rule that a message breaks.
@@ -69,16 +70,17 @@ fn message_kept(uid: Uid, guid: &MessageGuid) -> Broken {
     most(guid.0.len(), MESSAGE_GUID_BYTES_MAX, "GUID too long")
 }
 
-fn place(place: &BodyPlace) -> Broken {
-    if place.uid.0 == 0 {
+/// A long value of an attribute is a body too, and no message: it has no UID.
+fn place(place: &BodyPlace, of: &MessageGuid) -> Broken {
+    if place.uid.0 == 0 && value_hash(of).is_none() {
         return Err("UID 0");
     }
     mailbox(&place.mailbox)
 }
 
 fn name(name: &BodyName) -> Broken {
-    place(&name.place)?;
-    message_kept(name.place.uid, &name.guid)
+    place(&name.place, &name.guid)?;
+    most(name.guid.0.len(), MESSAGE_GUID_BYTES_MAX, "GUID too long")
 }
 
 fn frames_kept(lengths: impl ExactSizeIterator<Item = usize>) -> Broken {
@@ -131,7 +133,9 @@ fn places_of(needs: &[NumberedNeed]) -> usize {
 fn need_kept(need: &Need) -> Broken {
     name(&need.name)?;
     most(need.other_places.len(), NEED_PLACES_MAX, "too many places")?;
-    need.other_places.iter().try_for_each(place)
+    need.other_places
+        .iter()
+        .try_for_each(|other| place(other, &need.name.guid))
 }
 
 fn offer_kept(offer: &Offer) -> Broken {

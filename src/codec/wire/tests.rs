@@ -308,6 +308,34 @@ fn what_breaks_a_bound_is_neither_sent_nor_taken() {
     assert!(part(0, 0, 0, true).encode().is_ok(), "an empty body has one empty part");
 }
 
+/// It once ended every connection of a group in which a user had a Sieve script of more than 4 KiB.
+#[test]
+fn a_long_value_of_an_attribute_is_asked_for_although_it_has_no_uid() {
+    let scope = crate::op::AttributeScope {
+        mailbox: None,
+        kind: crate::op::AttributeKind::Sieve,
+    };
+    let value = crate::op::AttributeValue::of(&[b'#'; 100_000]);
+    let name = value.body(&"anna@example.org".into(), scope).unwrap();
+    let other_places = vec![name.place.clone()];
+    let part = BodyPart {
+        id: 1,
+        ahead: true,
+        name: Some(name.clone()),
+        offset: 0,
+        total: 100_000,
+        octets: vec![b'#'; 5],
+        hash: None,
+    };
+    let need = Need { name, other_places };
+    for message in [
+        Message::Needs(vec![NumberedNeed { id: 1, need }]),
+        Message::BodyPart(part),
+    ] {
+        assert!(message.encode().is_ok(), "{} is not sent", message.kind());
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

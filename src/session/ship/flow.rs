@@ -28,6 +28,8 @@ pub(super) struct Flow {
 #[derive(Debug)]
 struct Waiting {
     frame: EncodedFrame,
+    /// True where it is of stored mail: no faster than configured.
+    bulk: bool,
     /// Bodies that go first.
     ahead: BTreeSet<u64>,
 }
@@ -91,9 +93,14 @@ impl Flow {
     }
 
     /// Takes a frame that was read and may go once the bodies of `ahead` went.
-    pub(super) fn push(&mut self, frame: EncodedFrame, ahead: BTreeSet<u64>) {
+    pub(super) fn push(&mut self, frame: EncodedFrame, bulk: bool, ahead: BTreeSet<u64>) {
         self.waiting_bytes = self.waiting_bytes.saturating_add(frame.bytes.len());
-        self.waiting.push_back(Waiting { frame, ahead });
+        self.waiting.push_back(Waiting { frame, bulk, ahead });
+    }
+
+    /// True where the next frame is of stored mail.
+    pub(super) fn bulk_waits(&self) -> bool {
+        self.waiting.front().is_some_and(|first| first.bulk)
     }
 
     /// A body went, or will not go ahead.
@@ -115,22 +122,25 @@ impl Flow {
         }
     }
 
-    /// The next frames for one message, as far as the window and their bodies allow.
-    pub(super) fn next(&mut self) -> Option<Vec<Arc<[u8]>>> {
+    /// The next frames for one message, as far as the window and their bodies allow, and how many of their bytes are of
+    /// stored mail. Those go only where `bulk_may`.
+    pub(super) fn next(&mut self, bulk_may: bool) -> Option<(Vec<Arc<[u8]>>, usize)> {
         let mut frames = Vec::new();
-        let mut bytes = 0usize;
+        let (mut bytes, mut bulk) = (0usize, 0usize);
         while let Some(first) = self.waiting.front() {
             let length = first.frame.bytes.len();
             let fits = bytes.saturating_add(length) <= FRAME_BYTES_MAX && frames.len() < WIRE_FRAMES_MAX;
-            if !fits || !first.ahead.is_empty() || !self.window_takes(length) {
+            let held = first.bulk && !bulk_may;
+            if !fits || held || !first.ahead.is_empty() || !self.window_takes(length) {
                 break;
             }
             let Some(first) = self.waiting.pop_front() else { break };
             bytes = bytes.saturating_add(length);
+            bulk = bulk.saturating_add(if first.bulk { length } else { 0 });
             self.fly(first.frame.lsn, length);
             frames.push(first.frame.bytes);
         }
-        (!frames.is_empty()).then_some(frames)
+        (!frames.is_empty()).then_some((frames, bulk))
     }
 
     fn window_takes(&self, length: usize) -> bool {

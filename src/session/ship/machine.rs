@@ -67,7 +67,7 @@ impl Ship {
     /// When to feed [`ShipInput::Tick`] at the latest, where that is sooner than in a second: something may be said then.
     #[must_use]
     pub fn wake_ms(&self) -> Option<u64> {
-        self.bodies.wake_ms()
+        self.bodies.wake_ms(self.flow.bulk_waits())
     }
 
     /// True where a connection's peer was accepted: frames flow, are about to, or a base is awaited.
@@ -146,7 +146,7 @@ impl Ship {
             epoch: standing.epoch,
             head: standing.head,
             oldest: self.ours.oldest,
-            rebuilt: self.start.rebuilt,
+            rebuilt: standing.rebuilt,
         }));
     }
 
@@ -213,7 +213,7 @@ impl Ship {
     }
 
     fn welcomed(&mut self, welcome: Welcome) -> Result<(), SessionError> {
-        let next = resume::decide(&self.ours, self.start.rebuilt, &welcome)?;
+        let next = resume::decide(&self.ours, self.ours.rebuilt, &welcome)?;
         self.requests.push_back(ShipRequest::Up(welcome));
         self.go_on(next);
         Ok(())
@@ -352,7 +352,8 @@ impl Ship {
             }
             if self.phase == Phase::Flowing {
                 let ahead = self.send_ahead(&header, &payload);
-                self.flow.push(frame, ahead);
+                let bulk = header.peer.is_some() || matches!(payload, Payload::State(_));
+                self.flow.push(frame, bulk, ahead);
             }
         }
         Ok(())
@@ -446,7 +447,10 @@ impl Ship {
     }
 
     fn next_frames(&mut self) -> Option<Message> {
-        self.flow.next().map(Message::Frames)
+        let bulk_may = self.bodies.may_bulk(self.link.now_ms());
+        let (frames, bulk) = self.flow.next(bulk_may)?;
+        self.bodies.spend(bulk);
+        Some(Message::Frames(frames))
     }
 
     fn next_part(&mut self) -> Option<Message> {

@@ -180,9 +180,19 @@ impl Outgoing {
         Some((part, None))
     }
 
-    /// When a piece may go that may not go yet.
-    pub(super) fn wake_ms(&self) -> Option<u64> {
-        self.asked.has_part().then(|| self.bucket.wake_ms())?
+    /// True where something of stored mail may go now.
+    pub(super) fn may_bulk(&mut self, now_ms: u64) -> bool {
+        self.bucket.allows(now_ms)
+    }
+
+    /// So many bytes of stored mail's frames went.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bucket.spend(bytes);
+    }
+
+    /// When a piece (or a frame, where one waits) may go that may not go yet.
+    pub(super) fn wake_ms(&self, frame_waits: bool) -> Option<u64> {
+        (frame_waits || self.asked.has_part()).then(|| self.bucket.wake_ms())?
     }
 }
 

@@ -283,6 +283,22 @@ impl Bodies for DovecotBodies {
     }
 
     fn gone(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
+        // Where the mailbox is renamed meanwhile, its files are gone from where they were, and from nowhere else.
+        let found = self.in_place(mailbox, || self.gone_now(mailbox, uidvalidity, messages));
+        found.unwrap_or_default()
+    }
+}
+
+impl DovecotBodies {
+    /// What `look` finds, unless the mailbox lies elsewhere afterwards.
+    pub(crate) fn in_place<T>(&self, mailbox: &MailboxId, look: impl FnOnce() -> T) -> Option<T> {
+        let (_, before) = self.place(mailbox).ok()??;
+        let found = look();
+        let (_, after) = self.place(mailbox).ok()??;
+        (before == after).then_some(found)
+    }
+
+    fn gone_now(&self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid)]) -> Vec<Uid> {
         let Ok(Some(desk)) = self.desk(mailbox, true) else {
             return Vec::new();
         };
@@ -303,9 +319,7 @@ impl Bodies for DovecotBodies {
         drop(desk);
         self.gone_from_map(mailbox, &unlisted).unwrap_or_default()
     }
-}
 
-impl DovecotBodies {
     /// A long value of an attribute: it is not one of the user's messages.
     fn attribute(&self, places: &[BodyPlace], hash: &BodyHash) -> BodyAnswer {
         let user = places.first().map(|place| &place.mailbox.user);

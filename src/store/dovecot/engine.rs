@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_millis(500);
 /// Between two looks whether standbys have fetched what was offered.
 const OFFER_PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks whether a peer takes more of its base.
+const JOB_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a capture needs to start.
 pub struct Setup {
@@ -235,7 +237,14 @@ impl Engine {
         if !self.dirty.is_empty() {
             return Duration::ZERO;
         }
-        if !self.jobs.is_empty() || !self.introducing.is_empty() {
+        if self.introducing.is_empty() && !self.jobs.is_empty() {
+            return if self.next_job().is_some() {
+                Duration::ZERO
+            } else {
+                JOB_PAUSE
+            };
+        }
+        if !self.introducing.is_empty() {
             let user = self.introducing.first().and_then(|user| self.users.get(user));
             return if user.is_some_and(UserCapture::is_listing) || self.is_offering_enough() {
                 OFFER_PAUSE
@@ -282,9 +291,17 @@ impl Engine {
                 let job = Job::verify(users.cloned().collect(), deep, request, reply);
                 self.jobs.push_back(if repair { job.repairing(mailbox) } else { job });
             }
+            Command::NewStream { reason, reply } => {
+                let begun = self.outlet.begin_stream(&reason, &mut self.table);
+                if begun.is_ok() {
+                    self.jobs.retain(|job| job.peer().is_none());
+                }
+                reply(begun.map_err(|e| e.to_string()));
+            }
             Command::Base { peer, reason } => {
-                let users = self.users.keys().cloned().collect();
-                self.jobs.push_back(Job::base(users, peer, reason));
+                // What was made of an earlier one is of no use to who asks again.
+                self.jobs.retain(|job| job.peer() != Some(&peer));
+                self.jobs.push_back(Job::base(peer, reason));
             }
         }
         Ok(true)
@@ -353,7 +370,7 @@ impl Engine {
             }
             return self.introduce(&user);
         }
-        let Some(mut job) = self.jobs.pop_front() else {
+        let Some(mut job) = self.next_job().and_then(|at| self.jobs.remove(at)) else {
             return Ok(());
         };
         // What was read is out before it is compared.

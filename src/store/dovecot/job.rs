@@ -17,7 +17,7 @@ use crate::op::{
     SourcePosition, StateChunk, TreeChange, TreeDigest, TreeMailbox, UserName,
 };
 use crate::store::source::{Captured, LeftOut, OutletError, Reply, Verified};
-use crate::store::table::{MailboxRow, UserRow};
+use crate::store::table::{MailboxRow, OpenBase, UserRow};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -95,15 +95,39 @@ impl Job {
 
     /// Everything, for one peer.
     #[must_use]
-    pub fn base(users: VecDeque<UserName>, peer: NodeName, reason: String) -> Self {
-        Self::new(
-            Kind::Base {
-                peer,
-                reason,
-                begun: None,
-            },
-            users,
-        )
+    pub fn base(peer: NodeName, reason: String) -> Self {
+        let kind = Kind::Base {
+            peer,
+            reason,
+            begun: None,
+        };
+        Self::new(kind, VecDeque::new())
+    }
+
+    /// What is left of a base that was begun before a restart.
+    #[must_use]
+    pub fn rest_of_base(peer: NodeName, open: &OpenBase) -> Self {
+        let users = open.users().cloned().collect();
+        let kind = Kind::Base {
+            peer,
+            reason: String::new(),
+            begun: Some(open.begun),
+        };
+        Self::new(kind, users)
+    }
+
+    /// For which peer alone it is done.
+    #[must_use]
+    pub fn peer(&self) -> Option<&NodeName> {
+        match &self.kind {
+            Kind::Base { peer, .. } => Some(peer),
+            Kind::Verify { .. } => None,
+        }
+    }
+
+    /// Nobody takes it any more: only its end is left to be emitted.
+    pub fn abandon(&mut self) {
+        (self.users, self.mailboxes) = Default::default();
     }
 
     fn new(kind: Kind, users: VecDeque<UserName>) -> Self {
@@ -149,9 +173,11 @@ impl Job {
             let peer = peer.clone();
             shared.emit(vec![Captured {
                 payloads: vec![base],
-                peer: Some(peer),
+                peer: Some(peer.clone()),
             }])?;
             *begun = Some(*shared.last);
+            let open = shared.table.base(&peer);
+            self.users = open.into_iter().flat_map(OpenBase::users).cloned().collect();
             return Ok(Progress::More);
         }
         if let Some(id) = self.mailboxes.front().cloned() {
@@ -271,6 +297,7 @@ impl Job {
             return Ok(true);
         };
         let mut unread_attributes = Vec::new();
+        let mut left = None;
         let mut payloads = Vec::new();
         match &self.kind {
             Kind::Verify { request, repair, .. } => {
@@ -292,12 +319,16 @@ impl Job {
                     payloads.push(Payload::Tree(complete_tree(name, row)));
                 }
             }
-            Kind::Base { .. } => {
+            Kind::Base { peer, .. } => {
                 let (attributes, places) = user.attributes();
                 let Some(changes) = attributes.complete(row, places) else {
                     return Ok(false);
                 };
-                payloads.push(Payload::Tree(complete_tree(name, row)));
+                left = shared.table.base(peer).and_then(|open| open.mailboxes(name).cloned());
+                // The tree went before a restart; whether all attributes did is not known.
+                if left.is_none() {
+                    payloads.push(Payload::Tree(complete_tree(name, row)));
+                }
                 payloads.extend(changes.into_iter().map(Payload::Attributes));
             }
         }
@@ -305,12 +336,12 @@ impl Job {
             user: name.clone(),
             guid: *guid,
         };
-        let wanted = |(_, mailbox): &(&Guid, &MailboxRow)| match &self.kind {
+        let wanted = |(guid, mailbox): &(&Guid, &MailboxRow)| match &self.kind {
             Kind::Verify {
                 repair: Some(Some(name)),
                 ..
             } => mailbox.name.join('/') == *name,
-            _ => true,
+            _ => left.as_ref().is_none_or(|left| left.contains(*guid)),
         };
         let ids: VecDeque<MailboxId> = row.mailboxes.iter().filter(wanted).map(|(guid, _)| id(guid)).collect();
         let peer = match &self.kind {

@@ -5,6 +5,13 @@ use crate::{Result, dovecot};
 use anyhow::{Context, bail};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Entries of the server that tests set.
+pub const SERVER_ENTRIES: [&str; 3] = [
+    "/private/comment",
+    "/private/vendor/vendor.test/one",
+    "/shared/vendor/vendor.test/two",
+];
+
 /// Named properties of a mailbox or message, each as text.
 type Fields = BTreeMap<&'static str, String>;
 
@@ -18,6 +25,8 @@ pub struct Truth {
 struct Account {
     /// Prefixes and separators, as NAMESPACE tells them.
     namespaces: Vec<Value>,
+    /// METADATA of the server, as this user sees it.
+    fields: Fields,
     mailboxes: BTreeMap<String, Mailbox>,
     subscriptions: BTreeSet<String>,
 }
@@ -31,7 +40,7 @@ struct Mailbox {
 impl Truth {
     /// Reads every mailbox of these users on a port of 127.0.0.1.
     ///
-    /// Of a mailbox: `selectable`, `uidvalidity`, `uidnext`, `highestmodseq`, `guid`. Of a message, by UID: `flags`
+    /// Of a mailbox: `selectable`, `uidvalidity`, `uidnext`, `highestmodseq`, `guid`, `metadata`, `acl`, `myrights`. Of a message, by UID: `flags`
     /// (keywords too, sorted, without `\Recent`), `internaldate`, `size`, `modseq`, `savedate`, `guid`, `octets`
     /// and `hash` (BLAKE3 of the body).
     pub fn read(port: u16, users: &[String]) -> Result<Truth> {
@@ -50,6 +59,7 @@ impl Truth {
             if a.namespaces != b.namespaces {
                 found.push(format!("{user}: namespaces {:?} != {:?}", a.namespaces, b.namespaces));
             }
+            compare(user, &a.fields, &b.fields, ignore, found);
             if a.subscriptions != b.subscriptions {
                 found.push(format!(
                     "{user}: subscriptions {:?} != {:?}",
@@ -146,6 +156,13 @@ impl Account {
             };
             account.mailboxes.insert(name, mailbox);
         }
+        if imap.can("METADATA") {
+            // the server's annotations are told only where they are named
+            let told = imap
+                .run(&format!("GETMETADATA \"\" ({})", SERVER_ENTRIES.join(" ")))?
+                .must()?;
+            account.fields.insert("metadata", metadata(&told));
+        }
         let subscribed = imap.run("LSUB \"\" \"*\"")?.must()?;
         account.subscriptions = subscribed
             .all(0, "LSUB")
@@ -235,6 +252,7 @@ impl Mailbox {
         imap.run("UNSELECT")?.must()?;
         let status = imap.run(&format!("STATUS {} (X-GUID)", quote(name)))?.must()?;
         mailbox.fields.extend(guid(&status));
+        mailbox.fields.extend(attributes(imap, name)?);
         Ok(mailbox)
     }
 
@@ -247,6 +265,64 @@ impl Mailbox {
         }
         Ok(())
     }
+}
+
+/// METADATA and access control of a mailbox, where the server tells them. What is empty is left out.
+fn attributes(imap: &mut Imap, name: &str) -> Result<Fields> {
+    let mut fields = Fields::new();
+    if imap.can("METADATA") {
+        let told = imap.run(&format!(
+            "GETMETADATA (DEPTH infinity) {} (/private /shared)",
+            quote(name)
+        ))?;
+        fields.insert("metadata", metadata(&told.must()?));
+    }
+    if imap.can("ACL") {
+        let told = imap.run(&format!("GETACL {}", quote(name)))?;
+        let rights = told
+            .all(0, "ACL")
+            .flat_map(|line| line.get(2..).unwrap_or_default().chunks(2));
+        let rights: BTreeSet<String> = rights.map(|pair| words(pair, sorted)).collect();
+        fields.insert("acl", rights.into_iter().collect::<Vec<_>>().join(", "));
+        let mine = imap.run(&format!("MYRIGHTS {}", quote(name)))?;
+        let mine = mine
+            .all(0, "MYRIGHTS")
+            .filter_map(|line| line.get(2))
+            .map(|rights| sorted(&rights.text()));
+        fields.insert("myrights", mine.collect());
+    }
+    fields.retain(|_, value| !value.is_empty());
+    Ok(fields)
+}
+
+/// Every entry with the BLAKE3 of its value, in the order of their names.
+pub fn metadata(reply: &Reply) -> String {
+    let entries = reply.all(0, "METADATA").filter_map(|line| line.get(2));
+    let entries: BTreeSet<String> = entries
+        .flat_map(|list| list.list().chunks(2))
+        .filter_map(|pair| {
+            let [name, value] = pair else { return None };
+            Some(format!("{} {}", name.text(), fingerprint(value.bytes())))
+        })
+        .collect();
+    entries.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// How many octets, and the beginning of their BLAKE3.
+pub fn fingerprint(octets: &[u8]) -> String {
+    let hash = blake3::hash(octets).to_hex();
+    format!("{} {}", octets.len(), hash.get(..16).unwrap_or_default())
+}
+
+/// An identifier and its rights, whose order says nothing.
+fn words(pair: &[Value], rights: impl Fn(&str) -> String) -> String {
+    let text = |at: usize| pair.get(at).map(Value::text).unwrap_or_default();
+    format!("{} {}", text(0), rights(&text(1)))
+}
+
+fn sorted(letters: &str) -> String {
+    let letters: BTreeSet<char> = letters.chars().collect();
+    letters.into_iter().collect()
 }
 
 /// UID and items of each FETCH answer that names a UID.

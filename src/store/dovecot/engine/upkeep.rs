@@ -3,9 +3,10 @@
 use super::Engine;
 use crate::limits::{OPEN_LOGS_MAX, SCAN_MAILBOXES_A_SECOND, SCAN_SECONDS, WATCHED_SCAN_SECONDS};
 use crate::op::UserName;
+use crate::store::dovecot::job::Job;
 use crate::store::dovecot::look::Look;
 use crate::store::dovecot::user::UserCapture;
-use crate::store::source::Finding;
+use crate::store::source::{Finding, Takes};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -102,6 +103,27 @@ impl Engine {
         for sweep in self.sweeps.extract_if(.., |sweep| sweep.remaining.is_empty()) {
             (sweep.reply)(Ok(self.last));
         }
+    }
+
+    /// Goes on with what bases lack that were begun before a restart.
+    pub(super) fn go_on_with_bases(&mut self) {
+        for (peer, open) in self.table.bases() {
+            let users = open.users().count();
+            tracing::info!(%peer, begun = %open.begun, users, "going on with a base");
+            self.jobs.push_back(Job::rest_of_base(peer.clone(), open));
+        }
+    }
+
+    /// The first job that may go on now: a base waits for its peer, and for nobody else.
+    pub(super) fn next_job(&mut self) -> Option<usize> {
+        let outlet = &mut self.outlet;
+        self.jobs.iter_mut().position(|job| {
+            let takes = job.peer().map_or(Takes::Now, |peer| outlet.takes(peer));
+            if takes == Takes::Never {
+                job.abandon();
+            }
+            takes != Takes::Later
+        })
     }
 
     pub(super) fn tell_status(&mut self) {

@@ -96,7 +96,9 @@ impl Engine {
         }
         // Who has moved is still to be read.
         gone.iter().for_each(|user| self.answer_sweeps(Some(user)));
-        self.users_known = true;
+        if !std::mem::replace(&mut self.users_known, true) {
+            self.go_on_with_bases();
+        }
         self.tell_omissions();
         for command in std::mem::take(&mut self.early) {
             self.command(command)?;

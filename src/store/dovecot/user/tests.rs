@@ -5,7 +5,7 @@ use crate::store::dovecot::forge::{Forged, LogForge, append, expunge, header, in
 use crate::store::dovecot::identity::Identities;
 use crate::store::dovecot::mail_root::{Driver, Layout, Namespace};
 use crate::store::dovecot::watch::Watch;
-use crate::store::source::{Command, Outlet};
+use crate::store::source::{Bodies, Command, Outlet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -372,4 +372,44 @@ fn an_access_control_list_that_changes_beside_an_expunge_is_read() {
     std::fs::write(account.path(".B/dovecot-acl"), "user=ann lr\n").unwrap();
     let said = account.turn(Look::log(A));
     assert_eq!(said, ["-A1", "attributes"]);
+}
+
+#[test]
+fn a_mailbox_renamed_while_its_messages_are_looked_at_has_lost_none() {
+    let account = Account::new();
+    let mailbox = account.user.id(A);
+    let asked = [(Uid(1), MessageGuid::from("170000.M1P1,W=9"))];
+    assert_eq!(account.bodies.in_place(&mailbox, || 7), Some(7));
+    let renamed = || std::fs::rename(account.path(".A"), account.path(".Z")).unwrap();
+    assert_eq!(
+        account.bodies.in_place(&mailbox, renamed),
+        None,
+        "attested from where it was"
+    );
+    // capture has not heard of it yet
+    assert!(account.bodies.gone(&mailbox, UidValidity(9), &asked).is_empty());
+    // another mailbox has its name before the second look
+    account.make(".A", C);
+    assert!(account.bodies.gone(&mailbox, UidValidity(9), &asked).is_empty());
+}
+
+#[test]
+fn a_mailbox_renamed_between_its_first_look_and_its_list_is_listed_where_it_is() {
+    let mut account = Account::new();
+    account.make(".C", C);
+    account.turn(Look::everything());
+    account.with(UserCapture::introduce).unwrap();
+    std::fs::rename(account.path(".C"), account.path(".Y")).unwrap();
+    let began = Instant::now();
+    let mut said = Vec::new();
+    while !said.contains(&"=C".to_owned()) && began.elapsed() < Duration::from_secs(20) {
+        account.with(UserCapture::introduce).unwrap();
+        said.extend(account.turn(Look::everything()));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(said.iter().filter(|word| *word == "=C").count(), 1, "{said:?}");
+    let name = account.table.user(&"u".into()).unwrap().mailboxes[&C].name.join('/');
+    assert_eq!(name, "Y");
+    account.deliver(".Y", 2);
+    assert_eq!(account.turn(Look::log(C)), ["+C2"]);
 }
