@@ -56,10 +56,11 @@ fn scripts(version: Version) -> &'static str {
     }
 }
 
-/// Values that a line of text can't hold: NUL, octets above 127, line ends, a quote, and more than a frame takes.
+/// Values that a line of text can't hold: control characters, octets above 127, line ends, quotes, and one that travels as a
+/// body. (NUL is refused by Dovecot.)
 fn values() -> [(&'static str, String); 4] {
     [
-        ("/private/vendor/vendor.test/nul", "a\0b\0".to_owned()),
+        ("/private/vendor/vendor.test/control", "a\u{1}b\u{7f}\t".to_owned()),
         (
             "/private/vendor/vendor.test/eight",
             "gr\u{fc}\u{df}e \u{1f4ec}\r\n\"quoted\" \\".to_owned(),
@@ -70,9 +71,8 @@ fn values() -> [(&'static str, String); 4] {
 }
 
 fn set(imap: &mut Imap, mailbox: &str, entry: &str, value: &str) -> Result<()> {
-    let literal = if value.contains('\0') { "~" } else { "" };
     let octets = value.len();
-    let set = format!("SETMETADATA \"{mailbox}\" ({entry} {literal}{{{octets}+}}\r\n{value})");
+    let set = format!("SETMETADATA \"{mailbox}\" ({entry} {{{octets}+}}\r\n{value})");
     imap.run(&set)?
         .must()
         .with_context(|| format!("{mailbox} {entry}"))
@@ -145,7 +145,7 @@ fn all_of_them(version: Version, format: Format) -> Result<()> {
     }
     for (entry, value) in [
         ("/private/comment", "of the server"),
-        ("/private/vendor/vendor.test/one", "a\0b"),
+        ("/private/vendor/vendor.test/one", "a\u{1}b"),
         ("/shared/vendor/vendor.test/two", "two"),
     ] {
         set(&mut imap, "", entry, value)?;
@@ -153,10 +153,9 @@ fn all_of_them(version: Version, format: Format) -> Result<()> {
     for (who, rights) in [
         ("bob@example.test", "lrs"),
         ("-carl@example.test", "w"),
-        ("anyone", "lr"),
-        ("$team", "lrswipkxtea"),
+        ("dora@example.test", "lrswipkxtea"),
     ] {
-        imap.run(&format!("SETACL Team {who} {rights}"))?;
+        imap.run(&format!("SETACL Team {who} {rights}"))?.must()?;
     }
     equal(&mut pair)?;
     let mut copy = Imap::login(pair.standby()?.imap_port(), USER, PASSWORD)?;
@@ -167,7 +166,7 @@ fn all_of_them(version: Version, format: Format) -> Result<()> {
     }
 
     set(&mut imap, "Team", "/shared/comment", "another")?;
-    imap.run("SETMETADATA Team (/private/vendor/vendor.test/nul NIL)")?
+    imap.run("SETMETADATA Team (/private/vendor/vendor.test/control NIL)")?
         .must()?;
     imap.run("SETMETADATA \"\" (/private/comment NIL)")?.must()?;
     imap.run("DELETEACL Team bob@example.test")?.must()?;
