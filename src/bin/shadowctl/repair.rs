@@ -22,7 +22,7 @@ pub(crate) struct RepairArgs {
     #[arg(long, value_name = "U")]
     user: Option<String>,
     /// One mailbox by name, as "Work/2025", instead of all and the tree
-    #[arg(long, value_name = "M", requires = "user")]
+    #[arg(long, value_name = "M")]
     mailbox: Option<String>,
     /// After a divergence: begin a new stream that every standby joins. Each is listed whole once more; bodies that it has
     /// don't travel again, and nothing leaves it but what the source can attest
