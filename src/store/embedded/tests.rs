@@ -2,6 +2,7 @@
 
 mod bodies;
 mod compare;
+mod custody;
 mod model;
 mod stream;
 

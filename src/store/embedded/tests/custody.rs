@@ -92,7 +92,10 @@ fn what_was_released_is_retained_until_it_is_released_there_too() {
 fn a_glance_at_a_large_quarantine_reads_only_what_it_shows() {
     let mut copy = two_mailboxes();
     copy.apply(&[txn(1, vec![append(1, "a")]), txn(2, vec![append(1, "b")])]);
-    copy.apply(&[tree(vec![gone(1, Disappearance::Inferred), gone(2, Disappearance::Inferred)])]);
+    copy.apply(&[tree(vec![
+        gone(1, Disappearance::Inferred),
+        gone(2, Disappearance::Inferred),
+    ])]);
     let first = copy.store().custody.entries(None, 1).unwrap();
     assert_eq!(first, entries(&mut copy)[..1]);
     assert_eq!(first[0].mailbox, "box 1");
