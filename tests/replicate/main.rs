@@ -18,6 +18,7 @@ mod repairs;
 mod room;
 mod rotation;
 mod streams;
+mod sequences;
 mod users;
 mod verify;
 

@@ -257,7 +257,7 @@ fn parents(levels: &[String]) -> impl DoubleEndedIterator<Item = &[String]> {
 }
 
 /// The `* LSUB` lines in the order of subscription. Where a subscribed name itself doesn't match and the pattern ends
-/// with `%`, its nearest parent that does is shown as `\Noselect`, once (RFC 3501).
+/// with `%`, its nearest parent that does is shown as `\Noselect`, once (RFC 3501). Special use is told as in LIST.
 fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, script: Script) -> Vec<u8> {
     let mut out = Vec::new();
     let separator = answer::separator(script.separator);
@@ -268,8 +268,17 @@ fn lsub(tree: &Tree, patterns: &[Pattern], ends_with_percent: bool, script: Scri
     };
     let mut shown: HashSet<&[String]> = HashSet::new();
     let (matching, other): (Vec<_>, Vec<_>) = tree.subscribed.iter().partition(|name| any_matches(patterns, &name.0));
+    let specials: Vec<_> = tree
+        .rows
+        .iter()
+        .filter_map(|row| Some((&row.name, row.special_use.as_ref()?)))
+        .collect();
+    let special = |name: &MailboxName| {
+        let found = specials.iter().find(|(special, _)| *special == name);
+        found.map_or_else(String::new, |(_, special)| format!("\\{special}"))
+    };
     for name in matching {
-        line("", &name.0);
+        line(&special(name), &name.0);
         shown.insert(&name.0);
     }
     for name in other.iter().filter(|_| ends_with_percent) {

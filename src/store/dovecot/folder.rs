@@ -177,7 +177,7 @@ impl Folder {
             uid: raw.uid,
             guid: stored.guid,
             size: stored.size,
-            internal_date: stored.received,
+            internal_date: self.root.seen_date(stored.received),
             save_date: stored.saved.or(raw.save_date),
             flags: raw.flags,
             keywords: raw.keywords.clone(),

@@ -340,6 +340,18 @@ impl MailRoot {
         }
     }
 
+    /// The date of a message as clients see it. Dovecot's cache has 32 bits for it: since version 2.4 it keeps the nearest
+    /// date that fits, before that what is left of another.
+    #[must_use]
+    pub fn seen_date(&self, time: i64) -> i64 {
+        const LAST: i64 = 0xffff_ffff;
+        if self.nonexistent_code {
+            time.clamp(0, LAST)
+        } else {
+            time & LAST
+        }
+    }
+
     /// How clients see names.
     #[must_use]
     pub fn seen_namespaces(&self) -> Namespaces {
@@ -433,6 +445,15 @@ mod tests {
             namespace.alternative_directory(Path::new("/i/mailboxes/A/B/dbox-Mails")),
             Some("/alt/mailboxes/A/B/dbox-Mails".into())
         );
+    }
+
+    #[test]
+    fn dates_that_no_cache_can_keep_are_seen_as_dovecot_shows_them() {
+        let mut root = MailRoot::of(Namespace::plain(Driver::Maildir, Path::new("/m")));
+        let seen = |root: &MailRoot| [-1, -(1 << 31), 0, 1 << 31, 1 << 32].map(|time| root.seen_date(time));
+        assert_eq!(seen(&root), [0, 0, 0, 1 << 31, 0xffff_ffff]);
+        root.nonexistent_code = false;
+        assert_eq!(seen(&root), [0xffff_ffff, 1 << 31, 0, 1 << 31, 0]);
     }
 
     #[test]

@@ -355,7 +355,7 @@ async fn names_of_a_source_with_another_separator_are_its_own() {
             prefixes: vec!["INBOX.".to_owned(), "R&é.".to_owned()],
         };
         account.create(&["INBOX", "a/b", "c"], 80);
-        account.tree.subscribed = vec![MailboxName::of(["INBOX", "a/b", "c"])];
+        account.tree.subscribed = vec![MailboxName::of(["INBOX", "a/b", "c"]), MailboxName::of(["Sent"])];
     });
     let mut client = house.ann().await;
     client
@@ -376,6 +376,9 @@ async fn names_of_a_source_with_another_separator_are_its_own() {
              C: LIST \"inbox.a/b.x\" \"\"
              S: * LIST (\\Noselect) \".\" inbox.
              S: t OK List completed.
+             C: LSUB \"\" S*
+             S: * LSUB (\\Sent) \".\" Sent
+             S: t OK Lsub completed.
              C: LSUB \"\" INBOX.%
              S: * LSUB (\\Noselect) \".\" INBOX.a/b
              S: t OK Lsub completed.

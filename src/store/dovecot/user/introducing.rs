@@ -25,7 +25,9 @@ impl UserCapture {
             .into_iter()
             .flat_map(|row| row.mailboxes.iter())
             .filter(|(_, row)| row.position.is_none());
-        let lacking: BTreeSet<Guid> = lacking.map(|(guid, _)| *guid).collect();
+        // One that came and went before it was read is not waited for: its deletion is what comes next.
+        let listed = lacking.filter(|(guid, _)| self.places.contains(guid));
+        let lacking: BTreeSet<Guid> = listed.map(|(guid, _)| *guid).collect();
         self.retries.retain(|guid, _| lacking.contains(guid));
         let due = |guid: &Guid| self.retries.get(guid).is_none_or(|at| *at <= Instant::now());
         let ready = |guid: &Guid| Some(*guid) != introducing && !self.mailboxes.contains_key(guid) && due(guid);

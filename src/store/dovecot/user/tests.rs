@@ -227,6 +227,24 @@ fn a_move_into_a_mailbox_that_nobody_has_listed_yet_waits_for_its_list() {
     assert_eq!(account.said(), ["=C", "-A1"]);
 }
 
+/// However often it is looked for: nothing waits for a mailbox that will never be listed.
+#[test]
+fn a_mailbox_that_came_and_went_before_it_was_read_holds_up_nobody() {
+    let mut account = Account::new();
+    account.make(".C", C);
+    account.expunge(".A", 1);
+    assert_eq!(account.turn(Look::log(A)), ["*"]);
+    std::fs::remove_dir_all(account.path(".C")).unwrap();
+    let deleted = [&[1, 0, 0, 0][..], &C.0, &[0; 4]].concat();
+    std::fs::write(account.path("dovecot.mailbox.log"), deleted).unwrap();
+    while account.user.is_introducing() {
+        account.with(UserCapture::introduce).unwrap();
+    }
+    std::thread::sleep(SOON);
+    assert_eq!(account.turn(Look::everything()), ["-A1", "*"]);
+    assert!(account.user.is_settled());
+}
+
 #[test]
 fn a_log_renamed_with_its_mailbox_since_the_listing_is_found_again() {
     for resting in [false, true] {
