@@ -87,6 +87,8 @@ impl Lookup<'_> {
         if self.settings.has_word("mail_plugins", "listescape") {
             let mut plugin = self.settings.blocks("plugin");
             let escape = plugin.find_map(|plugin| plugin.value("listescape_char"));
+            // A percent sign begins a variable, and stands for itself where there are two.
+            let escape = escape.map(|text| text.strip_prefix('%').unwrap_or(text));
             options.escape = escape.and_then(|text| text.chars().next()).or(Some('\\'));
         }
         Ok(options)

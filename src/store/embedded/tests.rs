@@ -194,3 +194,10 @@ fn two_mailboxes() -> Copy {
     copy.apply(&[state(2, 1, Lineage::Initial, Vec::new())]);
     copy
 }
+
+fn separated_by(number: u8) -> Namespaces {
+    Namespaces {
+        separator: char::from(b'!' + number % 90),
+        prefixes: vec![number.to_string()],
+    }
+}

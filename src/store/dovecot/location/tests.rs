@@ -66,6 +66,10 @@ fn a_leaf_or_the_layout_index_takes_inbox_from_the_root_of_a_maildir() {
 fn names_are_escaped_where_the_plugin_or_the_layout_does_it() {
     let text = "mail_location = maildir:~/M\nmail_plugins = acl listescape\nplugin {\n listescape_char = +\n}\n";
     assert_eq!(namespace(Version::V2_3, text).unwrap().spelling.escape, Some('+'));
+    for (written, escape) in [("%%", '%'), ("%", '\\'), ("", '\\')] {
+        let text = text.replace('+', written);
+        assert_eq!(namespace(Version::V2_3, &text).unwrap().spelling.escape, Some(escape));
+    }
     assert_eq!(old("maildir:~/M").unwrap().spelling.escape, None);
     let text = "mail_driver = sdbox\nmailbox_list_layout = index\n";
     assert_eq!(namespace(Version::V2_4, text).unwrap().spelling.escape, Some('^'));

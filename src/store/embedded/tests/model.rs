@@ -344,10 +344,7 @@ fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Pa
         mailboxes.retain(|known| known.guid != entry.guid);
         mailboxes.push(entry);
     }
-    let namespaces = names.first().map(|(number, on)| Namespaces {
-        separator: char::from(b'!' + number % 90),
-        prefixes: vec![on.to_string()],
-    });
+    let namespaces = names.first().map(|(number, _)| separated_by(*number));
     let names: Vec<(MailboxName, bool)> = names.iter().map(|(n, on)| (name(*n), *on)).collect();
     let how = |(at, on): (usize, bool)| {
         on.then_some(match at % 3 {
@@ -363,14 +360,13 @@ fn tree_change(complete: bool, entries: &[(u8, u8)], names: &[(u8, bool)]) -> Pa
         .enumerate()
         .map(|(at, (n, on))| (n.clone(), how((at, *on))))
         .collect();
-    let subscriptions = names;
     Payload::Tree(TreeChange {
         user: USER.into(),
         complete,
         namespaces,
         mailboxes,
         unselectable,
-        subscriptions,
+        subscriptions: names,
     })
 }
 
