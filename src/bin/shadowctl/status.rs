@@ -173,12 +173,18 @@ fn counts(group: &GroupStatus) -> String {
 
 fn promotable(group: &GroupStatus) -> String {
     let can = &group.promotable;
+    let loss = match (can.would_lose.operations, can.would_lose.seconds) {
+        (None, _) => "what it would lose is not known".to_owned(),
+        (Some(operations), None) => format!("would lose {operations} operations"),
+        (Some(operations), Some(span)) => format!("would lose {operations} operations, {span:.1} s"),
+    };
+    let heard = match can.silent_seconds {
+        None => "the source was not heard since this daemon started".to_owned(),
+        Some(ago) => format!("source last heard {ago:.1} s ago"),
+    };
     let mut text = format!(
-        "  promotable now: {}; would lose {} operations, {}; source last heard {} ago\n",
-        if can.now { "yes" } else { "no" },
-        shown(can.would_lose.operations),
-        seconds(can.would_lose.seconds),
-        seconds(can.silent_seconds)
+        "  promotable now: {}; {loss}; {heard}\n",
+        if can.now { "yes" } else { "no" }
     );
     for warning in &can.warnings {
         text.push_str(&format!("  ! {warning}\n"));
