@@ -17,8 +17,8 @@ mod peers;
 mod repairs;
 mod room;
 mod rotation;
-mod streams;
 mod sequences;
+mod streams;
 mod users;
 mod verify;
 
