@@ -55,6 +55,13 @@ pub fn user(name: &UserName) -> LoggedUser<'_> {
     }
 }
 
+/// What a group's threads and tasks log in, so that each line says which group it is about.
+#[must_use]
+pub fn group(name: &str) -> tracing::Span {
+    // Whatever the filter leaves of the lines, their group stays.
+    tracing::error_span!("group", name)
+}
+
 /// A mailbox as the log may name it: its user as [`user`] says, and its GUID.
 #[must_use]
 pub fn mailbox(id: &MailboxId) -> LoggedMailbox<'_> {

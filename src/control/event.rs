@@ -6,7 +6,7 @@
 
 mod conditions;
 
-use super::status::{Role, Status};
+use super::status::{GroupStatus, Role, Status};
 use crate::io::clock;
 use crate::op::{Epoch, NodeName};
 use conditions::{Holds, Key, conditions};
@@ -232,7 +232,10 @@ impl Watch {
 
 /// The daemon runs.
 #[must_use]
-pub fn started(node: &NodeName, version: &str, groups: usize) -> Event {
+pub fn started(status: &Status) -> Event {
+    let role = |group: &GroupStatus| format!("{} of {}", group.role, group.name);
+    let roles: Vec<String> = status.groups.iter().map(role).collect();
+    let (node, version) = (&status.node, &status.version);
     Event {
         event: EventKind::Started,
         stage: Stage::Happened,
@@ -241,7 +244,7 @@ pub fn started(node: &NodeName, version: &str, groups: usize) -> Event {
         group: None,
         peer: None,
         count: None,
-        text: format!("shadowd {version} runs; groups: {groups}"),
+        text: format!("shadowd {version} runs as {node}; {}", roles.join(", ")),
         at_ms: clock::unix_ms(),
     }
 }

@@ -14,9 +14,10 @@ impl<T: Send + 'static> Desk<T> {
     /// Starts it.
     pub(super) fn start(name: &str, work_on: impl FnOnce(Receiver<T>) + Send + 'static) -> Result<Self, NodeError> {
         let (work, asked) = channel();
+        let group = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || work_on(asked))
+            .spawn(move || group.in_scope(|| work_on(asked)))
             .map_err(|e| NodeError::Thread(e.to_string()))?;
         Ok(Self { work, thread })
     }

@@ -7,6 +7,7 @@ use super::standby::{Standby, StandbyShared};
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
 use crate::control::metrics::Metrics;
 use crate::io::tls::PeerTls;
+use crate::telemetry;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -43,6 +44,7 @@ impl Group {
         tls: &Arc<PeerTls>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, NodeError> {
+        let _in_its_name = telemetry::group(&config.name).entered();
         let dir = super::files::group_dir(&node.state, &config.name);
         std::fs::create_dir_all(&dir).map_err(|e| NodeError::folder(&dir, e))?;
         let refused = |why: &str| NodeError::Group {

@@ -35,7 +35,7 @@ impl Observer {
         let mut ticks = tokio::time::interval(Duration::from_secs(OBSERVE_SECONDS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let status = self.answers.status().await;
-        self.tell(event::started(&status.node, &status.version, status.groups.len()));
+        self.tell(event::started(&status));
         loop {
             ticks.tick().await;
             let status = self.answers.status().await;

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as thread_mpsc};
 use std::time::Duration;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Announcements that a slow peer may be behind; older ones are dropped, as a notice may be.
 const ANNOUNCEMENTS_MAX: usize = 4096;
@@ -147,7 +148,8 @@ impl Primary {
                 compress: group.compress,
                 bytes_per_second: group.bytes_per_second,
             };
-            tasks.push(tokio::spawn(shipper::run(shipper, group.name.clone(), node.clone())));
+            let ship = shipper::run(shipper, group.name.clone(), node.clone());
+            tasks.push(tokio::spawn(ship.in_current_span()));
         }
         Ok(Self {
             shared,

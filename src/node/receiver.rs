@@ -314,7 +314,8 @@ impl Drive {
             ReceiveRequest::GoneAnswer { id, gone } => self.apply(ApplyWork::Gone { id, gone }),
             ReceiveRequest::Up(hello) => {
                 self.count(With::SessionOpened, 1);
-                tracing::info!(peer = %hello.node, stream = %hello.stream, epoch = %hello.epoch, head = %hello.head.lsn, "primary connected");
+                let applied = self.receiver.shared.progress.borrow().applied.lsn;
+                tracing::info!(peer = %hello.node, stream = %hello.stream, epoch = %hello.epoch, head = %hello.head.lsn, %applied, "primary connected");
             }
             ReceiveRequest::Asked { .. } => tracing::debug!("an operator's question of the primary is not known here"),
             ReceiveRequest::Answered { id, json } => self.answered(id, Some(json)),

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 /// Connections of peers that wait to be taken over; the newest replaces the one before.
 const INCOMING_MAX: usize = 4;
@@ -122,13 +123,10 @@ impl Standby {
             fed,
             notices,
         };
+        let ears = receiver::Ears { inputs, callers, asked };
         let tasks = vec![
-            tokio::spawn(receiver::run(
-                receiver,
-                machine,
-                receiver::Ears { inputs, callers, asked },
-            )),
-            tokio::spawn(upkeep(opened.upkeep)),
+            tokio::spawn(receiver::run(receiver, machine, ears).in_current_span()),
+            tokio::spawn(upkeep(opened.upkeep).in_current_span()),
         ];
         Ok(Self {
             shared,

@@ -37,9 +37,10 @@ impl UserDirectory {
     pub fn start(doveadm: Doveadm, bell: impl Fn() + Send + 'static) -> io::Result<Self> {
         let desk = Arc::new((Mutex::new(Desk::default()), Condvar::new()));
         let shared = Arc::clone(&desk);
+        let group = tracing::Span::current();
         std::thread::Builder::new()
             .name("users".to_owned())
-            .spawn(move || ask(&doveadm, &shared, &bell))?;
+            .spawn(move || group.in_scope(|| ask(&doveadm, &shared, &bell)))?;
         Ok(Self { desk })
     }
 

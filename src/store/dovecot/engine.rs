@@ -80,9 +80,10 @@ impl DovecotSource {
         let directory = UserDirectory::start(setup.doveadm.clone(), bell).map_err(SourceError::Thread)?;
         let watch = Watch::start(commands.clone());
         let mut engine = Engine::new(setup, identities, Arc::clone(&bodies), directory, watch);
+        let group = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || engine.run(&received))
+            .spawn(move || group.in_scope(|| engine.run(&received)))
             .map_err(SourceError::Thread)?;
         Ok(Self {
             commands,

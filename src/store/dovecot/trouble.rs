@@ -83,7 +83,7 @@ impl Troubles {
                     tracing::warn!(mailbox = %crate::telemetry::mailbox(mailbox), file = %crate::telemetry::file(file), offset, why, "the mailbox is held: damage at the source");
                 }
                 None => {
-                    tracing::warn!(mailbox = %crate::telemetry::mailbox(mailbox), "the mailbox's index is being replaced, and that takes long")
+                    tracing::warn!(mailbox = %crate::telemetry::mailbox(mailbox), "the mailbox's index is absent or being replaced, and that takes long: its changes wait")
                 }
             }
         }

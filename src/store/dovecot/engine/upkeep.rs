@@ -133,12 +133,15 @@ impl Engine {
             self.said_scanned = Some(coverage.scanned_users);
             let (directories, scanned_users) = (coverage.watched, coverage.scanned_users);
             let within_seconds = self.scan_period().as_secs();
-            tracing::info!(
-                directories,
-                scanned_users,
-                within_seconds,
-                "watched; changes of the scanned users are found within that time"
-            );
+            match scanned_users {
+                0 => tracing::info!(directories, "every directory is watched"),
+                _ => tracing::info!(
+                    directories,
+                    scanned_users,
+                    within_seconds,
+                    "watched; changes of the scanned users are found within that time"
+                ),
+            }
         }
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.users = count(self.users.len());
