@@ -40,9 +40,9 @@ struct Mailbox {
 impl Truth {
     /// Reads every mailbox of these users on a port of 127.0.0.1.
     ///
-    /// Of a mailbox: `selectable`, `uidvalidity`, `uidnext`, `highestmodseq`, `guid`, `metadata`, `acl`, `myrights`. Of a message, by UID: `flags`
-    /// (keywords too, sorted, without `\Recent`), `internaldate`, `size`, `modseq`, `savedate`, `guid`, `octets`
-    /// and `hash` (BLAKE3 of the body).
+    /// Of a mailbox: `selectable`, `uidvalidity`, `uidnext`, `highestmodseq`, `guid`, `metadata`, `acl`, `myrights`. Of a
+    /// message, by UID: `flags` (keywords too, sorted, without `\Recent`), `internaldate`, `size`, `modseq`, `savedate`,
+    /// `guid`, `octets` and `hash` (BLAKE3 of the body).
     pub fn read(port: u16, users: &[String]) -> Result<Truth> {
         let mut truth = Truth::default();
         for user in users {
