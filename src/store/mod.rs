@@ -3,6 +3,7 @@
 pub mod custody;
 pub mod dovecot;
 pub mod embedded;
+pub mod flat_map;
 pub mod source;
 pub mod table;
 pub mod target;

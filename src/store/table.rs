@@ -5,6 +5,7 @@ mod bases;
 
 pub use bases::OpenBase;
 
+use super::flat_map::FlatMap;
 use crate::codec::CodecError;
 use crate::codec::packed;
 use crate::limits::TABLE_PART_BYTES_MAX;
@@ -91,7 +92,7 @@ impl MailboxRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserRow {
     /// Selectable mailboxes.
-    pub mailboxes: BTreeMap<Guid, MailboxRow>,
+    pub mailboxes: FlatMap<Guid, MailboxRow>,
     /// How names are written.
     pub namespaces: Namespaces,
     /// Names that are listed and can't be selected, and how they are listed.
@@ -373,21 +374,19 @@ impl CaptureTable {
                 row.attributes.retain(|scope, _| scope.mailbox != Some(mailbox.guid));
                 continue;
             };
-            row.mailboxes
-                .entry(mailbox.guid)
-                .and_modify(|known| {
-                    known.name = name.clone();
-                    known.special_use.clone_from(&mailbox.special_use);
-                })
-                .or_insert_with(|| {
-                    self.mailboxes = self.mailboxes.saturating_add(1);
-                    MailboxRow {
-                        name: name.clone(),
-                        special_use: mailbox.special_use.clone(),
-                        position: None,
-                        after_repair: false,
-                    }
-                });
+            if let Some(known) = row.mailboxes.get_mut(&mailbox.guid) {
+                known.name = name.clone();
+                known.special_use.clone_from(&mailbox.special_use);
+                continue;
+            }
+            let new = MailboxRow {
+                name: name.clone(),
+                special_use: mailbox.special_use.clone(),
+                position: None,
+                after_repair: false,
+            };
+            row.mailboxes.insert(mailbox.guid, new);
+            self.mailboxes = self.mailboxes.saturating_add(1);
         }
         for (name, how) in &change.unselectable {
             match how {

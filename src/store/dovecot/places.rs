@@ -2,7 +2,7 @@
 
 use super::catalogue::Listing;
 use crate::op::Guid;
-use std::collections::BTreeMap;
+use crate::store::flat_map::FlatMap;
 use std::path::{Path, PathBuf};
 
 /// Index directories by mailbox.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct Places {
     root: PathBuf,
     /// Below the root, or absolute.
-    by_guid: BTreeMap<Guid, Box<Path>>,
+    by_guid: FlatMap<Guid, Box<Path>>,
 }
 
 impl Places {

@@ -1,6 +1,8 @@
 //! Tells whether a file was replaced or written to since it was looked at.
 
 use std::fs::Metadata;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,7 +12,7 @@ use std::path::Path;
 /// the inode number, or (a number that was given out again) the time. Octets that are cut off or overwritten in place
 /// are such as no reader has taken for a whole commit, and where such octets stand behind the last commit no stamp is
 /// kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     device: u64,
     inode: u64,
@@ -18,6 +20,10 @@ pub(crate) struct Stamp {
     /// Seconds and nanoseconds.
     modified: (i64, i64),
 }
+
+/// What is kept of a stamp where there are very many: equal digests come from equal stamps, but for one in 2^63.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StampDigest(NonZeroU64);
 
 impl Stamp {
     pub(crate) fn of(meta: &Metadata) -> Self {
@@ -32,6 +38,12 @@ impl Stamp {
     /// Of what lies at `path`; none where nothing can be seen there.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         std::fs::metadata(path).map(|meta| Self::of(&meta)).ok()
+    }
+
+    pub(crate) fn digest(&self) -> StampDigest {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        StampDigest(NonZeroU64::MIN.saturating_add(hasher.finish() >> 1))
     }
 
     pub(crate) fn size(&self) -> u64 {

@@ -15,12 +15,13 @@ use super::mailbox::MailboxCapture;
 use super::order::{Item, Patience, Queues, TreeSteps, release};
 use super::places::Places;
 use super::shared::Shared;
-use super::stamp::Stamp;
+use super::stamp::{Stamp, StampDigest};
 use super::tail::LOG;
 use super::tree::Tree;
 use super::trouble::Troubles;
 use crate::limits::QUEUED_ITEMS_MAX;
 use crate::op::{Guid, MailboxId, Payload, UserName};
+use crate::store::flat_map::FlatMap;
 use crate::store::source::{Captured, Finding, OutletError};
 use crate::store::table::CaptureTable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,7 +44,7 @@ pub struct UserCapture {
     attributes: AttributeCapture,
     /// Mailboxes of which only the table's position is kept: their logs' stamps when they were read to their end, where
     /// that is known.
-    resting: BTreeMap<Guid, Option<Stamp>>,
+    resting: FlatMap<Guid, Option<StampDigest>>,
     queues: Queues,
     /// A large mailbox that is listed for the first time.
     aside: Option<Aside>,
@@ -97,7 +98,7 @@ impl UserCapture {
             root,
             mailboxes: BTreeMap::new(),
             places: Arc::default(),
-            resting: BTreeMap::new(),
+            resting: FlatMap::default(),
             queues: Queues::new(),
             aside: None,
             introduction: None,
@@ -208,7 +209,7 @@ impl UserCapture {
             let position = row.and_then(|row| row.mailboxes.get(&guid)?.position.as_ref());
             let free = !self.queues.contains_key(&guid) && !self.troubles.mailboxes().any(|ill| ill == guid);
             if free && position.is_some_and(|position| capture.may_rest(position)) {
-                self.resting.insert(guid, capture.stamp());
+                self.resting.insert(guid, capture.stamp().map(|stamp| stamp.digest()));
             } else {
                 self.mailboxes.insert(guid, capture);
             }
@@ -216,12 +217,12 @@ impl UserCapture {
     }
 
     /// True where nothing was written to a resting mailbox's log since it was read to its end.
-    fn is_quiet(&self, guid: &Guid, stamp: Option<Stamp>) -> bool {
+    fn is_quiet(&self, guid: &Guid, stamp: Option<StampDigest>) -> bool {
         // One that is not in the tree any more has no log to be read.
         let Some(place) = self.places.get(guid) else {
             return true;
         };
-        stamp.is_some() && Stamp::at(&place.join(LOG)) == stamp
+        stamp.is_some() && Stamp::at(&place.join(LOG)).map(|now| now.digest()) == stamp
     }
 
     /// Follows a resting mailbox again, from the position that the table has.

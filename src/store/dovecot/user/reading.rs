@@ -158,7 +158,10 @@ impl UserCapture {
                 continue;
             }
             if known.is_some_and(|row| row.mailboxes.get(guid).is_some_and(|row| row.position.is_some())) {
-                self.resting.entry(*guid).or_default();
+                // a stamp that is known stays
+                if !self.resting.contains_key(guid) {
+                    self.resting.insert(*guid, None);
+                }
             }
         }
     }
@@ -201,7 +204,7 @@ impl UserCapture {
             let place = self.places.get(&guid);
             let stamp = place.and_then(|place| tail::stamp_at_end(&place, position?));
             if stamp.is_some() {
-                self.resting.insert(guid, stamp);
+                self.resting.insert(guid, stamp.map(|stamp| stamp.digest()));
             } else {
                 self.wake(guid, table);
             }

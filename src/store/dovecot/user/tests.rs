@@ -277,7 +277,17 @@ fn mailboxes_that_swapped_names_keep_their_own_mail() {
     let mut both = account.said();
     both.extend(account.turn(Look::everything()));
     assert!(!both.iter().any(|word| word.starts_with("+A")), "{both:?}");
-    let name = |guid: &Guid| account.table.user(&"u".into()).unwrap().mailboxes[guid].name.join('/');
+    let name = |guid: &Guid| {
+        account
+            .table
+            .user(&"u".into())
+            .unwrap()
+            .mailboxes
+            .get(guid)
+            .unwrap()
+            .name
+            .join('/')
+    };
     assert_eq!((name(&A).as_str(), name(&B).as_str()), ("B", "A"));
 }
 
