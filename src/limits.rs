@@ -85,6 +85,10 @@ pub const ARGON2_PASSES_MAX: u32 = 16;
 
 // What is read of a Dovecot store.
 
+/// Milliseconds from a look that found something to the next, in a series of changes: a standby is so much later under
+/// load, and everything that a look costs is shared by what came meanwhile.
+pub const CAPTURE_PACE_MS: u64 = 20;
+
 /// Largest transaction log that is read: Dovecot rotates at 1 MiB by default; an operator may have raised it.
 pub const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Largest main index that is read (about 50 bytes a message).

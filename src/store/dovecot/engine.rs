@@ -4,6 +4,7 @@
 //! between two steps everybody's live mail goes out.
 
 mod omissions;
+mod pace;
 mod upkeep;
 mod users;
 
@@ -20,6 +21,7 @@ use super::watch::Watch;
 use crate::op::{Lsn, UserName};
 use crate::store::source::{Command, Finding, Outlet, OutletError, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
+use pace::Pace;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -141,6 +143,7 @@ struct Engine {
     refused: BTreeMap<UserName, String>,
     /// What is to be looked at now.
     dirty: BTreeMap<UserName, Look>,
+    pace: Pace,
     /// Who is to be read then, whatever wakes.
     due: Timetable,
     /// Goes round everybody, and round those who are not watched as a whole.
@@ -192,6 +195,7 @@ impl Engine {
             users: BTreeMap::new(),
             refused: BTreeMap::new(),
             dirty: BTreeMap::new(),
+            pace: Pace::default(),
             due: Timetable::default(),
             rotas: (Rota::new(now), Rota::new(now)),
             open: BTreeMap::new(),
@@ -226,6 +230,10 @@ impl Engine {
                 }
             }
             self.take_users()?;
+            if self.pace.take(Instant::now()) {
+                self.hear();
+                self.watch.answer_bell();
+            }
             self.tick();
             self.read_dirty()?;
             self.step()?;
@@ -253,8 +261,9 @@ impl Engine {
                 Duration::ZERO
             };
         }
-        let soonest = self.due.next().map(|at| at.saturating_duration_since(Instant::now()));
-        soonest.unwrap_or(IDLE).min(IDLE)
+        let now = Instant::now();
+        let soonest = self.due.next().into_iter().chain(self.pace.due(now)).min();
+        soonest.map_or(IDLE, |at| at.saturating_duration_since(now)).min(IDLE)
     }
 
     /// False: stop.
@@ -264,10 +273,7 @@ impl Engine {
                 self.early.push(command);
             }
             Command::Stop => return Ok(false),
-            Command::Wake => {
-                self.hear();
-                self.watch.answer_bell();
-            }
+            Command::Wake => self.pace.ring(),
             Command::CatchUp(reply) => {
                 self.hear();
                 self.read_dirty()?;
@@ -333,8 +339,12 @@ impl Engine {
     }
 
     fn read_dirty(&mut self) -> Result<(), OutletError> {
+        let before = self.last;
         for (user, look) in std::mem::take(&mut self.dirty) {
             self.turn(&user, look)?;
+        }
+        if self.last != before {
+            self.pace.found(Instant::now());
         }
         Ok(())
     }
