@@ -95,6 +95,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// The peer asked for this one: a move of it that follows soon need not send it.
+    pub(super) fn note(&mut self, user: &UserName, guid: &MessageGuid) {
+        self.first_time(user, guid);
+    }
+
     /// True the first time.
     pub(super) fn first_time(&mut self, user: &UserName, guid: &MessageGuid) -> bool {
         let mut hasher = blake3::Hasher::new();
@@ -134,6 +139,14 @@ mod tests {
         for strange in ["", "x", "1764000000", ".M1", "99999999999999999999.x"] {
             assert!(!made_near(&strange.into(), captured_ms), "{strange}");
         }
+    }
+
+    #[test]
+    fn what_the_peer_asked_for_is_not_sent_ahead_when_it_is_moved() {
+        let mut sent = Sent::default();
+        sent.note(&"u".into(), &"g".into());
+        assert!(!sent.first_time(&"u".into(), &"g".into()));
+        assert!(sent.first_time(&"v".into(), &"g".into()), "another user's");
     }
 
     #[test]

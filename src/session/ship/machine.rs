@@ -298,6 +298,7 @@ impl Ship {
                 self.link.say(Message::BodyMissing { id, missing });
                 continue;
             }
+            self.sent.note(&need.name.place.mailbox.user, &need.name.guid);
             self.bodies.push(Wanted {
                 id,
                 ahead: false,
