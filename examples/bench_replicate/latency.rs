@@ -63,7 +63,7 @@ pub(crate) fn measure(setting: &Setting, report: &mut Report) -> Result<()> {
 }
 
 /// An INBOX for each user.
-fn one_each(server: &Dovecot) -> Result<()> {
+pub(crate) fn one_each(server: &Dovecot) -> Result<()> {
     let mut lmtp = server.lmtp()?;
     let text = corpus::message(Profile::Small, 0);
     server.users().iter().try_for_each(|user| lmtp.deliver(user, &text))

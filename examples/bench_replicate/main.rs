@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `copy` | initial copy into an empty standby | `doveadm backup` over TLS, user after user |
 //! | `latency` | LMTP's 250 until a client of the copy sees it | the replicator of Dovecot 2.3 |
+//! | `cost` | processor time of live mail that nobody looks at, and of quiet | – |
 //! | `rate` | deliveries a second while it is replicated | the same Dovecot alone, and with the replicator |
 //! | `change` | one change in a mailbox of 100,000 messages | the same change in one of 1,000 |
 //! | `move` | a MOVE of 50,000 messages | – |
@@ -25,6 +26,7 @@ mod change;
 mod converge;
 mod copy;
 mod corpus;
+mod cost;
 mod hot;
 mod latency;
 mod load;
@@ -62,6 +64,7 @@ struct Arguments {
 enum Part {
     Copy,
     Latency,
+    Cost,
     Rate,
     Change,
     Move,
@@ -71,9 +74,10 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Part; 8] = [
+    const ALL: [Part; 9] = [
         Part::Copy,
         Part::Latency,
+        Part::Cost,
         Part::Rate,
         Part::Change,
         Part::Move,
@@ -93,6 +97,7 @@ fn main() -> Result<()> {
         match part {
             Part::Copy => copy::measure(&setting, &mut report)?,
             Part::Latency => latency::measure(&setting, &mut report)?,
+            Part::Cost => cost::measure(&setting, &mut report)?,
             Part::Rate => rate::measure(&setting, &mut report)?,
             Part::Change => change::measure(&setting, &mut report)?,
             Part::Move => change::measure_move(&setting, &mut report)?,

@@ -81,7 +81,8 @@ pub enum Format {
 }
 
 impl Format {
-    fn name(self) -> &'static str {
+    /// As Dovecot calls it.
+    pub fn name(self) -> &'static str {
         match self {
             Format::Maildir => "maildir",
             Format::Sdbox => "sdbox",
