@@ -436,7 +436,15 @@ fn a_mailbox_renamed_between_its_first_look_and_its_list_is_listed_where_it_is()
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(said.iter().filter(|word| *word == "=C").count(), 1, "{said:?}");
-    let name = account.table.user(&"u".into()).unwrap().mailboxes.get(&C).unwrap().name.join('/');
+    let name = account
+        .table
+        .user(&"u".into())
+        .unwrap()
+        .mailboxes
+        .get(&C)
+        .unwrap()
+        .name
+        .join('/');
     assert_eq!(name, "Y");
     account.deliver(".Y", 2);
     assert_eq!(account.turn(Look::log(C)), ["+C2"]);
