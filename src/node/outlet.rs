@@ -28,12 +28,17 @@ pub(super) struct JournalOutlet {
     pub(super) clock: Clock,
     pub(super) since_checkpoint: Since,
     pub(super) covered: Lsn,
+    /// Frames that wait for the next flush; none while each emission is flushed by itself.
+    pub(super) gathered: Option<usize>,
     pub(super) offered: Offered,
     pub(super) ahead: Ahead,
     pub(super) replaced: Arc<Replaced>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) health: Arc<Health>,
 }
+
+/// Frames that become durable with one flush at the most: what a power cut could make capture read again.
+const GATHERED_FRAMES_MAX: usize = 256;
 
 /// What has gathered since the last checkpoint.
 pub(super) struct Since {
@@ -69,16 +74,29 @@ impl Outlet for JournalOutlet {
             }
             self.since_checkpoint.frames += u64::try_from(frames.len()).unwrap_or(0);
             self.patiently(|journal| journal.append(&frames))?;
+            self.gathered = self.gathered.map(|gathered| gathered.saturating_add(frames.len()));
         }
-        let head = self.patiently(Journal::commit)?;
         for (one, lsn) in captured.iter().zip(first) {
             one.payloads
                 .iter()
                 .for_each(|payload| fold(table, payload, lsn, one.peer.as_ref()));
         }
-        let lsn = self.publish(head);
+        if self.gathered.is_none_or(|frames| frames >= GATHERED_FRAMES_MAX) {
+            self.commit()?;
+        }
         self.checkpoint_where_due(table)?;
-        Ok(lsn)
+        Ok(self.sealer.head().lsn)
+    }
+
+    fn gather(&mut self) {
+        self.gathered = Some(0);
+    }
+
+    fn flush(&mut self) -> Result<(), OutletError> {
+        match self.gathered.take() {
+            None | Some(0) => Ok(()),
+            Some(_) => self.commit(),
+        }
     }
 
     fn offer(&mut self, mailbox: &MailboxId, uidvalidity: UidValidity, messages: &[(Uid, MessageGuid, Option<u64>)]) {
@@ -149,6 +167,14 @@ impl JournalOutlet {
         done.map_err(|error| OutletError(format!("{error}; {}", error.hint())))
     }
 
+    /// Makes everything appended durable, and lets it go.
+    fn commit(&mut self) -> Result<(), OutletError> {
+        let head = self.patiently(Journal::commit)?;
+        self.gathered = self.gathered.map(|_| 0);
+        self.publish(head);
+        Ok(())
+    }
+
     fn checkpoint_where_due(&mut self, table: &CaptureTable) -> Result<(), OutletError> {
         let due = self.since_checkpoint.frames >= CHECKPOINT_FRAMES
             || self.since_checkpoint.time.elapsed() >= Duration::from_secs(CHECKPOINT_SECONDS);
@@ -160,8 +186,7 @@ impl JournalOutlet {
         let covers = self.sealer.head().lsn;
         let parts = table.to_parts().map_err(|e| OutletError(e.to_string()))?;
         self.patiently(|journal| journal.append_checkpoint(covers, parts.iter().cloned()))?;
-        let head = self.patiently(Journal::commit)?;
-        self.publish(head);
+        self.commit()?;
         self.covered = covers;
         self.since_checkpoint = Since::default();
         self.trim()
@@ -186,10 +211,8 @@ impl JournalOutlet {
     }
 
     /// Lets peers and waiters see what is durable.
-    fn publish(&mut self, head: Option<Head>) -> Lsn {
-        let head = head.unwrap_or(super::files::NOWHERE);
-        self.committed.send_replace(head);
-        head.lsn
+    fn publish(&mut self, head: Option<Head>) {
+        self.committed.send_replace(head.unwrap_or(super::files::NOWHERE));
     }
 }
 

@@ -115,6 +115,7 @@ impl Primary {
             clock,
             since_checkpoint: Since::default(),
             covered: opened.covered,
+            gathered: None,
             offered: Offered::default(),
             ahead: Ahead::default(),
             replaced: Arc::clone(&replaced),

@@ -20,13 +20,24 @@ pub trait Outlet: Send {
     /// Announces a transaction as soon as it was read; never blocks, may be dropped.
     fn notice(&mut self, notice: Notice);
 
-    /// Seals the transactions into frames and makes them durable in the journal, in order, before it returns. Blocks
-    /// while the journal has no room. What is durable then and meant for all is folded into `table`, which checkpoints are
-    /// made of. Returns the last LSN, also where there is nothing to emit.
+    /// Seals the transactions into frames and makes them durable in the journal, in order, before it returns, or, after
+    /// [`Self::gather`], with the next [`Self::flush`]. Blocks while the journal has no room. What is meant for all is
+    /// folded into `table`, which checkpoints are made of. Returns the last LSN, also where there is nothing to emit.
     ///
     /// # Errors
     /// The journal can't take them any more: the source must stop.
     fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError>;
+
+    /// What is emitted from now on may become durable together, and is shipped no sooner.
+    fn gather(&mut self) {}
+
+    /// Makes durable what was gathered, and gathers no more.
+    ///
+    /// # Errors
+    /// As of [`Self::emit`].
+    fn flush(&mut self) -> Result<(), OutletError> {
+        Ok(())
+    }
 
     /// Lets connected standbys fetch the bodies that they lack of `messages` before the `state` that lists them is
     /// emitted. Returns at once, so that live changes go on meanwhile.

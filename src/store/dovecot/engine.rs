@@ -340,9 +340,12 @@ impl Engine {
 
     fn read_dirty(&mut self) -> Result<(), OutletError> {
         let before = self.last;
+        // one flush for what a look found
+        self.outlet.gather();
         for (user, look) in std::mem::take(&mut self.dirty) {
             self.turn(&user, look)?;
         }
+        self.outlet.flush()?;
         if self.last != before {
             self.pace.found(Instant::now());
         }

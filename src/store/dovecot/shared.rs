@@ -38,7 +38,7 @@ impl Shared<'_> {
         self.watch.cover(user, &listing.directories, &mailboxes)
     }
 
-    /// Emits, and remembers only what is durable then.
+    /// Emits, and remembers the last LSN.
     ///
     /// # Errors
     /// The journal takes nothing more.
