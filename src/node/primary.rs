@@ -96,13 +96,12 @@ impl Primary {
         counted: Counted,
     ) -> Result<Self, NodeError> {
         let clock = Clock::start();
-        let mut opened = open_journal(dir, node, &clock)?;
+        let opened = open_journal(dir, node, &clock)?;
         let (peers, queues): (Vec<_>, Vec<_>) = group.peers.keys().map(|name| Peer::new(name.clone())).unzip();
         let peers: Vec<_> = peers.into_iter().map(Arc::new).collect();
         let committed = watch::Sender::new(opened.sealer.head());
         let announcements = broadcast::Sender::new(ANNOUNCEMENTS_MAX);
         let view = opened.journal.view();
-        let table = std::mem::take(&mut opened.table);
         let pulse = Arc::new(Pulse::default());
         let health = Arc::<Health>::default();
         let replaced = Arc::new(Replaced::load(dir)?);
@@ -123,7 +122,7 @@ impl Primary {
             health: Arc::clone(&health),
         };
         let source_status = Arc::new(Mutex::new(SourceStatus::default()));
-        let source = start_source(group, store, table, outlet, Arc::clone(&source_status))?;
+        let source = start_source(group, store, opened.table, outlet, Arc::clone(&source_status))?;
         let shared = Arc::new(PrimaryShared {
             committed,
             announcements,
