@@ -415,6 +415,12 @@ pub const STATUS_NAMED_MAX: u32 = 5;
 /// Sentences on what is not carried that a source keeps for `status`. There is one for each kind and namespace, unless the
 /// configuration names a user in them.
 pub const NOT_CARRIED_TOLD_MAX: usize = 32;
+/// Largest note of peers that have a replaced stream: their names and a stream's.
+pub const REPLACED_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Seconds for which a mailbox is not waited for again that was waited for in vain: a standby repeats its needs as often.
+pub const UNSETTLED_SECONDS: u64 = 30;
+/// Mailboxes of that kind, beyond which nobody is waited for: their waits together take some seconds.
+pub const UNSETTLED_MAILBOXES_MAX: usize = 32;
 /// Bytes of frames of a base that may be in the journal and not durable at its peer: fills a long link, and is small beside
 /// [`JOURNAL_BYTES_MAX`].
 pub const BASE_AHEAD_BYTES: usize = 8 << 20;

@@ -2,10 +2,12 @@
 //! they would be diverged. Kept in the group's folder (`schema/journal.md`) until each has joined.
 
 use super::NodeError;
+use crate::limits::REPLACED_FILE_BYTES_MAX;
 use crate::op::{NodeName, StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,9 +33,9 @@ impl Replaced {
     /// Reads the mark; without one nobody is waited for.
     pub(super) fn load(dir: &Path) -> Result<Self, NodeError> {
         let path = dir.join(FILE);
-        let mark = match std::fs::read(&path) {
+        let mark = match File::open(&path).and_then(read_bounded) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| NodeError::folder(&path, e))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Mark::default(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Mark::default(),
             Err(e) => return Err(NodeError::folder(&path, e)),
         };
         Ok(Self {
@@ -43,7 +45,7 @@ impl Replaced {
     }
 
     /// `stream` is about to replace what all these peers have. Durable when it returns.
-    pub(super) fn begin(&self, stream: StreamId, peers: BTreeSet<NodeName>) -> std::io::Result<()> {
+    pub(super) fn begin(&self, stream: StreamId, peers: BTreeSet<NodeName>) -> io::Result<()> {
         self.set(Mark {
             stream: stream.to_string(),
             peers,
@@ -68,17 +70,24 @@ impl Replaced {
         }
     }
 
-    fn set(&self, mark: Mark) -> std::io::Result<()> {
+    fn set(&self, mark: Mark) -> io::Result<()> {
         let bytes = serde_json::to_vec(&mark)?;
         let new = self.dir.join(FILE_NEW);
-        let mut file = std::fs::File::create(&new)?;
+        let mut file = File::create(&new)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         std::fs::rename(&new, self.dir.join(FILE))?;
-        std::fs::File::open(&self.dir)?.sync_all()?;
+        File::open(&self.dir)?.sync_all()?;
         *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;
         Ok(())
     }
+}
+
+/// A longer file is cut off, and then no JSON.
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(REPLACED_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::places::Places;
 use super::snapshot;
 use super::stored::{Look, Stored, Want};
 use super::transaction::RawAppend;
+use super::unsettled::Unsettled;
 use crate::limits::{DESK_MESSAGES_MAX, FOLDERS_MAX};
 use crate::op::{BodyHash, BodyPlace, Guid, MailboxId, MessageGuid, Missing, Uid, UidValidity, UserName};
 use crate::store::source::{Bodies, BodyAnswer};
@@ -50,6 +51,7 @@ pub struct DovecotBodies {
     /// Rung where one more is known.
     noted: Condvar,
     since: Instant,
+    unsettled: Mutex<Unsettled>,
     desks: Mutex<BTreeMap<MailboxId, Arc<Mutex<Desk>>>>,
     /// Folders whose messages are found by UID alone (maildir, sdbox).
     folders: Mutex<BTreeMap<MailboxId, Arc<Mutex<Folder>>>>,
@@ -65,6 +67,7 @@ impl DovecotBodies {
             accounts: Mutex::default(),
             noted: Condvar::new(),
             since: Instant::now(),
+            unsettled: Mutex::default(),
             desks: Mutex::default(),
             folders: Mutex::default(),
         }
@@ -215,14 +218,19 @@ impl DovecotBodies {
 
     /// While the tree or the mailbox's index is being replaced it says nothing of any message: that takes milliseconds.
     fn look_until_settled(&self, place: &BodyPlace) -> Result<Look, String> {
+        let unsettled = || self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
         let mut looked = self.look(place);
+        if looked.is_ok() || !unsettled().may_wait_for(&place.mailbox, Instant::now()) {
+            return looked;
+        }
         for _ in 1..LOOKS_MAX {
-            if looked.is_ok() {
-                break;
-            }
             std::thread::sleep(LOOK_PAUSE);
             looked = self.look(place);
+            if looked.is_ok() {
+                return looked;
+            }
         }
+        unsettled().give_up(&place.mailbox, Instant::now());
         looked
     }
 

@@ -64,6 +64,7 @@ pub mod transaction;
 pub mod transform;
 pub mod uidlist;
 mod uidlist_file;
+mod unsettled;
 
 // The other half: files, directories and the server's own command.
 pub mod bodies;
