@@ -223,3 +223,75 @@ pub(super) fn fold(table: &mut CaptureTable, payload: &Payload, lsn: Lsn, peer: 
         Some(peer) => table.apply_for(peer, lsn, payload),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::JournalOptions;
+    use crate::op::{Epoch, TreeChange};
+
+    fn outlet(dir: &std::path::Path) -> JournalOutlet {
+        let (journal, _) = super::super::files::open_journal(dir, JournalOptions::default()).unwrap();
+        let sealer = Sealer::begin(StreamId([1; 16]), Epoch(1));
+        JournalOutlet {
+            journal,
+            committed: watch::Sender::new(sealer.head()),
+            sealer,
+            announcements: broadcast::Sender::new(1),
+            peers: Vec::new(),
+            clock: Clock::start(),
+            since_checkpoint: Since::default(),
+            covered: Lsn(0),
+            gathered: None,
+            offered: Offered::default(),
+            ahead: Ahead::default(),
+            replaced: Arc::new(Replaced::load(dir).unwrap()),
+            pulse: Arc::default(),
+            health: Arc::default(),
+        }
+    }
+
+    fn emit(outlet: &mut JournalOutlet, table: &mut CaptureTable, user: &str) -> Lsn {
+        let tree = TreeChange {
+            user: user.into(),
+            ..TreeChange::default()
+        };
+        let captured = Captured {
+            payloads: vec![Payload::Tree(tree)],
+            peer: None,
+        };
+        outlet.emit(vec![captured], table).unwrap()
+    }
+
+    #[test]
+    fn what_is_gathered_is_shipped_with_the_flush_and_no_sooner() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut outlet, mut table) = (outlet(dir.path()), CaptureTable::default());
+        let shipped = outlet.committed.subscribe();
+        assert_eq!(emit(&mut outlet, &mut table, "ann"), Lsn(1));
+        assert_eq!(shipped.borrow().lsn, Lsn(1));
+        outlet.gather();
+        assert_eq!(emit(&mut outlet, &mut table, "bob"), Lsn(2));
+        assert_eq!(emit(&mut outlet, &mut table, "cid"), Lsn(3));
+        assert_eq!(shipped.borrow().lsn, Lsn(1), "shipped before it was durable");
+        assert_eq!(outlet.journal.head().unwrap().lsn, Lsn(1));
+        assert_eq!(table.users().count(), 3, "what follows builds on it");
+        outlet.flush().unwrap();
+        assert_eq!(shipped.borrow().lsn, Lsn(3));
+        assert_eq!(outlet.journal.head().unwrap().lsn, Lsn(3));
+        assert_eq!(emit(&mut outlet, &mut table, "dan"), Lsn(4));
+        assert_eq!(shipped.borrow().lsn, Lsn(4), "after a flush each is by itself again");
+    }
+
+    #[test]
+    fn what_is_gathered_stays_within_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut outlet, mut table) = (outlet(dir.path()), CaptureTable::default());
+        let shipped = outlet.committed.subscribe();
+        outlet.gather();
+        for _ in 0..=GATHERED_FRAMES_MAX {
+            emit(&mut outlet, &mut table, "ann");
+        }
+        assert_eq!(shipped.borrow().lsn, Lsn(GATHERED_FRAMES_MAX as u64));
+    }
+}

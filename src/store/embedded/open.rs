@@ -123,6 +123,7 @@ fn migrate(connection: &mut Connection) -> Result<(), TargetError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::StatementStatus;
 
     #[test]
     fn a_newer_schema_is_refused() {
@@ -130,6 +131,22 @@ mod tests {
         let path = dir.path().join("mail.sqlite");
         writer(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(writer(&path), Err(TargetError::Halt(why)) if why.contains("99")));
+    }
+
+    #[test]
+    fn a_bound_limit_is_not_prepared_anew_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mail.sqlite");
+        let writer = writer(&path).unwrap();
+        for connection in [writer, reader(&path).unwrap()] {
+            let mut statement = connection
+                .prepare("SELECT id FROM mailboxes ORDER BY id LIMIT ?1")
+                .unwrap();
+            for most in 1..5 {
+                assert!(!statement.exists([most]).unwrap());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
     }
 
     #[test]
