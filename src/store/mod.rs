@@ -1,5 +1,6 @@
 //! Where mail lives. An adapter can be a source (captured) and a target (applied to), whichever the role asks.
 
+pub mod change;
 pub mod custody;
 pub mod dovecot;
 pub mod embedded;
