@@ -426,3 +426,16 @@ pub const UNSETTLED_MAILBOXES_MAX: usize = 32;
 pub const BASE_AHEAD_BYTES: usize = 8 << 20;
 /// The same in frames: lists of small mailboxes whose bodies are on their way.
 pub const BASE_AHEAD_FRAMES: usize = 1024;
+
+// Who is primary, and where clients are sent.
+
+/// Conversations about roles at the same time: nodes are few, and each proxy holds one or two.
+pub const ROLE_ASKERS_MAX: usize = 256;
+/// Silence after which who asked for roles is taken for gone, seconds: a follower asks at once again.
+pub const ROLE_SILENCE_SECONDS_MAX: u64 = 30;
+/// How long a question for roles is held while nothing changes, milliseconds: so often a follower proves that the other
+/// side lives.
+pub const ROLES_HELD_MS: u64 = 1_000;
+/// Longest wait for roles from a node that answers at once, the handshake included, milliseconds; a node that is slower
+/// counts as not alive.
+pub const ROLES_MS_MAX: u64 = 500;

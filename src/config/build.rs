@@ -98,21 +98,14 @@ impl Builder<'_> {
         })
     }
 
-    fn node(&mut self, node: file::Node) -> NodeConfig {
-        let observers = node
-            .observers
-            .map_or((0..0, Vec::new()), |list| (list.span(), list.into_inner()));
-        if !observers.1.is_empty() {
-            let meanwhile = "nobody is answered but the groups' peers; leave the list empty";
-            self.unbuilt(observers.0, "node.observers", meanwhile);
-        }
+    fn node(&self, node: file::Node) -> NodeConfig {
         NodeConfig {
             name: NodeName(node.name.0),
             state: node.state.under(self.folder),
             control: node.control.under(self.folder),
             listen: node.listen.0,
             http: node.http.map(|listen| listen.0),
-            observers: observers.1.into_iter().map(|name| NodeName(name.0)).collect(),
+            observers: node.observers.into_iter().map(|name| NodeName(name.0)).collect(),
             on_event: node.on_event.map(|argv| argv.under(self.folder)),
             log_users: match node.log_users {
                 LogUsersText::Name => LogUsers::Name,

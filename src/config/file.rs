@@ -27,7 +27,8 @@ pub(super) struct Node {
     pub(super) control: FilePath,
     pub(super) listen: Listen,
     pub(super) http: Option<Listen>,
-    pub(super) observers: Option<Spanned<Vec<PlainName>>>,
+    #[serde(default)]
+    pub(super) observers: Vec<PlainName>,
     pub(super) on_event: Option<Argv>,
     #[serde(default)]
     pub(super) log_users: LogUsersText,

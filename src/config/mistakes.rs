@@ -385,11 +385,6 @@ fn a_feature_that_is_not_built_is_refused_by_its_key() {
     let proxy = "[[proxy]]\ngroup = \"main\"\nlisten = \"0.0.0.0:1\"\nnodes = {}\ncontrol = {}\n[[group]]";
     for (from, to, key) in [
         (
-            "[tls]",
-            "observers = [\"x\"]\n[tls]",
-            "7: node.observers: not built in version",
-        ),
-        (
             "store =",
             "rejoin = \"auto\"\nstore =",
             "17: group.rejoin = \"auto\": not built in version",

@@ -13,6 +13,7 @@ mod lines;
 pub mod metrics;
 mod page;
 pub mod report;
+pub mod roles;
 #[cfg(test)]
 mod round_trip;
 pub mod server;

@@ -1,6 +1,7 @@
 //! What the admin socket, the status page and metrics are told.
 
 use super::group::{GroupHandle, Side};
+use super::role_desk::{RoleChanges, RoleDesk};
 use super::standby::StandbyShared;
 use super::{custody, journal_text, state, verifying, waiting};
 use crate::config::Config;
@@ -9,6 +10,7 @@ use crate::control::report::{
     Decided, Decision, EntryDetail, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
     StreamReport, VerifyReport, WaitReport,
 };
+use crate::control::roles::Roles;
 use crate::control::status::{MailboxStatus, Role, Status, UserStatus};
 use crate::control::verbs::{
     CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, VerbError, Verbs, VerifyRequest,
@@ -28,11 +30,38 @@ use std::time::Duration;
 pub(super) struct Answers {
     config: Arc<Config>,
     groups: Arc<[GroupHandle]>,
+    pub(super) role_desk: RoleDesk,
 }
 
 impl Answers {
-    pub(super) fn new(config: Arc<Config>, groups: Arc<[GroupHandle]>) -> Self {
-        Self { config, groups }
+    pub(super) fn new(config: Arc<Config>, groups: Arc<[GroupHandle]>, changes: RoleChanges) -> Self {
+        Self {
+            config,
+            groups,
+            role_desk: RoleDesk::new(changes),
+        }
+    }
+
+    /// True where this node's configuration lists `name` as a peer of some group.
+    pub(super) fn is_peer(&self, name: &NodeName) -> bool {
+        self.groups.iter().any(|group| group.config.peers.contains_key(name))
+    }
+
+    /// True where `name` may ask for roles of every group, and for nothing else: an observer, or this node's own name.
+    pub(super) fn is_observer(&self, name: &NodeName) -> bool {
+        *name == self.config.node.name || self.config.node.observers.contains(name)
+    }
+
+    /// What `asker` is told when it asks who is primary.
+    pub(super) fn roles(&self, asker: &NodeName) -> Roles {
+        // read first: a change that comes meanwhile is told again rather than missed
+        let version = self.role_desk.changes.count();
+        let told = |group: &&GroupHandle| self.is_observer(asker) || group.config.peers.contains_key(asker);
+        Roles {
+            node: self.config.node.name.clone(),
+            version,
+            groups: self.groups.iter().filter(told).map(GroupHandle::group_role).collect(),
+        }
     }
 
     /// What `peer` is told when it asks who this is.

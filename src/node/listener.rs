@@ -5,6 +5,7 @@ use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use super::group::{GroupHandle, Side};
 use super::receiver::Incoming;
+use super::role_desk;
 use super::squeeze::Manner;
 use crate::codec::wire::{Hello, Message};
 use crate::control::about::{self, About};
@@ -67,12 +68,22 @@ fn refuse(refusals: &Refusals, address: IpAddr, why: String) {
 }
 
 async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: &[GroupHandle]) -> Result<(), String> {
-    let listed = |name: &NodeName| groups.iter().any(|group| group.config.peers.contains_key(name));
+    let listed = |name: &NodeName| answers.is_peer(name) || answers.is_observer(name);
     let (stream, peer) = caller.finish(listed).await.map_err(|e| e.to_string())?;
     let trust = Trust::of(tls, stream.get_ref().1);
     let mut connection = Connection::over(stream, Manner::PLAIN, trust);
     let first = tokio::time::timeout(HELLO_MAX, connection.incoming.recv()).await;
     let hello = match first {
+        Ok(Some(Ok(Message::Ask { id, json }))) if let Some(question) = role_desk::question(&json) => {
+            return role_desk::converse(connection, &peer, (id, question), answers).await;
+        }
+        Ok(Some(Ok(other))) if !answers.is_peer(&peer) => {
+            let why = format!(
+                "{peer} may ask for roles only, and began with a {} message",
+                other.kind()
+            );
+            return role_desk::refuse(connection, why).await;
+        }
         Ok(Some(Ok(Message::Hello(hello)))) => hello,
         Ok(Some(Ok(Message::Ask { id, json }))) if json == about::QUESTION => {
             return tell_about(connection, id, answers.about(&peer)).await;
@@ -94,11 +105,7 @@ async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: 
             });
             taken.await.map_err(|_| "this node is stopping".to_owned())
         }
-        Err(why) => {
-            connection.outgoing.say(Message::Refused { why: why.clone() });
-            connection.close().await;
-            Err(why)
-        }
+        Err(why) => role_desk::refuse(connection, why).await,
     }
 }
 

@@ -6,12 +6,18 @@
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
+//! | `role_desk` `asking` | who is primary: answered to others, and asked of them |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
 mod ahead;
 mod answers;
 mod applier;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "asked by proxies and promotions, which come next")
+)]
+mod asking;
 mod body_reads;
 mod connection;
 mod counted;
@@ -35,6 +41,7 @@ mod pulse;
 mod receiver;
 mod relay;
 mod replaced;
+mod role_desk;
 mod shipper;
 mod squeeze;
 mod standby;
@@ -52,6 +59,7 @@ use crate::io::tls::{PeerListener, PeerTls, TlsError};
 use crate::journal::JournalError;
 use answers::Answers;
 use group::{Group, GroupHandle};
+use role_desk::RoleChanges;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,7 +142,8 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let metrics = Arc::new(Metrics::default());
     let mut groups = start_groups(&config, &tls, &metrics)?;
     let handles: Arc<[_]> = groups.iter().map(Group::handle).collect();
-    let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles)));
+    let changes = RoleChanges::default();
+    let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles), changes));
     let mut tasks = tokio::task::JoinSet::new();
     for group in &groups {
         for task in front::serve(group, &config, &lifecycle, &metrics.imap).await? {
