@@ -38,6 +38,7 @@ CREATE TABLE mailboxes (
     unseen         INTEGER NOT NULL,
     size           INTEGER NOT NULL,        -- sum of messages.octets
     rewritten      INTEGER NOT NULL DEFAULT 0,  -- grows with changes that no higher MODSEQ shows
+    modseq_floor   INTEGER NOT NULL DEFAULT 0,  -- every message answers at least this MODSEQ: an epoch began
     expunged_since INTEGER NOT NULL DEFAULT 0,  -- every expunge under a higher MODSEQ than this stands in expunged
     held           TEXT,                    -- why later transactions are diverted
     vanished       TEXT,                    -- why the mailbox itself is thought to be gone

@@ -2,7 +2,7 @@
 
 use super::succession::Head;
 use crate::codec::{CodecError, EncodedFrame, frame, split};
-use crate::op::{ChainHash, Epoch, EpochStart, FrameHeader, Lsn, NodeName, Payload, Run, StreamId};
+use crate::op::{ChainHash, Epoch, EpochStart, FrameHeader, Leap, Lsn, NodeName, Payload, Run, StreamId};
 
 /// The end of a stream, and how it goes on.
 #[derive(Clone, Debug)]
@@ -70,11 +70,17 @@ impl Sealer {
         Ok(frames)
     }
 
-    /// Begins an epoch, which must be higher than the one that goes on here.
+    /// Begins an epoch, which must be higher than the one that goes on here. `leap`: see [`Leap`].
     ///
     /// # Errors
     /// The epoch is not higher.
-    pub fn begin_epoch(&mut self, epoch: Epoch, node: &NodeName, captured_ms: u64) -> Result<EncodedFrame, CodecError> {
+    pub fn begin_epoch(
+        &mut self,
+        epoch: Epoch,
+        node: &NodeName,
+        leap: Option<Leap>,
+        captured_ms: u64,
+    ) -> Result<EncodedFrame, CodecError> {
         let start = EpochStart {
             epoch,
             node: node.clone(),
@@ -86,6 +92,7 @@ impl Sealer {
             },
             fork_lsn: self.head.lsn,
             fork_hash: self.head.chain,
+            leap,
         };
         let header = FrameHeader {
             stream: self.head.stream,

@@ -226,7 +226,7 @@ fn open_journal(dir: &Path, node: &NodeName, clock: &Clock) -> Result<Opened, No
         Some(head) => Sealer::resume(head),
     };
     if recovered.head.is_none() {
-        let first = sealer.begin_epoch(Epoch(1), node, clock.unix_ms());
+        let first = sealer.begin_epoch(Epoch(1), node, None, clock.unix_ms());
         let first = first.map_err(|e| NodeError::Journal(e.to_string()))?;
         journal
             .append(std::slice::from_ref(&first))

@@ -268,14 +268,15 @@ fn mailbox_digest() -> impl Strategy<Value = MailboxDigest> {
 }
 
 fn epoch_start() -> impl Strategy<Value = EpochStart> {
-    (0..9u64, text(1..20), any::<u64>(), any::<[u8; 32]>()).prop_map(|(previous, node, fork_lsn, fork_hash)| {
-        EpochStart {
-            epoch: Epoch(previous + 1),
-            node: NodeName(node),
-            previous: Epoch(previous),
-            fork_lsn: Lsn(fork_lsn),
-            fork_hash: ChainHash(fork_hash),
-        }
+    let leap = option::of((1..200_000u32, 1..1u64 << 33).prop_map(|(uids, modseqs)| Leap { uids, modseqs }));
+    let fork = (any::<u64>(), any::<[u8; 32]>());
+    (0..9u64, text(1..20), fork, leap).prop_map(|(previous, node, (fork_lsn, fork_hash), leap)| EpochStart {
+        epoch: Epoch(previous + 1),
+        node: NodeName(node),
+        previous: Epoch(previous),
+        fork_lsn: Lsn(fork_lsn),
+        fork_hash: ChainHash(fork_hash),
+        leap,
     })
 }
 

@@ -45,7 +45,50 @@ pub struct FrameHeader {
     pub peer: Option<NodeName>,
 }
 
-/// First frame of an epoch.
+/// An epoch as it is told from every other: equal numbers taken by different nodes are a fork.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct EpochId {
+    /// Its number.
+    pub number: Epoch,
+    /// The node that took it.
+    pub node: NodeName,
+}
+
+impl std::fmt::Display for EpochId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.number, self.node)
+    }
+}
+
+/// Numbers that are left out when an epoch begins, because a tail that was lost may have used them (guarantee 11). In
+/// each mailbox UIDNEXT rises by `uids` and HIGHESTMODSEQ by `modseqs`; every message and every expunge before answers at
+/// least the new HIGHESTMODSEQ, so that a client that knew the lost tail fetches flags once, and no bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leap {
+    /// At least [`Leap::UIDS_MIN`].
+    pub uids: u32,
+    /// At least [`Leap::MODSEQS`].
+    pub modseqs: u64,
+}
+
+impl Leap {
+    /// UIDs left out in each mailbox at the least.
+    pub const UIDS_MIN: u32 = 100_000;
+    /// MODSEQs left out in each mailbox.
+    pub const MODSEQS: u64 = 1 << 32;
+
+    /// The leap for so many messages that were announced and never came.
+    #[must_use]
+    pub fn over(missing: u64) -> Self {
+        let twice = u32::try_from(missing.saturating_mul(2)).unwrap_or(u32::MAX / 2);
+        Self {
+            uids: twice.max(Self::UIDS_MIN),
+            modseqs: Self::MODSEQS,
+        }
+    }
+}
+
+/// First frame of an epoch. From here on MODSEQs are those of the new primary: no mailbox lifts them any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochStart {
     /// The epoch's number.
@@ -58,6 +101,19 @@ pub struct EpochStart {
     pub fork_lsn: Lsn,
     /// Chain hash at `fork_lsn`.
     pub fork_hash: ChainHash,
+    /// Set unless it was proven that nothing is lost.
+    pub leap: Option<Leap>,
+}
+
+impl EpochStart {
+    /// Which epoch it begins.
+    #[must_use]
+    pub fn id(&self) -> EpochId {
+        EpochId {
+            number: self.epoch,
+            node: self.node.clone(),
+        }
+    }
 }
 
 /// A standby that lacks the frames before may start here: each user's complete `tree` and each mailbox's `state`

@@ -22,7 +22,7 @@ pub use attributes::{
 };
 pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
 pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};
-pub use frame::{BaseStart, EpochStart, FrameHeader, Payload, Run};
+pub use frame::{BaseStart, EpochId, EpochStart, FrameHeader, Leap, Payload, Run};
 pub use ids::{
     BodyHash, ChainHash, Epoch, Guid, Keyword, Lsn, MailboxId, MailboxName, MessageGuid, Modseq, NodeName, StreamId,
     Uid, UidValidity, UserName,

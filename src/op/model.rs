@@ -58,7 +58,14 @@ impl Model {
                 Payload::Attributes(change) => self.account(&change.user).attributes(&change),
                 Payload::Base(_) => self.building = true,
                 Payload::BaseEnd(_) => self.building = false,
-                Payload::Epoch(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {}
+                Payload::Epoch(start) => {
+                    let mailboxes = self
+                        .accounts
+                        .values_mut()
+                        .flat_map(|account| account.mailboxes.values_mut());
+                    mailboxes.for_each(|mailbox| mailbox.begin_epoch(start.leap));
+                }
+                Payload::Digest(_) | Payload::TreeDigest(_) => {}
             }
         }
         self.accounts.values_mut().for_each(Account::settle);

@@ -82,6 +82,7 @@ impl Primary {
             previous: Epoch(0),
             fork_lsn: Lsn(0),
             fork_hash: Default::default(),
+            leap: None,
         };
         primary.seal(vec![Payload::Epoch(epoch)], None);
         primary.committed = 1;

@@ -207,6 +207,7 @@ fn an_epoch_frame_of_another_epoch_is_refused() {
         previous: Epoch(1),
         fork_lsn: Lsn(8),
         fork_hash: ChainHash([2; 32]),
+        leap: None,
     };
     assert!(seal(&header(9), &Payload::Epoch(start.clone())).is_err());
     let same = FrameHeader {

@@ -193,6 +193,7 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         previous: Epoch(1),
         fork_lsn: Lsn(41),
         fork_hash: ChainHash([7; 32]),
+        leap: Some(Leap::over(70_000)),
     };
     let txn = MailboxTxn {
         mailbox: mailbox(),

@@ -57,7 +57,7 @@ fn what_does_not_follow_is_refused_and_nothing_of_it_taken() {
         epoch: Epoch(0),
         ..sealer.head()
     });
-    older.begin_epoch(Epoch(1), &"a".into(), 1).unwrap();
+    older.begin_epoch(Epoch(1), &"a".into(), None, 1).unwrap();
     let run = ahead(sealer.clone(), 3);
     let mixed = [ahead(sealer.clone(), 1), ahead(sealer.clone(), 1)].concat();
     let bad = [
@@ -81,7 +81,7 @@ fn a_lower_epoch_is_refused() {
     let disk = FakeDisk::new();
     let (mut journal, mut sealer) = filled(&disk, 1);
     let old = sealer.clone();
-    let epoch = sealer.begin_epoch(Epoch(4), &"a".into(), 1).unwrap();
+    let epoch = sealer.begin_epoch(Epoch(4), &"a".into(), None, 1).unwrap();
     journal.append(std::slice::from_ref(&epoch)).unwrap();
     let mut fenced = Sealer::resume(Head {
         epoch: old.head().epoch,
@@ -91,7 +91,7 @@ fn a_lower_epoch_is_refused() {
         journal.append(&transaction(&mut fenced, 1)),
         Err(JournalError::DoesNotFollow { .. })
     ));
-    assert!(sealer.begin_epoch(Epoch(4), &"a".into(), 1).is_err());
+    assert!(sealer.begin_epoch(Epoch(4), &"a".into(), None, 1).is_err());
 }
 
 #[test]

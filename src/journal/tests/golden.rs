@@ -11,7 +11,7 @@ fn a_segment_has_the_bytes_that_it_always_had() {
     let mut sealer = sealer();
     let mut frames = vec![
         sealer
-            .begin_epoch(Epoch(1), &"mail-a".into(), 1_700_000_000_000)
+            .begin_epoch(Epoch(1), &"mail-a".into(), None, 1_700_000_000_000)
             .unwrap(),
     ];
     frames.extend(transaction(&mut sealer, 2));

@@ -2,8 +2,8 @@
 
 use super::Account;
 use crate::op::{
-    Append, Expunge, FlagChange, Keyword, KeywordChange, KeywordVerb, MailboxName, MailboxTxn, MessageGuid, Modseq, Op,
-    Payload, Uid, UidRange, UidValidity,
+    Append, Expunge, FlagChange, Keyword, KeywordChange, KeywordVerb, Leap, MailboxName, MailboxTxn, MessageGuid,
+    Modseq, Op, Payload, Uid, UidRange, UidValidity,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub struct Mailbox {
     /// Added to each MODSEQ of the source: its log was taken back, and clients of the copy must not miss what it says
     /// under numbers that were given out before.
     pub modseq_lift: u64,
+    /// No message answers a lower MODSEQ: that with which the epoch began.
+    pub modseq_floor: Modseq,
     /// By UID; keywords in the mailbox's spelling.
     pub messages: BTreeMap<Uid, Append>,
     /// Keywords in the order and spelling of their first use.
@@ -113,6 +115,20 @@ fn within(ranges: &[UidRange], uid: Uid) -> bool {
 }
 
 impl Mailbox {
+    /// A new epoch: what a lost tail may have used is left out.
+    pub(super) fn begin_epoch(&mut self, leap: Option<Leap>) {
+        self.modseq_lift = 0;
+        let Some(leap) = leap.filter(|_| self.uidvalidity != UidValidity(0)) else {
+            return;
+        };
+        self.uidnext = Uid(self.uidnext.0.saturating_add(leap.uids));
+        self.highest_modseq = self.highest_modseq.lifted(leap.modseqs);
+        self.modseq_floor = self.highest_modseq;
+        for message in self.messages.values_mut() {
+            message.modseq = message.modseq.max(self.modseq_floor);
+        }
+    }
+
     /// UIDNEXT and HIGHESTMODSEQ never fall.
     pub(super) fn raise(&mut self, uidnext: Uid, modseq: Modseq) {
         self.uidnext = self.uidnext.max(uidnext);
@@ -132,6 +148,7 @@ impl Mailbox {
     pub(super) fn insert(&mut self, mut message: Append) {
         let spelled: Vec<Keyword> = message.keywords.iter().map(|keyword| self.spelled(keyword)).collect();
         message.keywords = self.in_order(spelled);
+        message.modseq = message.modseq.max(self.modseq_floor);
         self.messages.insert(message.uid, message);
     }
 

@@ -1,7 +1,7 @@
 //! What a mailbox's complete list means: the copy finds the difference itself.
 
 use super::{Account, Mailbox};
-use crate::op::{GoneQuestion, Guid, Lineage, MessageGuid, Payload, StateChunk, Uid, UidValidity};
+use crate::op::{GoneQuestion, Guid, Lineage, MessageGuid, Modseq, Payload, StateChunk, Uid, UidValidity};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Account {
@@ -216,7 +216,7 @@ impl Mailbox {
         self.quarantine.inferred.clear();
         self.quarantine.deferred.clear();
         self.uidvalidity = state.uidvalidity;
-        self.modseq_lift = 0;
+        (self.modseq_lift, self.modseq_floor) = (0, Modseq(0));
         (self.uidnext, self.highest_modseq) = (state.uidnext, state.highest_modseq);
         for message in state.messages {
             self.raise(Uid(0), message.modseq);

@@ -2,7 +2,7 @@
 
 use super::super::target::{Applied, Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use super::store::Store;
-use super::{attributes, digest, quarantine, state, transaction, tree};
+use super::{attributes, digest, epoch, quarantine, state, transaction, tree};
 use crate::op::{ChainHash, DigestVerdict, Epoch, GoneQuestion, Lsn, NodeName, Payload, StreamId, whole};
 use rusqlite::{Connection, params};
 use std::borrow::Cow;
@@ -123,7 +123,7 @@ fn decide(
             Payload::TreeDigest(source) => verdicts.push(digest::tree(tx, lsn, source)?),
             Payload::Base(_) => place.building = true,
             Payload::BaseEnd(_) => place.building = false,
-            Payload::Epoch(_) => {}
+            Payload::Epoch(start) => epoch::begin(tx, start.leap)?,
         }
     }
     quarantine::settle(tx)?;

@@ -94,18 +94,19 @@ fn whole(tx: &Connection, row: &MailboxRow) -> Result<Listing, ViewError> {
     let mut statement =
         tx.prepare_cached("SELECT uid, flags, keywords, modseq FROM messages WHERE mailbox = ?1 ORDER BY uid")?;
     let mut rows = statement.query([row.key.0])?;
+    let floor = row.modseq_floor;
     while let Some(row) = rows.next()? {
-        listing.put(packed(row)?);
+        listing.put(packed(row, floor)?);
     }
     Ok(listing)
 }
 
-fn packed<'r>(row: &'r Row<'_>) -> rusqlite::Result<Packed<'r>> {
+fn packed<'r>(row: &'r Row<'_>, floor: Modseq) -> rusqlite::Result<Packed<'r>> {
     Ok(Packed {
         uid: Uid(row.get(0)?),
         flags: Flags::from_bits(row.get(1)?),
         keywords: row.get_ref(2)?.as_blob()?,
-        modseq: Modseq(row.get::<_, i64>(3)?.cast_unsigned()),
+        modseq: Modseq(row.get::<_, i64>(3)?.cast_unsigned()).max(floor),
     })
 }
 
@@ -128,13 +129,13 @@ fn advanced(tx: &Connection, known: &Listing, row: &MailboxRow) -> Result<Option
          WHERE mailbox = ?1 AND modseq > ?2",
     )?;
     let mut rows = statement.query(params![row.key.0, since])?;
-    let mut changed = 0;
+    let (mut changed, floor) = (0, row.modseq_floor);
     while let Some(row) = rows.next()? {
         changed += 1;
         if changed > most {
             return Ok(None);
         }
-        next.put(packed(row)?);
+        next.put(packed(row, floor)?);
     }
     Ok(next.adds_up().then_some(next))
 }

@@ -52,6 +52,7 @@ pub(super) struct Mailbox {
     size: u64,
     rewritten: u64,
     expunged_since: Modseq,
+    modseq_floor: Modseq,
     pub(super) held: Option<String>,
     keywords: Vec<Keyword>,
 }
@@ -80,7 +81,7 @@ impl Mailbox {
         let loaded = tx
             .prepare_cached(
                 "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held,
-                 rewritten, expunged_since, modseq_lift FROM mailboxes WHERE user = ?1 AND guid = ?2",
+                 rewritten, expunged_since, modseq_lift, modseq_floor FROM mailboxes WHERE user = ?1 AND guid = ?2",
             )?
             .query_row(params![user, is.guid.0], |row| Self::from_row(user, is, row))
             .optional()?;
@@ -105,6 +106,7 @@ impl Mailbox {
             rewritten: row.get::<_, i64>(9)?.cast_unsigned(),
             expunged_since: Modseq(row.get::<_, i64>(10)?.cast_unsigned()),
             modseq_lift: row.get::<_, i64>(11)?.cast_unsigned(),
+            modseq_floor: Modseq(row.get::<_, i64>(12)?.cast_unsigned()),
             keywords: Vec::new(),
         })
     }
@@ -136,6 +138,7 @@ impl Mailbox {
             size: 0,
             rewritten: 0,
             expunged_since: Modseq(0),
+            modseq_floor: Modseq(0),
             held: None,
             keywords: Vec::new(),
         })
@@ -146,7 +149,7 @@ impl Mailbox {
         tx.prepare_cached(
             "UPDATE mailboxes SET uidvalidity = ?2, uidnext = ?3, highest_modseq = ?4, messages = ?5, unseen = ?6,
              size = ?7, held = ?8, rewritten = ?9,
-             expunged_since = ?10, modseq_lift = ?11 WHERE id = ?1",
+             expunged_since = ?10, modseq_lift = ?11, modseq_floor = ?12 WHERE id = ?1",
         )?
         .execute(params![
             self.id,
@@ -159,7 +162,8 @@ impl Mailbox {
             self.held,
             self.rewritten.cast_signed(),
             self.expunged_since.0.cast_signed(),
-            self.modseq_lift.cast_signed()
+            self.modseq_lift.cast_signed(),
+            self.modseq_floor.0.cast_signed()
         ])?;
         Ok(())
     }
@@ -331,7 +335,7 @@ impl Mailbox {
             internal_date: row.get(4)?,
             save_date: row.get(5)?,
             size: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
-            modseq: Modseq(row.get::<_, i64>(7)?.cast_unsigned()),
+            modseq: Modseq(row.get::<_, i64>(7)?.cast_unsigned()).max(self.modseq_floor),
         };
         let octets = row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned);
         Ok(Stored {
@@ -390,6 +394,7 @@ impl Mailbox {
             tx.prepare_cached(statement)?.execute([self.id])?;
         }
         (self.messages, self.unseen, self.size) = (0, 0, 0);
+        self.modseq_floor = Modseq(0);
         self.rewrite();
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! | `open` | lock, settings, migrations (`schema/embedded/`) |
 //! | `store` | what all parts share; the one way to write |
 //! | `apply` | [`Target`]: the stream's order, one database transaction a call |
-//! | `transaction`, `state`, `tree`, `attributes`, `digest` | one kind of payload each |
+//! | `transaction`, `state`, `tree`, `attributes`, `digest`, `epoch` | one kind of payload each |
 //! | `mailbox` | rows of mailboxes and messages |
 //! | `quarantine` | held, diverted, deferred, inferred |
 //! | `custody`, `release` | the operator's view of it, and his word |
@@ -26,6 +26,7 @@ mod changes;
 mod checked;
 mod custody;
 mod digest;
+mod epoch;
 mod listing;
 mod listings;
 mod mailbox;

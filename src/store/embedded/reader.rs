@@ -272,7 +272,7 @@ fn numbers(tx: &Connection, key: MailboxKey) -> Result<Option<MailboxRow>, ViewE
     let found = tx
         .prepare_cached(
             "SELECT guid, uidvalidity, uidnext, highest_modseq, messages, unseen, size, rewritten,
-             expunged_since
+             expunged_since, modseq_floor
              FROM mailboxes WHERE id = ?1 AND name IS NOT NULL",
         )?
         .query_row([key.0], |row| {
@@ -287,6 +287,7 @@ fn numbers(tx: &Connection, key: MailboxKey) -> Result<Option<MailboxRow>, ViewE
                 size: row.get::<_, i64>(6)?.cast_unsigned(),
                 rewritten: row.get::<_, i64>(7)?.cast_unsigned(),
                 expunged_since: Modseq(row.get::<_, i64>(8)?.cast_unsigned()),
+                modseq_floor: Modseq(row.get::<_, i64>(9)?.cast_unsigned()),
             })
         })
         .optional()?;

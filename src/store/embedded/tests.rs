@@ -22,6 +22,7 @@ struct Copy {
     store: Option<Embedded>,
     lsn: u64,
     chain: ChainHash,
+    epoch: Epoch,
 }
 
 impl Copy {
@@ -32,6 +33,7 @@ impl Copy {
             store: None,
             lsn: 0,
             chain: ChainHash::default(),
+            epoch: Epoch(1),
         };
         copy.reopen();
         copy
@@ -54,9 +56,12 @@ impl Copy {
         let mut frames = Vec::new();
         for (part, payload) in (0..).zip(payloads) {
             self.lsn += 1;
+            if let Payload::Epoch(start) = payload {
+                self.epoch = start.epoch;
+            }
             let header = FrameHeader {
                 stream: StreamId([1; 16]),
-                epoch: Epoch(1),
+                epoch: self.epoch,
                 lsn: Lsn(self.lsn),
                 previous: self.chain,
                 captured_ms: 0,

@@ -58,6 +58,8 @@ pub struct MailboxRow {
     pub rewritten: u64,
     /// Every expunge under a higher MODSEQ than this is known.
     pub expunged_since: Modseq,
+    /// No message answers a lower MODSEQ: that with which the epoch began.
+    pub modseq_floor: Modseq,
 }
 
 /// What a mailbox's numbers don't say and clients ask of every message: GUID, dates, size.

@@ -147,6 +147,7 @@ impl Folder {
             size: rows().filter_map(|m| m.detail.size).sum(),
             rewritten: 0,
             expunged_since: Modseq(self.expunged_since),
+            modseq_floor: Modseq(0),
         }
     }
 

@@ -287,11 +287,35 @@ fn apply_to_both(
     model.apply(payloads, &answers);
 }
 
+/// The next epoch begins.
+fn epoch(copy: &Copy, leap: Option<Leap>) -> Payload {
+    Payload::Epoch(EpochStart {
+        epoch: Epoch(copy.epoch.0 + 1),
+        node: "b".into(),
+        previous: copy.epoch,
+        fork_lsn: Lsn(copy.lsn),
+        fork_hash: copy.chain,
+        leap,
+    })
+}
+
 /// Both after the same steps.
 fn run(steps: &[Step]) -> (Copy, Model) {
     let (mut copy, mut model) = (Copy::new(), Model::default());
+    let mut behind = 0;
     for (clock, step) in (10u64..).zip(steps) {
+        let clock = clock + behind;
         let payloads = match step {
+            Step::Epoch { leap } => {
+                // the new primary counts on from what it has
+                let highest = model
+                    .accounts
+                    .values()
+                    .flat_map(|a| a.mailboxes.values())
+                    .map(|m| m.highest_modseq.0);
+                behind += 7 + highest.max().unwrap_or(0).saturating_sub(clock);
+                vec![epoch(&copy, leap.then_some(Leap { uids: 3, modseqs: 7 }))]
+            }
             Step::Transaction { mailbox, foreign, ops } => vec![transaction(&model, clock, *mailbox, *foreign, ops)],
             Step::Move { from, to, which } => move_message(&model, clock, *from, *to, *which),
             Step::State { .. } => vec![list(&model, clock, step)],

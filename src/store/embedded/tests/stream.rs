@@ -135,6 +135,41 @@ fn what_was_retained_goes_after_its_time_and_not_before() {
     assert_eq!(retained(&copy), [""; 0]);
 }
 
+/// Guarantee 11: nothing that a lost tail may have used is given out again, and no cache stays wrong.
+#[test]
+fn what_a_lost_tail_may_have_used_is_left_out_when_an_epoch_begins() {
+    let mut copy = two_mailboxes();
+    copy.apply(&[txn(1, vec![append(1, "a"), append(2, "b")])]);
+    let row = |copy: &mut Copy| copy.store().view.mailbox(&USER.into(), &name(1)).unwrap().unwrap();
+    let before = row(&mut copy);
+    let start = EpochStart {
+        epoch: Epoch(2),
+        node: "mail-b".into(),
+        previous: Epoch(1),
+        fork_lsn: Lsn(copy.lsn),
+        fork_hash: copy.chain,
+        leap: Some(Leap::over(60_000)),
+    };
+    copy.apply(&[Payload::Epoch(start)]);
+    let after = row(&mut copy);
+    assert_eq!(after.uidnext.0, before.uidnext.0 + 120_000);
+    assert_eq!(after.highest_modseq.0, before.highest_modseq.0 + (1 << 32));
+    assert_eq!(after.expunged_since, after.highest_modseq);
+    let listing = copy.store().view.listing(after.key).unwrap().unwrap();
+    assert!(listing.iter().all(|mark| mark.modseq == after.highest_modseq));
+    let later = Modseq(after.highest_modseq.0 + 1);
+    let flags = Op::Flags(FlagChange {
+        uids: vec![UidRange::one(Uid(1))],
+        add: Flags::SEEN,
+        remove: Flags::NONE,
+        modseq: later,
+    });
+    copy.apply(&[txn(1, vec![flags])]);
+    let listing = copy.store().view.listing(after.key).unwrap().unwrap();
+    let modseqs: Vec<Modseq> = listing.iter().map(|mark| mark.modseq).collect();
+    assert_eq!(modseqs, [later, after.highest_modseq]);
+}
+
 /// The database as a power cut leaves it that loses every commit since the last flush; the packs were flushed.
 #[test]
 fn commits_that_a_power_cut_takes_back_are_applied_again_with_their_bodies() {

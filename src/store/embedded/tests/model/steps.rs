@@ -38,6 +38,10 @@ pub(super) enum Step {
         complete: bool,
         entries: Vec<(u8, u8)>,
     },
+    /// A promotion, with a leap or without.
+    Epoch {
+        leap: bool,
+    },
     Reopen,
 }
 
@@ -102,6 +106,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         5 => state_step(),
         3 => (complete, entries, names).prop_map(|(complete, entries, names)| Step::Tree { complete, entries, names }),
         2 => attributes_step(),
+        1 => any::<bool>().prop_map(|leap| Step::Epoch { leap }),
         1 => Just(Step::Reopen),
     ]
 }
