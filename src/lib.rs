@@ -11,6 +11,7 @@
 //! | [`session`] | the shipping protocol as a state machine without I/O |
 //! | [`store`] | where mail lives: Dovecot as a source, the embedded SQLite store as a target |
 //! | [`serve`] | the embedded store's IMAP front end |
+//! | [`role`] | who may write: roles and epochs as a state machine without I/O |
 //! | [`io`] | the rim: files, clock, TLS, certificates, sockets |
 //! | [`control`] | the admin socket, HTTP status and metrics |
 //! | [`node`] | composition: runs the boxes of a group, turns an error's class into a deed |
@@ -23,6 +24,7 @@ pub mod journal;
 pub mod limits;
 pub mod node;
 pub mod op;
+pub mod role;
 pub mod serve;
 pub mod session;
 pub mod store;

@@ -17,8 +17,8 @@ const LEVELS: [(u32, &[&str]); 8] = [
     (1, &["op"]),
     // pure: bytes and values in, bytes and values out. The configuration is values too
     (2, &["codec", "config"]),
-    // what is counted and logged, named by values of the levels below
-    (3, &["telemetry"]),
+    // what is counted and logged, named by values of the levels below; and who may write, a machine of values
+    (3, &["telemetry", "role"]),
     // the boxes on a change's way
     (4, &["journal", "session", "store"]),
     // a store's front end, and the rim with files, clock, certificates and sockets

@@ -3,6 +3,7 @@
 
 use super::vitals::Vitals;
 use crate::op::{Epoch, Lsn, Modseq, NodeName, Uid, UidValidity, UserName};
+pub use crate::role::Role;
 pub use crate::store::custody::{Entry, Reason};
 pub use crate::store::source::NotCarried;
 use serde::{Deserialize, Serialize};
@@ -29,28 +30,6 @@ impl Status {
     #[must_use]
     pub fn open(&self) -> usize {
         self.problems.len() + self.groups.iter().map(GroupStatus::open).sum::<usize>()
-    }
-}
-
-/// What a node is in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Its store is the source.
-    Primary,
-    /// Its store is a copy.
-    Standby,
-    /// A higher epoch exists: it neither serves nor captures.
-    Fenced,
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Primary => "primary",
-            Self::Standby => "standby",
-            Self::Fenced => "fenced",
-        })
     }
 }
 
