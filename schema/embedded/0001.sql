@@ -47,7 +47,7 @@ CREATE TABLE mailboxes (
     UNIQUE (user, name)
 ) STRICT;
 CREATE INDEX mailboxes_held ON mailboxes (id) WHERE held IS NOT NULL;
-CREATE INDEX mailboxes_vanished ON mailboxes (user, last_name) WHERE vanished IS NOT NULL;
+CREATE INDEX mailboxes_vanished ON mailboxes (id) WHERE vanished IS NOT NULL;
 CREATE INDEX mailboxes_doomed ON mailboxes (id) WHERE doomed <> 0;
 CREATE TRIGGER mailboxes_inserted AFTER INSERT ON mailboxes WHEN NEW.name IS NOT NULL BEGIN
     UPDATE stream SET mailboxes = mailboxes + 1, messages = messages + NEW.messages;
@@ -82,10 +82,11 @@ CREATE TABLE messages (
     modseq        INTEGER NOT NULL,
     body          INTEGER REFERENCES bodies (id),   -- NULL: body pending
     octets        INTEGER,                  -- length of the body; while pending: size
+    user          INTEGER NOT NULL,         -- the mailbox's, for the indexes: many users may have a message of one GUID
     PRIMARY KEY (mailbox, uid)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX messages_guid ON messages (guid);
-CREATE INDEX messages_pending ON messages (guid) WHERE body IS NULL;
+CREATE INDEX messages_guid ON messages (user, guid);
+CREATE INDEX messages_pending ON messages (user, guid) WHERE body IS NULL;
 CREATE INDEX messages_modseq ON messages (mailbox, modseq);     -- what changed since a client last looked
 
 -- UIDs that never come back under the mailbox's UIDVALIDITY.

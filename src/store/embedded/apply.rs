@@ -72,22 +72,25 @@ impl Target for Applier {
     }
 
     fn counts(&self) -> Result<TargetCounts, TargetError> {
-        self.store.readers.read(|tx| {
-            let count = |select: &str| -> rusqlite::Result<u64> {
-                tx.prepare_cached(select)?
-                    .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
-            };
-            Ok(TargetCounts {
-                mailboxes: count("SELECT mailboxes FROM stream")?,
-                messages: count("SELECT messages FROM stream")?,
-                held_mailboxes: count("SELECT count(*) FROM mailboxes WHERE held IS NOT NULL")?,
-                bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?
-                    .saturating_add(count(attributes::PENDING)?),
-                quarantined: count(quarantine::OPEN)?,
-                building: Place::load(tx)?.building,
-            })
-        })
+        self.store.readers.read(|tx| counts(tx))
     }
+}
+
+/// Asked for after every batch: what it costs must not grow with the mailboxes that are well.
+pub(super) fn counts(tx: &Connection) -> Result<TargetCounts, TargetError> {
+    let count = |select: &str| -> rusqlite::Result<u64> {
+        tx.prepare_cached(select)?
+            .query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+    };
+    Ok(TargetCounts {
+        mailboxes: count("SELECT mailboxes FROM stream")?,
+        messages: count("SELECT messages FROM stream")?,
+        held_mailboxes: count("SELECT count(*) FROM mailboxes WHERE held IS NOT NULL")?,
+        bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?
+            .saturating_add(count(attributes::PENDING)?),
+        quarantined: count(quarantine::OPEN)?,
+        building: Place::load(tx)?.building,
+    })
 }
 
 /// A frame made for another peer changes nothing here.

@@ -206,7 +206,7 @@ pub(super) fn answered(tx: &Connection, user: i64, name: &BodyName) -> rusqlite:
 }
 
 /// Body pending messages of this user and GUID may have a body now.
-fn heal(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<()> {
+pub(super) fn heal(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<()> {
     for (mailbox, pending) in pending_of(tx, user, name)? {
         let Some(body) = resolve(tx, user, &pending)? else {
             continue;
@@ -225,7 +225,7 @@ fn pending_of(tx: &Connection, user: i64, name: &BodyName) -> rusqlite::Result<V
     let owner = &name.place.mailbox.user;
     let mut statement = tx.prepare_cached(
         "SELECT m.id, m.guid, m.uidvalidity, x.uid, x.guid, x.size FROM messages x JOIN mailboxes m ON m.id = x.mailbox
-         WHERE x.guid = ?1 AND x.body IS NULL AND m.user = ?2",
+         WHERE x.user = ?2 AND x.guid = ?1 AND x.body IS NULL",
     )?;
     let rows = statement.query_map(params![name.guid.0, user], |row| {
         Ok((row.get(0)?, named(row, 1, owner)?))
@@ -244,9 +244,11 @@ pub(super) fn any_awaited(tx: &Connection, names: &[BodyName]) -> rusqlite::Resu
     if !any_pending(tx)? {
         return Ok(false);
     }
-    let mut statement = tx.prepare_cached("SELECT 1 FROM messages WHERE guid = ?1 AND body IS NULL")?;
+    let mut statement = tx.prepare_cached("SELECT 1 FROM messages WHERE user = ?1 AND guid = ?2 AND body IS NULL")?;
     for name in names {
-        if statement.exists([&name.guid.0])? {
+        if let Some(user) = known_user(tx, &name.place.mailbox.user)?
+            && statement.exists(params![user, name.guid.0])?
+        {
             return Ok(true);
         }
     }
@@ -274,7 +276,7 @@ pub(super) fn places(tx: &Connection, user: i64, name: &BodyName, most: usize) -
     let owner = &name.place.mailbox.user;
     let mut statement = tx.prepare_cached(
         "SELECT m.guid, m.uidvalidity, x.uid, x.guid, x.size FROM messages x JOIN mailboxes m ON m.id = x.mailbox
-         WHERE x.guid = ?1 AND m.user = ?2 ORDER BY x.save_date DESC, x.modseq DESC LIMIT ?3",
+         WHERE x.user = ?2 AND x.guid = ?1 ORDER BY x.save_date DESC, x.modseq DESC LIMIT ?3",
     )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![name.guid.0, user, most], |row| Ok(named(row, 0, owner)?.place))?;

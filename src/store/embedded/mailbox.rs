@@ -227,8 +227,8 @@ impl Mailbox {
         let message = &stored.message;
         tx.prepare_cached(
             "INSERT OR REPLACE INTO messages
-             (mailbox, uid, guid, flags, keywords, internal_date, save_date, size, modseq, body, octets)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             (mailbox, uid, guid, flags, keywords, internal_date, save_date, size, modseq, body, octets, user)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             self.id,
@@ -241,7 +241,8 @@ impl Mailbox {
             message.size.map(u64::cast_signed),
             message.modseq.0.cast_signed(),
             stored.body,
-            stored.octets.map(u64::cast_signed)
+            stored.octets.map(u64::cast_signed),
+            self.user
         ])?;
         Ok(())
     }

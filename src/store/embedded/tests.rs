@@ -4,6 +4,7 @@ mod bodies;
 mod compare;
 mod custody;
 mod model;
+mod sharing;
 mod stream;
 
 use super::Embedded;

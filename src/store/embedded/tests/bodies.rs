@@ -6,11 +6,11 @@ use crate::store::embedded::store::Store;
 use crate::store::embedded::view::{Depth, Detail, MailboxKey};
 use std::sync::Arc;
 
-fn hash_of(octets: &[u8]) -> BodyHash {
+pub(super) fn hash_of(octets: &[u8]) -> BodyHash {
     BodyHash(*blake3::hash(octets).as_bytes())
 }
 
-fn body_name(mailbox: u8, uid: u32, guid: &str, size: Option<u64>) -> BodyName {
+pub(super) fn body_name(mailbox: u8, uid: u32, guid: &str, size: Option<u64>) -> BodyName {
     let place = BodyPlace {
         mailbox: id(mailbox),
         uidvalidity: UidValidity(1),
