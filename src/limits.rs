@@ -9,6 +9,12 @@ pub const RUN_PARTS_MAX: u32 = 4096;
 pub const USER_BYTES_MAX: usize = 512;
 /// Longest message GUID: a maildir base file name (NAME_MAX).
 pub const MESSAGE_GUID_BYTES_MAX: usize = 255;
+/// Longest level of a name that a client may give a mailbox: Dovecot's own bound.
+pub const NAME_LEVEL_BYTES_MAX: usize = 255;
+/// Largest message that a client or a delivery may bring: what can also be shipped ([`BODY_IN_MEMORY_MAX`]).
+pub const MESSAGE_BYTES_MAX: u64 = BODY_IN_MEMORY_MAX;
+/// Most keywords that clients may teach one mailbox: it never forgets one, and each session shows them all.
+pub const MAILBOX_KEYWORDS_MAX: usize = 4096;
 /// Longest keyword that Dovecot's log can hold is 64 KiB; no client uses more than a line's worth.
 pub const KEYWORD_BYTES_MAX: usize = 4096;
 /// Deepest mailbox name; Dovecot refuses names beyond 4,096 bytes and some 100 levels.

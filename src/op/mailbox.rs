@@ -52,6 +52,12 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// These flags and those.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// After one change: `remove` first, then `add`, as Dovecot does it.
     #[must_use]
     pub fn changed(self, add: Self, remove: Self) -> Self {
@@ -69,6 +75,12 @@ pub struct UidRange {
 }
 
 impl UidRange {
+    /// Every UID.
+    pub const ALL: Self = Self {
+        first: Uid(1),
+        last: Uid(u32::MAX),
+    };
+
     /// One UID.
     #[must_use]
     pub fn one(uid: Uid) -> Self {

@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 /// Applies frames. One caller, one thread.
 pub(super) struct Applier {
-    store: Arc<Store>,
-    place: Place,
+    pub(super) store: Arc<Store>,
+    pub(super) place: Place,
 }
 
 /// How far the stream is decided, and whether a base is being applied.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    applied: Applied,
-    building: bool,
+pub(super) struct Place {
+    pub(super) applied: Applied,
+    pub(super) building: bool,
 }
 
 impl Applier {
@@ -107,7 +107,7 @@ fn payloads(frames: &[Frame]) -> Cow<'_, [Payload]> {
 }
 
 /// Decides one transaction.
-fn decide(
+pub(super) fn decide(
     tx: &Connection,
     store: &Store,
     place: &mut Place,
@@ -134,7 +134,7 @@ fn decide(
 }
 
 impl Place {
-    fn load(tx: &Connection) -> Result<Self, TargetError> {
+    pub(super) fn load(tx: &Connection) -> Result<Self, TargetError> {
         let number = |n: i64| n.cast_unsigned();
         let place = tx.query_row("SELECT stream, epoch, lsn, chain, building FROM stream", [], |row| {
             let applied = Applied {
@@ -151,7 +151,7 @@ impl Place {
         Ok(place)
     }
 
-    fn save(&self, tx: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn save(&self, tx: &Connection) -> rusqlite::Result<()> {
         let Applied {
             stream,
             epoch,
@@ -170,7 +170,7 @@ impl Place {
     }
 
     /// Takes the next frame's place; refuses one that doesn't follow. Only a `base` may be joined in the middle.
-    fn follow(&mut self, frame: &Frame, node: &NodeName) -> Result<(), TargetError> {
+    pub(super) fn follow(&mut self, frame: &Frame, node: &NodeName) -> Result<(), TargetError> {
         let (header, at) = (&frame.header, &self.applied);
         let fresh = at.stream == StreamId::default();
         let same = fresh || header.stream == at.stream;

@@ -158,7 +158,8 @@ pub(super) fn pending(tx: &Connection, most: usize) -> rusqlite::Result<Vec<Body
     Ok(names.into_iter().flatten().collect())
 }
 
-fn entries(tx: &Connection, user: i64, scope: AttributeScope) -> Result<Attributes, TargetError> {
+/// What a scope holds.
+pub(super) fn entries(tx: &Connection, user: i64, scope: AttributeScope) -> Result<Attributes, TargetError> {
     let mut statement = tx.prepare_cached(ENTRIES)?;
     let rows = statement.query_map(params![user, place(&scope), u8::from(scope.kind)], entry)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -2,7 +2,8 @@
 
 use super::bodies;
 use crate::op::{
-    Append, BodyName, BodyPlace, Flags, Guid, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, Uid, UidValidity,
+    Append, BodyName, BodyPlace, Flags, Guid, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, Uid, UidRange,
+    UidValidity,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -42,6 +43,8 @@ pub(super) struct Mailbox {
     pub(super) user: i64,
     pub(super) is: MailboxId,
     last_name: Option<String>,
+    /// False where no client sees it: it is hidden.
+    pub(super) named: bool,
     pub(super) uidvalidity: UidValidity,
     pub(super) uidnext: Uid,
     pub(super) highest_modseq: Modseq,
@@ -81,7 +84,8 @@ impl Mailbox {
         let loaded = tx
             .prepare_cached(
                 "SELECT id, last_name, uidvalidity, uidnext, highest_modseq, messages, unseen, size, held,
-                 rewritten, expunged_since, modseq_lift, modseq_floor FROM mailboxes WHERE user = ?1 AND guid = ?2",
+                 rewritten, expunged_since, modseq_lift, modseq_floor, name IS NOT NULL
+                 FROM mailboxes WHERE user = ?1 AND guid = ?2",
             )?
             .query_row(params![user, is.guid.0], |row| Self::from_row(user, is, row))
             .optional()?;
@@ -107,6 +111,7 @@ impl Mailbox {
             expunged_since: Modseq(row.get::<_, i64>(10)?.cast_unsigned()),
             modseq_lift: row.get::<_, i64>(11)?.cast_unsigned(),
             modseq_floor: Modseq(row.get::<_, i64>(12)?.cast_unsigned()),
+            named: row.get(13)?,
             keywords: Vec::new(),
         })
     }
@@ -129,6 +134,7 @@ impl Mailbox {
             user,
             is: is.clone(),
             last_name: None,
+            named: false,
             uidvalidity: UidValidity(0),
             uidnext: Uid(0),
             highest_modseq: Modseq(0),
@@ -319,11 +325,16 @@ impl Mailbox {
 
     /// All messages by UID.
     pub(super) fn all(&self, tx: &Connection) -> rusqlite::Result<Vec<Stored>> {
+        self.within(tx, &UidRange::ALL)
+    }
+
+    /// Messages of a range, by UID.
+    pub(super) fn within(&self, tx: &Connection, range: &UidRange) -> rusqlite::Result<Vec<Stored>> {
         let mut statement = tx.prepare_cached(
             "SELECT uid, guid, flags, keywords, internal_date, save_date, size, modseq, body, octets
-             FROM messages WHERE mailbox = ?1 ORDER BY uid",
+             FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
         )?;
-        let rows = statement.query_map([self.id], |row| self.stored(row))?;
+        let rows = statement.query_map(params![self.id, range.first.0, range.last.0], |row| self.stored(row))?;
         rows.collect()
     }
 
@@ -365,6 +376,11 @@ impl Mailbox {
             .iter()
             .position(|known| known.0.eq_ignore_ascii_case(&keyword.0))?;
         u32::try_from(at).ok()
+    }
+
+    /// How many keywords it knows.
+    pub(super) fn known_keywords(&self) -> usize {
+        self.keywords.len()
     }
 
     fn packed(&mut self, tx: &Connection, keywords: &[Keyword]) -> rusqlite::Result<Vec<u8>> {

@@ -14,6 +14,7 @@
 //! | `custody`, `release` | the operator's view of it, and his word |
 //! | `renumbering` | a mailbox under another GUID |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
+//! | `write` | the store as a primary: changes that clients ask for |
 //! | `pool`, `reader`, `view` | readers |
 //! | `listing`, `listings` | a mailbox's messages in columns, shared between its readers |
 //! | `changes` | telling those who wait for a mailbox's changes |
@@ -43,6 +44,7 @@ mod store;
 mod transaction;
 mod tree;
 pub mod view;
+pub mod write;
 
 use super::custody::Custody;
 use super::target::{BodyStore, Target, TargetError};
@@ -57,6 +59,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
 use view::View;
+use write::{Random, Writer};
 
 /// An open store, by who uses it. The parts share one writing connection and close with the last of them.
 pub struct Embedded {
@@ -70,6 +73,7 @@ pub struct Embedded {
     pub custody: Arc<dyn Custody>,
     /// Keeps the store small; for a timer.
     pub upkeep: Upkeep,
+    store: Arc<Store>,
 }
 
 impl Embedded {
@@ -87,8 +91,17 @@ impl Embedded {
             bodies: Arc::new(Shelf::new(Arc::clone(&store))),
             view: Arc::new(Reader(Arc::clone(&store))),
             custody: Arc::new(Keeper(Arc::clone(&store))),
-            upkeep: Upkeep(store),
+            upkeep: Upkeep(Arc::clone(&store)),
+            store,
         })
+    }
+
+    /// Makes changes, once this store is a primary's; [`Self::target`] then is nobody's. `now_ms`: UNIX milliseconds.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn writer(&self, random: Random, now_ms: u64) -> Result<Writer, TargetError> {
+        Writer::new(Arc::clone(&self.store), random, now_ms)
     }
 }
 

@@ -15,6 +15,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// How many records of the packs' end an open transaction has indexed.
+pub(super) struct Indexed<'a> {
+    packs: &'a Packs,
+    count: usize,
+}
+
+impl Indexed<'_> {
+    /// Indexes what was put since, flushed or not.
+    pub(super) fn rest(&mut self, tx: &Transaction<'_>) -> Result<(), TargetError> {
+        let rest = self.packs.tail(|tail| tail.behind(self.count));
+        self.count = self.count.saturating_add(bodies::index(tx, &rest)?);
+        Ok(())
+    }
+}
+
 /// One open store.
 pub(super) struct Store {
     writer: Mutex<Connection>,
@@ -65,13 +80,25 @@ impl Store {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, TargetError>,
     ) -> Result<T, TargetError> {
+        self.write_with_bodies(|tx, _| change(tx))
+    }
+
+    /// As [`Self::write`], for a change that puts bodies into the packs itself. It flushes them before it returns.
+    pub(super) fn write_with_bodies<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>, &mut Indexed<'_>) -> Result<T, TargetError>,
+    ) -> Result<T, TargetError> {
         let mut writer = self.writer();
         self.changes.begin();
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let indexed = bodies::index(&transaction, &self.packs.unindexed())?;
-        let made = change(&transaction)?;
+        let mut indexed = Indexed {
+            packs: &self.packs,
+            count: bodies::index(&transaction, &self.packs.unindexed())?,
+        };
+        let made = change(&transaction, &mut indexed)?;
+        let count = indexed.count;
         transaction.commit()?;
-        self.packs.indexed(indexed);
+        self.packs.indexed(count);
         self.changes.committed();
         drop(writer);
         Ok(made)

@@ -85,6 +85,11 @@ impl Tail {
         self.entries.iter().take(self.durable).cloned().collect()
     }
 
+    /// Everything behind the first `count` records, durable or not.
+    pub(crate) fn behind(&self, count: usize) -> Vec<Arc<Entry>> {
+        self.entries.iter().skip(count).cloned().collect()
+    }
+
     pub(super) fn drop_first(&mut self, count: usize) {
         let rest = self.entries.split_off(count.min(self.entries.len()));
         let durable = self.durable.saturating_sub(count);
