@@ -375,6 +375,20 @@ pub const BODIES_UNFLUSHED_BYTES_MAX: usize = 8 << 20;
 pub const BODIES_UNINDEXED_MAX: usize = 1024;
 /// Orders to a standby's disk that one flush may follow.
 pub const DISK_ROUND_MAX: usize = 1024;
+/// Changes of clients that one database transaction and one flush of the journal may take, ...
+pub const WRITE_BATCH_CHANGES: usize = 256;
+/// ... and the octets of their messages: nobody waits long for those before him.
+pub const WRITE_BATCH_BYTES: usize = 16 << 20;
+/// Changes of clients that wait for the next batch, ...
+pub const CHANGES_QUEUED_MAX: usize = 4096;
+/// ... and the octets that they hold in memory; one larger change may go alone.
+pub const CHANGES_QUEUED_BYTES_MAX: usize = 256 << 20;
+/// Seconds that a client's change waits for room in that queue before it is refused.
+pub const CHANGE_SECONDS_MAX: u64 = 30;
+/// Mailboxes that an embedded primary lists for a base or a comparison between two batches of changes, ...
+pub const TELL_MAILBOXES: usize = 64;
+/// ... and the messages in them: some ten milliseconds. One larger mailbox is listed in one go.
+pub const TELL_MESSAGES: usize = 2000;
 /// Frames that are decided in one database transaction.
 pub const APPLY_FRAMES_MAX: usize = 512;
 /// Longest value of an attribute that travels in a frame: most METADATA and ACLs. A longer one travels as a body.

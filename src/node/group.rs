@@ -4,6 +4,7 @@ use super::NodeError;
 use super::counted::Counted;
 use super::primary::{Primary, PrimaryShared};
 use super::standby::{Standby, StandbyShared};
+use super::written::OpenedEmbedded;
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
 use crate::control::metrics::Metrics;
 use crate::io::tls::PeerTls;
@@ -63,9 +64,13 @@ impl Group {
                 Running::Standby(Box::new(Standby::start(config, &node.name, &dir, Arc::clone(metrics))?))
             }
             (StartAs::Primary, StoreConfig::Embedded(_)) => {
-                return Err(refused(
-                    "this version captures from a Dovecot only: set store = \"dovecot\" on the primary",
-                ));
+                let counted = Counted {
+                    metrics: Arc::clone(metrics),
+                    group: config.name.clone(),
+                };
+                let opened = OpenedEmbedded::open(&dir, &node.name, config.retain.0)?;
+                let primary = Primary::start_embedded(config, &node.name, &dir, tls, counted, opened)?;
+                Running::Primary(Box::new(primary))
             }
             (StartAs::Standby, StoreConfig::Dovecot(_)) => {
                 return Err(refused(
@@ -113,7 +118,7 @@ impl Group {
     /// Stops it cleanly; blocks.
     pub(super) fn stop(self) {
         match self.running {
-            Running::Primary(mut primary) => primary.stop(),
+            Running::Primary(mut primary) => drop(primary.stop()),
             Running::Standby(standby) => standby.stop(),
         }
     }

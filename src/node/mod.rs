@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `primary` `outlet` `offered` `ahead` `replaced` `shipper` `body_reads` `peer` | the left half: capture → journal → ship |
+//! | `scribe` `written` | the left half of an embedded store: changes → journal and store |
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
@@ -42,12 +43,14 @@ mod receiver;
 mod relay;
 mod replaced;
 mod role_desk;
+mod scribe;
 mod shipper;
 mod squeeze;
 mod standby;
 mod state;
 mod verifying;
 mod waiting;
+mod written;
 
 use crate::config::Config;
 use crate::control::http::HttpServer;

@@ -6,23 +6,27 @@ use super::counted::Counted;
 use super::health::Health;
 use super::offered::Offered;
 use super::outlet::{JournalOutlet, Since, fold};
-use super::peer::Peer;
+use super::peer::{Offer, Peer};
 use super::pulse::Pulse;
 use super::replaced::Replaced;
+use super::scribe::{self, ChangeQueue, Scribe};
 use super::shipper::{self, Shipper};
+use super::written::{self, OpenedEmbedded};
 use crate::config::{DovecotConfig, GroupConfig};
 use crate::io::clock::{Clock, Stopwatch};
 use crate::io::tls::PeerTls;
 use crate::journal::{Head, Journal, JournalOptions, JournalView, Recovered, Sealer};
 use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
+use crate::store::custody::Custody;
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
+use crate::store::embedded::view::View;
 use crate::store::source::{Bodies, Command, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as thread_mpsc};
 use std::time::Duration;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -42,7 +46,7 @@ pub(super) struct PrimaryShared {
     pub(super) announcements: broadcast::Sender<Announcement>,
     pub(super) view: JournalView,
     pub(super) bodies: Arc<dyn Bodies>,
-    pub(super) source: thread_mpsc::Sender<Command>,
+    pub(super) source: Commands,
     pub(super) source_status: Arc<Mutex<SourceStatus>>,
     pub(super) peers: Vec<Arc<Peer>>,
     pub(super) clock: Clock,
@@ -52,6 +56,37 @@ pub(super) struct PrimaryShared {
     pub(super) replaced: Arc<Replaced>,
     /// Beaten by capture: whenever it answers, emits, or waits for room.
     pub(super) pulse: Arc<Pulse>,
+    /// Set where the mail lies in the embedded store.
+    pub(super) embedded: Option<EmbeddedSide>,
+}
+
+/// What clients of an embedded primary read and change.
+pub(super) struct EmbeddedSide {
+    pub(super) view: Arc<dyn View>,
+    pub(super) custody: Arc<dyn Custody>,
+    pub(super) changes: ChangeQueue,
+}
+
+/// The way to the source's thread.
+pub(super) enum Commands {
+    Capture(thread_mpsc::Sender<Command>),
+    Scribe(ChangeQueue),
+}
+
+/// The source's thread has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("capture has ended")]
+pub(super) struct SourceEnded;
+
+impl Commands {
+    /// Hands on a command.
+    pub(super) fn send(&self, command: Command) -> Result<(), SourceEnded> {
+        let sent = match self {
+            Self::Capture(thread) => thread.send(command).is_ok(),
+            Self::Scribe(queue) => queue.command(command),
+        };
+        if sent { Ok(()) } else { Err(SourceEnded) }
+    }
 }
 
 impl PrimaryShared {
@@ -63,10 +98,8 @@ impl PrimaryShared {
                 tracing::trace!("whoever asked capture is gone");
             }
         });
-        self.source
-            .send(command(reply))
-            .map_err(|_| "capture has ended".to_owned())?;
-        answer.await.map_err(|_| "capture has ended".to_owned())?
+        self.source.send(command(reply)).map_err(|ended| ended.to_string())?;
+        answer.await.map_err(|_| SourceEnded.to_string())?
     }
 
     /// What the source says of itself.
@@ -78,11 +111,90 @@ impl PrimaryShared {
     }
 }
 
+/// The thread that fills the journal.
+enum Source {
+    Dovecot(DovecotSource),
+    Embedded(Scribe),
+}
+
+impl Source {
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Dovecot(capture) => capture.is_finished(),
+            Self::Embedded(scribe) => scribe.is_finished(),
+        }
+    }
+
+    /// Waits for its end: what is left of an embedded primary, or why it ended.
+    fn join(self) -> Result<Option<OpenedEmbedded>, String> {
+        match self {
+            Self::Dovecot(capture) => capture.join().map(|()| None).map_err(|e: SourceError| e.to_string()),
+            Self::Embedded(scribe) => scribe.join().map(Some),
+        }
+    }
+}
+
 /// A running primary.
 pub(super) struct Primary {
     pub(super) shared: Arc<PrimaryShared>,
-    source: Option<DovecotSource>,
+    source: Option<Source>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// What both kinds of primaries begin with.
+struct Beginning {
+    peers: Vec<Arc<Peer>>,
+    offers: Vec<mpsc::Receiver<Offer>>,
+    committed: watch::Sender<Head>,
+    announcements: broadcast::Sender<Announcement>,
+    view: JournalView,
+    clock: Clock,
+    pulse: Arc<Pulse>,
+    health: Arc<Health>,
+    replaced: Arc<Replaced>,
+    status: Arc<Mutex<SourceStatus>>,
+}
+
+impl Beginning {
+    fn new(group: &GroupConfig, dir: &Path, journal: &Journal, head: Head) -> Result<Self, NodeError> {
+        let (peers, offers): (Vec<_>, Vec<_>) = group.peers.keys().map(|name| Peer::new(name.clone())).unzip();
+        Ok(Self {
+            peers: peers.into_iter().map(Arc::new).collect(),
+            offers,
+            committed: watch::Sender::new(head),
+            announcements: broadcast::Sender::new(ANNOUNCEMENTS_MAX),
+            view: journal.view(),
+            clock: Clock::start(),
+            pulse: Arc::default(),
+            health: Arc::default(),
+            replaced: Arc::new(Replaced::load(dir)?),
+            status: Arc::default(),
+        })
+    }
+
+    fn share(
+        &self,
+        counted: Counted,
+        bodies: Arc<dyn Bodies>,
+        source: Commands,
+        embedded: Option<EmbeddedSide>,
+    ) -> Arc<PrimaryShared> {
+        Arc::new(PrimaryShared {
+            committed: self.committed.clone(),
+            announcements: self.announcements.clone(),
+            view: self.view.clone(),
+            bodies,
+            source,
+            source_status: Arc::clone(&self.status),
+            peers: self.peers.clone(),
+            clock: self.clock,
+            counted,
+            health: Arc::clone(&self.health),
+            replaced: Arc::clone(&self.replaced),
+            pulse: Arc::clone(&self.pulse),
+            embedded,
+        })
+    }
 }
 
 impl Primary {
@@ -95,65 +207,74 @@ impl Primary {
         tls: &Arc<PeerTls>,
         counted: Counted,
     ) -> Result<Self, NodeError> {
-        let clock = Clock::start();
-        let opened = open_journal(dir, node, &clock)?;
-        let (peers, queues): (Vec<_>, Vec<_>) = group.peers.keys().map(|name| Peer::new(name.clone())).unzip();
-        let peers: Vec<_> = peers.into_iter().map(Arc::new).collect();
-        let committed = watch::Sender::new(opened.sealer.head());
-        let announcements = broadcast::Sender::new(ANNOUNCEMENTS_MAX);
-        let view = opened.journal.view();
-        let pulse = Arc::new(Pulse::default());
-        let health = Arc::<Health>::default();
-        let replaced = Arc::new(Replaced::load(dir)?);
+        let opened = open_journal(dir, node, &Clock::start())?;
+        let beginning = Beginning::new(group, dir, &opened.journal, opened.sealer.head())?;
         let outlet = JournalOutlet {
             journal: opened.journal,
             sealer: opened.sealer,
-            committed: committed.clone(),
-            announcements: announcements.clone(),
-            peers: peers.clone(),
-            clock,
+            committed: beginning.committed.clone(),
+            announcements: beginning.announcements.clone(),
+            peers: beginning.peers.clone(),
+            clock: beginning.clock,
             since_checkpoint: Since::default(),
             covered: opened.covered,
             gathered: None,
             offered: Offered::default(),
             ahead: Ahead::default(),
-            replaced: Arc::clone(&replaced),
-            pulse: Arc::clone(&pulse),
-            health: Arc::clone(&health),
+            replaced: Arc::clone(&beginning.replaced),
+            pulse: Arc::clone(&beginning.pulse),
+            health: Arc::clone(&beginning.health),
         };
-        let source_status = Arc::new(Mutex::new(SourceStatus::default()));
-        let source = start_source(group, store, opened.table, outlet, Arc::clone(&source_status))?;
-        let shared = Arc::new(PrimaryShared {
-            committed,
-            announcements,
-            view,
-            bodies: source.bodies(),
-            source: source.commands(),
-            source_status,
-            peers: peers.clone(),
-            clock,
-            counted,
-            health,
-            replaced,
-            pulse,
-        });
-        let mut tasks = vec![tokio::spawn(beat(Arc::clone(&shared)))];
-        for ((peer, offers), address) in peers.into_iter().zip(queues).zip(group.peers.values()) {
-            let shipper = Shipper {
-                shared: Arc::clone(&shared),
-                peer,
-                address: address.clone(),
-                tls: Arc::clone(tls),
-                offers,
-                compress: group.compress,
-                bytes_per_second: group.bytes_per_second,
-            };
-            let ship = shipper::run(shipper, group.name.clone(), node.clone());
-            tasks.push(tokio::spawn(ship.in_current_span()));
-        }
+        let source = start_source(group, store, opened.table, outlet, Arc::clone(&beginning.status))?;
+        let commands = Commands::Capture(source.commands());
+        let shared = beginning.share(counted, source.bodies(), commands, None);
+        Ok(Self {
+            tasks: ship(group, node, tls, &shared, beginning.offers),
+            shared,
+            source: Some(Source::Dovecot(source)),
+        })
+    }
+
+    /// Starts the primary of a store and a journal that are open: applies the journal's rest, takes changes, ships. A journal
+    /// that is empty begins a stream of epoch 1.
+    pub(super) fn start_embedded(
+        group: &GroupConfig,
+        node: &NodeName,
+        dir: &Path,
+        tls: &Arc<PeerTls>,
+        counted: Counted,
+        opened: OpenedEmbedded,
+    ) -> Result<Self, NodeError> {
+        let mut opened = opened;
+        let sealer = written::sealer(&mut opened.journal, node)?;
+        let beginning = Beginning::new(group, dir, &opened.journal, sealer.head())?;
+        let embedded = &opened.embedded;
+        let (changes, queued) = ChangeQueue::new();
+        let tools = scribe::Tools {
+            export: embedded.export(),
+            committed: beginning.committed.clone(),
+            announcements: beginning.announcements.clone(),
+            peers: beginning.peers.clone(),
+            clock: beginning.clock,
+            health: Arc::clone(&beginning.health),
+            pulse: Arc::clone(&beginning.pulse),
+            replaced: Arc::clone(&beginning.replaced),
+            status: Arc::clone(&beginning.status),
+        };
+        let bodies = embedded.origin();
+        let side = EmbeddedSide {
+            view: Arc::clone(&embedded.view),
+            custody: Arc::clone(&embedded.custody),
+            changes: changes.clone(),
+        };
+        let upkeep = written::keep_small(embedded)?;
+        let scribe = Scribe::start(opened, sealer, queued, tools)?;
+        let shared = beginning.share(counted, bodies, Commands::Scribe(changes), Some(side));
+        let mut tasks = ship(group, node, tls, &shared, beginning.offers);
+        tasks.push(upkeep);
         Ok(Self {
             shared,
-            source: Some(source),
+            source: Some(Source::Embedded(scribe)),
             tasks,
         })
     }
@@ -164,20 +285,50 @@ impl Primary {
             return None;
         }
         let ended = self.source.take()?.join();
-        Some(ended.map_or_else(|e: SourceError| e.to_string(), |()| "capture has ended".to_owned()))
+        Some(ended.map_or_else(|why| why, |_| SourceEnded.to_string()))
     }
 
-    /// Stops shipping and capture, and waits for its last checkpoint.
-    pub(super) fn stop(&mut self) {
+    /// Stops shipping and capture, and waits for the end of what was begun. An embedded primary leaves its open store and
+    /// journal: for another role, or to be dropped.
+    pub(super) fn stop(&mut self) -> Option<OpenedEmbedded> {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.health.end();
         if self.shared.source.send(Command::Stop).is_err() {
             tracing::debug!("capture had ended before");
         }
-        if let Some(Err(error)) = self.source.take().map(DovecotSource::join) {
-            tracing::error!(%error, "capture ended");
+        match self.source.take()?.join() {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::error!(%error, "capture ended");
+                None
+            }
         }
     }
+}
+
+/// Starts the heartbeat, and a shipper for each peer.
+fn ship(
+    group: &GroupConfig,
+    node: &NodeName,
+    tls: &Arc<PeerTls>,
+    shared: &Arc<PrimaryShared>,
+    offers: Vec<mpsc::Receiver<Offer>>,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![tokio::spawn(beat(Arc::clone(shared)))];
+    for ((peer, offers), address) in shared.peers.iter().zip(offers).zip(group.peers.values()) {
+        let shipper = Shipper {
+            shared: Arc::clone(shared),
+            peer: Arc::clone(peer),
+            address: address.clone(),
+            tls: Arc::clone(tls),
+            offers,
+            compress: group.compress,
+            bytes_per_second: group.bytes_per_second,
+        };
+        let ship = shipper::run(shipper, group.name.clone(), node.clone());
+        tasks.push(tokio::spawn(ship.in_current_span()));
+    }
+    tasks
 }
 
 fn start_source(

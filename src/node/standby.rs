@@ -243,7 +243,8 @@ fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied, node: &No
         .map(|_| format!("the store and the journal have different frames {}", applied.lsn))
 }
 
-async fn upkeep(upkeep: Upkeep) {
+/// Keeps the store small.
+pub(super) async fn upkeep(upkeep: Upkeep) {
     let upkeep = Arc::new(upkeep);
     let mut ticks = tokio::time::interval(Duration::from_secs(60));
     loop {

@@ -18,7 +18,7 @@ pub mod tree;
 pub mod whole;
 
 pub use attributes::{
-    AttributeFingerprint, AttributeKind, AttributeScope, AttributeValue, Attributes, AttributesChange,
+    AttributeFingerprint, AttributeKind, AttributeScope, AttributeValue, Attributes, AttributesChange, value_hash,
 };
 pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
 pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};

@@ -48,17 +48,23 @@ pub(super) fn apply(tx: &Connection, change: &AttributesChange) -> Result<(), Ta
 
 /// Mailboxes that are not among the holders hold nothing of this kind.
 fn clear_others(tx: &Connection, user: i64, kind: AttributeKind, holders: &[Guid]) -> Result<(), TargetError> {
+    let known = self::holders(tx, user, kind)?;
     let holders: HashSet<&Guid> = holders.iter().collect();
-    let mut statement =
-        tx.prepare_cached("SELECT DISTINCT mailbox FROM attributes WHERE user = ?1 AND kind = ?2 AND mailbox <> x''")?;
-    let known = statement.query_map(params![user, u8::from(kind)], |row| row.get(0).map(Guid))?;
-    for guid in known.collect::<rusqlite::Result<Vec<_>>>()? {
+    for guid in known {
         if !holders.contains(&guid) {
             let mailbox = Some(guid);
             clear(tx, user, AttributeScope { mailbox, kind }, "unset")?;
         }
     }
     Ok(())
+}
+
+/// Mailboxes of a user that have attributes of this kind.
+pub(super) fn holders(tx: &Connection, user: i64, kind: AttributeKind) -> rusqlite::Result<Vec<Guid>> {
+    let mut statement =
+        tx.prepare_cached("SELECT DISTINCT mailbox FROM attributes WHERE user = ?1 AND kind = ?2 AND mailbox <> x''")?;
+    let known = statement.query_map(params![user, u8::from(kind)], |row| row.get(0).map(Guid))?;
+    known.collect()
 }
 
 fn clear(tx: &Connection, user: i64, scope: AttributeScope, why: &str) -> Result<(), TargetError> {

@@ -64,7 +64,8 @@ pub(super) fn tree(tx: &Connection, lsn: Lsn, source: &TreeDigest) -> Result<Dig
     Ok(verdict)
 }
 
-fn of_mailbox(tx: &Connection, mailbox: &Mailbox) -> Result<MailboxDigest, TargetError> {
+/// What a mailbox holds.
+pub(super) fn of_mailbox(tx: &Connection, mailbox: &Mailbox) -> Result<MailboxDigest, TargetError> {
     let mut digest = MailboxDigest::empty(
         mailbox.is.clone(),
         mailbox.uidvalidity,
@@ -76,7 +77,8 @@ fn of_mailbox(tx: &Connection, mailbox: &Mailbox) -> Result<MailboxDigest, Targe
     Ok(digest)
 }
 
-fn add_bodies(
+/// Counts in the bodies that can be read.
+pub(super) fn add_bodies(
     tx: &Connection,
     packs: &Packs,
     mailbox: &Mailbox,
@@ -93,7 +95,8 @@ fn add_bodies(
     Ok(())
 }
 
-fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> {
+/// What a user's tree is.
+pub(super) fn of_tree(tx: &Connection, user: &UserName) -> Result<TreeDigest, TargetError> {
     let mut digest = TreeDigest::empty(user.clone());
     digest.attributes = AttributeKind::ALL.map(|kind| (kind, Sum::default())).to_vec();
     let Some(id) = bodies::known_user(tx, user)? else {

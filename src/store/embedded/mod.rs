@@ -14,6 +14,7 @@
 //! | `custody`, `release` | the operator's view of it, and his word |
 //! | `renumbering` | a mailbox under another GUID |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
+//! | `export`, `origin` | the store as a source: what it holds, and bodies |
 //! | `write` | the store as a primary: changes that clients ask for |
 //! | `pool`, `reader`, `view` | readers |
 //! | `listing`, `listings` | a mailbox's messages in columns, shared between its readers |
@@ -28,10 +29,12 @@ mod checked;
 mod custody;
 mod digest;
 mod epoch;
+pub mod export;
 mod listing;
 mod listings;
 mod mailbox;
 mod open;
+mod origin;
 mod packs;
 mod pool;
 mod quarantine;
@@ -47,10 +50,13 @@ pub mod view;
 pub mod write;
 
 use super::custody::Custody;
+use super::source::Bodies;
 use super::target::{BodyStore, Target, TargetError};
 use crate::op::NodeName;
 use apply::Applier;
 use custody::Keeper;
+use export::Export;
+use origin::Origin;
 use reader::Reader;
 use rusqlite::params;
 use shelf::Shelf;
@@ -86,6 +92,19 @@ impl Embedded {
         let store = Arc::new(Store::open(dir, node, retain)?);
         // What the packs hold beyond the index is indexed at once: a message may wait for it.
         store.write(|_| Ok(()))?;
+        Self::over(store)
+    }
+
+    /// The same open store once more, for the next role: readers keep what they have. The parts of the role before must be
+    /// at rest.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn again(&self) -> Result<Self, TargetError> {
+        Self::over(Arc::clone(&self.store))
+    }
+
+    fn over(store: Arc<Store>) -> Result<Self, TargetError> {
         Ok(Self {
             target: Box::new(Applier::new(Arc::clone(&store))?),
             bodies: Arc::new(Shelf::new(Arc::clone(&store))),
@@ -94,6 +113,18 @@ impl Embedded {
             upkeep: Upkeep(Arc::clone(&store)),
             store,
         })
+    }
+
+    /// What this store holds, for peers.
+    #[must_use]
+    pub fn export(&self) -> Export {
+        Export(Arc::clone(&self.store))
+    }
+
+    /// Answers peers' needs.
+    #[must_use]
+    pub fn origin(&self) -> Arc<dyn Bodies> {
+        Arc::new(Origin(Arc::clone(&self.store)))
     }
 
     /// Makes changes, once this store is a primary's; [`Self::target`] then is nobody's. `now_ms`: UNIX milliseconds.

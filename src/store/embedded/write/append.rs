@@ -66,7 +66,7 @@ fn put(fresh: &mut Fresh, txn: &mut Txn, messages: &[NewMessage]) -> Result<Buil
         if size > MESSAGE_BYTES_MAX {
             return refuse(Reason::Limit, "the message is too large");
         }
-        let guid = fresh.message_guid();
+        let guid = fresh.message_guid()?;
         let name = txn.append(arrived(message, guid.clone(), size, fresh.now()))?;
         uids.push(name.place.uid);
         guids.push(guid);
@@ -112,7 +112,9 @@ pub(super) fn each_once(keywords: &[Keyword]) -> Vec<Keyword> {
 
 /// A mailbox keeps every keyword that it ever knew.
 pub(super) fn bound_keywords<'k>(mailbox: &Mailbox, wanted: impl Iterator<Item = &'k Keyword>) -> Result<(), Stop> {
-    let new = wanted.filter(|keyword| mailbox.known_keyword(keyword).is_none()).count();
+    let new = wanted
+        .filter(|keyword| mailbox.known_keyword(keyword).is_none())
+        .count();
     if new > 0 && mailbox.known_keywords().saturating_add(new) > MAILBOX_KEYWORDS_MAX {
         return refuse(Reason::Limit, "the mailbox has too many keywords");
     }
@@ -136,12 +138,18 @@ pub(super) fn replace(
     let mut arriving = Txn::on(&target);
     let mut built = put(fresh, &mut arriving, std::slice::from_ref(message))?;
     let mut leaving = Txn::on(&source);
-    let txn = if target.is == source.is { &mut arriving } else { &mut leaving };
+    let txn = if target.is == source.is {
+        &mut arriving
+    } else {
+        &mut leaving
+    };
     txn.push(Op::Expunge(Expunge {
         uids: vec![UidRange::one(uid)],
         requested: true,
         modseq: txn.modseq(),
     }));
-    built.payloads.extend(arriving.payload().into_iter().chain(leaving.payload()));
+    built
+        .payloads
+        .extend(arriving.payload().into_iter().chain(leaving.payload()));
     Ok(built)
 }

@@ -48,7 +48,12 @@ pub(super) fn set(
         return refuse(Reason::Limit, "there are too many of them");
     }
     let mut changed: Vec<(String, Option<AttributeValue>)> = Vec::new();
-    changed.extend(before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name.clone(), None)));
+    changed.extend(
+        before
+            .keys()
+            .filter(|name| !after.contains_key(*name))
+            .map(|name| (name.clone(), None)),
+    );
     let new = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
     changed.extend(new.map(|(name, value)| (name.clone(), Some(value.clone()))));
     if changed.is_empty() {

@@ -29,10 +29,16 @@ pub(super) fn copy(
     let mut leaving = Txn::on(&source);
     if moved && !copied.is_empty() {
         let uids: Vec<Uid> = copied.iter().map(|stored| stored.message.uid).collect();
-        let txn = if target.is == source.is { &mut arriving } else { &mut leaving };
+        let txn = if target.is == source.is {
+            &mut arriving
+        } else {
+            &mut leaving
+        };
         leave(txn, &uids);
     }
-    built.payloads.extend(arriving.payload().into_iter().chain(leaving.payload()));
+    built
+        .payloads
+        .extend(arriving.payload().into_iter().chain(leaving.payload()));
     Ok(built)
 }
 
@@ -77,7 +83,7 @@ fn again(tx: &Connection, fresh: &mut Fresh, stored: &Stored) -> Result<Append, 
             message.size = Some(bodies::by_id(tx, body)?.1.length);
         }
         if message.guid.is_unknown() {
-            message.guid = fresh.message_guid();
+            message.guid = fresh.message_guid()?;
         }
     }
     Ok(message)

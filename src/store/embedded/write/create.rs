@@ -10,7 +10,16 @@ use crate::op::{MailboxId, MailboxName, Payload, UidValidity, UserName};
 use rusqlite::Connection;
 
 /// Special uses that RFC 6154 and RFC 8457 know, without the backslash.
-const SPECIAL_USES: [&str; 8] = ["All", "Archive", "Drafts", "Flagged", "Important", "Junk", "Sent", "Trash"];
+const SPECIAL_USES: [&str; 8] = [
+    "All",
+    "Archive",
+    "Drafts",
+    "Flagged",
+    "Important",
+    "Junk",
+    "Sent",
+    "Trash",
+];
 
 /// A mailbox that is about to be.
 pub(super) struct NewMailbox {
@@ -35,7 +44,7 @@ impl NewMailbox {
         names::check(name, &names.namespaces)?;
         let is = MailboxId {
             user: user.clone(),
-            guid: fresh.guid(),
+            guid: fresh.guid()?,
         };
         let uidvalidity = fresh.uidvalidity();
         let mut change = names.change();

@@ -26,7 +26,10 @@ pub(super) fn expunge(tx: &Connection, mailbox: &MailboxId, among: Option<&[UidR
     }
     leave(&mut txn, &uids);
     let modseq = txn.shown();
-    Ok(Built::of(txn.payload().into_iter().collect(), Changed::Expunged { uids, modseq }))
+    Ok(Built::of(
+        txn.payload().into_iter().collect(),
+        Changed::Expunged { uids, modseq },
+    ))
 }
 
 /// These leave because somebody asked for it.

@@ -12,7 +12,11 @@ use rusqlite::Connection;
 /// Every system flag.
 const ALL: Flags = {
     let (answered, flagged) = (Flags::ANSWERED, Flags::FLAGGED);
-    answered.with(flagged).with(Flags::DELETED).with(Flags::SEEN).with(Flags::DRAFT)
+    answered
+        .with(flagged)
+        .with(Flags::DELETED)
+        .with(Flags::SEEN)
+        .with(Flags::DRAFT)
 };
 
 /// What a STORE asks for.
@@ -84,7 +88,10 @@ pub(super) fn store(
     let (taken, left): (Vec<_>, Vec<_>) = messages(tx, &mailbox, uids)?.into_iter().partition(fits);
     let uids_where = |changes: &dyn Fn(&Append) -> bool| -> Vec<Uid> {
         let messages = taken.iter().map(|stored| &stored.message);
-        messages.filter(|message| changes(message)).map(|message| message.uid).collect()
+        messages
+            .filter(|message| changes(message))
+            .map(|message| message.uid)
+            .collect()
     };
     let mut txn = Txn::on(&mailbox);
     let flagged = uids_where(&|message| wanted.changes_flags(message));

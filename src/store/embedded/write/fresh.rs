@@ -42,19 +42,23 @@ impl Fresh {
     }
 
     /// A mailbox's.
-    pub(super) fn guid(&mut self) -> Guid {
+    pub(super) fn guid(&mut self) -> Result<Guid, TargetError> {
         let mut octets = [0; 16];
-        (self.random)(&mut octets);
-        Guid(octets)
+        (self.random)(&mut octets).map_err(|why| TargetError::Retry(format!("no random numbers: {why}")))?;
+        Ok(Guid(octets))
     }
 
     /// A message's: random but for octets 4 to 7, which say when it was made, as in Dovecot's. By them whoever ships it knows
     /// that no peer can have its body.
-    pub(super) fn message_guid(&mut self) -> MessageGuid {
-        let Guid(mut octets) = self.guid();
+    pub(super) fn message_guid(&mut self) -> Result<MessageGuid, TargetError> {
+        let Guid(mut octets) = self.guid()?;
         let seconds = u32::try_from(self.now).unwrap_or(u32::MAX).to_le_bytes();
-        octets.iter_mut().skip(4).zip(seconds).for_each(|(octet, of_time)| *octet = of_time);
-        MessageGuid(Guid(octets).to_hex())
+        octets
+            .iter_mut()
+            .skip(4)
+            .zip(seconds)
+            .for_each(|(octet, of_time)| *octet = of_time);
+        Ok(MessageGuid(Guid(octets).to_hex()))
     }
 
     /// The time, or more where that was given out already: a name that is used again never has an old one.

@@ -1,8 +1,8 @@
 //! A user's names at one moment, and what a change of them leaves behind; DELETE, SUBSCRIBE.
 
 use super::super::super::change::{Changed, Reason};
-use super::super::mailbox::{read_name, stored_name};
 use super::super::bodies;
+use super::super::mailbox::{read_name, stored_name};
 use super::built::{Built, Stop, refuse};
 use super::lookup::namespaces;
 use super::names;
@@ -56,7 +56,8 @@ impl Names {
         let mut rows = statement.query([user])?;
         while let Some(row) = rows.next()? {
             let name = read_name(&row.get::<_, String>(0)?).map_err(|e| broken(&e))?;
-            self.listed.insert(name, Listed::Mailbox(Guid(row.get(1)?), row.get(2)?));
+            self.listed
+                .insert(name, Listed::Mailbox(Guid(row.get(1)?), row.get(2)?));
         }
         let mut statement = tx.prepare_cached("SELECT name, mark FROM unselectable WHERE user = ?1")?;
         let mut rows = statement.query([user])?;

@@ -49,7 +49,10 @@ pub(super) fn selected(tx: &Connection, mailbox: &MailboxId) -> Result<Mailbox, 
 fn changeable(mailbox: Mailbox) -> Result<Mailbox, Stop> {
     match mailbox.held {
         None => Ok(mailbox),
-        Some(_) => refuse(Reason::NoPermission, "the mailbox is held until its quarantine entry is decided"),
+        Some(_) => refuse(
+            Reason::NoPermission,
+            "the mailbox is held until its quarantine entry is decided",
+        ),
     }
 }
 

@@ -28,6 +28,8 @@ mod names;
 mod rename;
 mod txn;
 
+pub(super) use txn::position;
+
 #[cfg(test)]
 mod tests;
 
@@ -44,8 +46,8 @@ use fresh::Fresh;
 use rusqlite::Transaction;
 use std::sync::Arc;
 
-/// Fills its argument with random octets of the operating system.
-pub type Random = Box<dyn FnMut(&mut [u8; 16]) + Send>;
+/// Fills its argument with random octets of the operating system, or says why it can't.
+pub type Random = Box<dyn FnMut(&mut [u8; 16]) -> Result<(), String> + Send>;
 
 /// Where the frames of a batch are sealed and made durable.
 pub trait Ledger {

@@ -67,12 +67,29 @@ mod tests {
     fn names_that_dovecot_refuses_are_refused() {
         let slash = Namespaces::default();
         let long = "x".repeat(256);
-        for good in [&["INBOX"][..], &["a"], &["INBOX", "a"], &["Entwürfe", "2026"], &["a.b"], &[&long[1..]]] {
+        for good in [
+            &["INBOX"][..],
+            &["a"],
+            &["INBOX", "a"],
+            &["Entwürfe", "2026"],
+            &["a.b"],
+            &[&long[1..]],
+        ] {
             assert!(is_good(good, &slash), "{good:?}");
         }
         for bad in [
-            &[][..], &[""], &["a", ""], &["", "a"], &["a/b"], &["a\n"], &["a\u{7f}"], &["a\u{85}"], &["a\u{2028}"],
-            &["inbox"], &["Inbox", "a"], &[&long],
+            &[][..],
+            &[""],
+            &["a", ""],
+            &["", "a"],
+            &["a/b"],
+            &["a\n"],
+            &["a\u{7f}"],
+            &["a\u{85}"],
+            &["a\u{2028}"],
+            &["inbox"],
+            &["Inbox", "a"],
+            &[&long],
         ] {
             assert!(!is_good(bad, &slash), "{bad:?}");
         }
@@ -86,7 +103,12 @@ mod tests {
             separator: '.',
             prefixes: vec!["INBOX.".to_owned(), "Archive.old.".to_owned()],
         };
-        for good in [&["INBOX"][..], &["INBOX", "a"], &["Archive", "old", "2020"], &["INBOX", "a/b"]] {
+        for good in [
+            &["INBOX"][..],
+            &["INBOX", "a"],
+            &["Archive", "old", "2020"],
+            &["INBOX", "a/b"],
+        ] {
             assert!(is_good(good, &dots), "{good:?}");
         }
         for bad in [&["a"][..], &["INBOX", "a.b"], &["Archive", "old"], &["Archive", "new"]] {

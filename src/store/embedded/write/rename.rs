@@ -25,7 +25,10 @@ pub(super) fn rename(
         return rename_inbox(tx, fresh, user, to);
     }
     let mut names = Names::load(tx, user)?;
-    let below: Vec<_> = names.below(from).map(|(name, listed)| (name.clone(), listed.clone())).collect();
+    let below: Vec<_> = names
+        .below(from)
+        .map(|(name, listed)| (name.clone(), listed.clone()))
+        .collect();
     let Some(top) = names.get(from).cloned() else {
         return refuse(Reason::Nonexistent, "there is no such mailbox");
     };
@@ -68,7 +71,9 @@ fn rename_inbox(tx: &Connection, fresh: &mut Fresh, user: &UserName, to: &Mailbo
         leave(&mut leaving, &uids);
     }
     built.payloads = new.payloads;
-    built.payloads.extend(arriving.payload().into_iter().chain(leaving.payload()));
+    built
+        .payloads
+        .extend(arriving.payload().into_iter().chain(leaving.payload()));
     built.changed = Changed::Done(Some(new.is));
     Ok(built)
 }

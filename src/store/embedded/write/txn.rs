@@ -107,7 +107,7 @@ impl Txn {
 }
 
 /// Where a mailbox of this store stands.
-pub(in super::super) fn position(uidvalidity: UidValidity, uidnext: Uid, modseq: Modseq) -> SourcePosition {
+pub(in crate::store::embedded) fn position(uidvalidity: UidValidity, uidnext: Uid, modseq: Modseq) -> SourcePosition {
     SourcePosition {
         offset: modseq.0,
         modseq,
