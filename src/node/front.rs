@@ -2,13 +2,13 @@
 
 use super::NodeError;
 use super::group::Group;
-use super::standby::StandbyShared;
 use crate::config::{Config, EmbeddedConfig, WhileStandby};
 use crate::io::front::FrontTls;
 use crate::io::lifecycle::Lifecycle;
 use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
 use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
+use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub(super) async fn serve(
     lifecycle: &Lifecycle,
     counts: &Counts,
 ) -> Result<Vec<Task>, NodeError> {
-    let Some((embedded, shared)) = group.front() else {
+    let Some((embedded, view)) = group.front() else {
         return Ok(Vec::new());
     };
     let mut tasks: Vec<Task> = Vec::new();
     let front = FrontEnd {
         counts: counts.clone(),
-        ..front_end(embedded, &shared, config, lifecycle)?
+        ..front_end(embedded, view, config, lifecycle)?
     };
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
@@ -52,7 +52,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
 
 fn front_end(
     embedded: &EmbeddedConfig,
-    shared: &StandbyShared,
+    view: Arc<dyn View>,
     config: &Config,
     lifecycle: &Lifecycle,
 ) -> Result<FrontEnd, NodeError> {
@@ -68,7 +68,7 @@ fn front_end(
     let tls = Arc::new(FrontTls::load(cert, key)?);
     tokio::spawn(reload(Arc::clone(&tls), (cert.clone(), key.clone()), lifecycle.clone()));
     Ok(FrontEnd {
-        view: Arc::clone(&shared.view),
+        view,
         auth: Arc::new(auth),
         access: Arc::new(move || access.clone()),
         limits: ServeLimits::default(),

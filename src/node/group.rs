@@ -8,6 +8,7 @@ use super::written::OpenedEmbedded;
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
 use crate::control::metrics::Metrics;
 use crate::io::tls::PeerTls;
+use crate::store::embedded::view::View;
 use crate::telemetry;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -96,11 +97,15 @@ impl Group {
     }
 
     /// The front end's configuration and what it shows, where this node has one.
-    pub(super) fn front(&self) -> Option<(&EmbeddedConfig, Arc<StandbyShared>)> {
-        match (&self.config.store, &self.running) {
-            (StoreConfig::Embedded(front), Running::Standby(standby)) => Some((front, Arc::clone(&standby.shared))),
-            _ => None,
-        }
+    pub(super) fn front(&self) -> Option<(&EmbeddedConfig, Arc<dyn View>)> {
+        let StoreConfig::Embedded(front) = &self.config.store else {
+            return None;
+        };
+        let view = match &self.running {
+            Running::Standby(standby) => &standby.shared.view,
+            Running::Primary(primary) => &primary.shared.embedded.as_ref()?.view,
+        };
+        Some((front, Arc::clone(view)))
     }
 
     /// Why it can't go on, once it can't.

@@ -17,7 +17,6 @@ use crate::io::clock::{Clock, Stopwatch};
 use crate::io::tls::PeerTls;
 use crate::journal::{Head, Journal, JournalOptions, JournalView, Recovered, Sealer};
 use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
-use crate::store::custody::Custody;
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
 use crate::store::embedded::view::View;
@@ -61,9 +60,11 @@ pub(super) struct PrimaryShared {
 }
 
 /// What clients of an embedded primary read and change.
+#[derive(Clone)]
 pub(super) struct EmbeddedSide {
     pub(super) view: Arc<dyn View>,
-    pub(super) custody: Arc<dyn Custody>,
+    /// The way for changes.
+    #[expect(dead_code, reason = "the front end's writing commands take it")]
     pub(super) changes: ChangeQueue,
 }
 
@@ -264,7 +265,6 @@ impl Primary {
         let bodies = embedded.origin();
         let side = EmbeddedSide {
             view: Arc::clone(&embedded.view),
-            custody: Arc::clone(&embedded.custody),
             changes: changes.clone(),
         };
         let upkeep = written::keep_small(embedded)?;

@@ -44,7 +44,10 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         role: Role::Primary,
         confirmed: true,
         epoch: Some(head.epoch),
-        store: StoreKind::Dovecot,
+        store: match shared.embedded {
+            Some(_) => StoreKind::Embedded,
+            None => StoreKind::Dovecot,
+        },
         building: !source.initial_done,
         lsn: Positions {
             captured: Some(head.lsn),

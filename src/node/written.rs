@@ -2,7 +2,7 @@
 
 use super::NodeError;
 use super::standby;
-use crate::io::clock::Clock;
+use crate::io::clock::{self, Clock};
 use crate::journal::{Journal, JournalOptions, Sealer};
 use crate::op::{Epoch, NodeName};
 use crate::store::embedded::Embedded;
@@ -36,7 +36,7 @@ pub(super) fn sealer(journal: &mut Journal, node: &NodeName) -> Result<Sealer, N
         return Ok(Sealer::resume(head));
     }
     let mut sealer = Sealer::begin(super::files::new_stream_id()?, Epoch(1));
-    let first = sealer.begin_epoch(Epoch(1), node, Clock::start().unix_ms());
+    let first = sealer.begin_epoch(Epoch(1), node, None, clock::unix_ms());
     let first = first.map_err(|e| NodeError::Journal(e.to_string()))?;
     journal
         .append(std::slice::from_ref(&first))

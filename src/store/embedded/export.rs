@@ -1,7 +1,4 @@
 //! The store as a source: what it holds, said in payloads, for a base, a repair or a comparison.
-//!
-//! MODSEQs are said as the stream counts them: what a copy raised them by when the former source took its log back
-//! (`modseq_lift`) is taken off again, since every copy of this stream adds the same.
 
 use super::super::target::TargetError;
 use super::attributes;
@@ -14,7 +11,7 @@ use super::write::position;
 use crate::op::digest::Sum;
 use crate::op::{
     AttributeKind, AttributeScope, AttributesChange, Disappearance, Guid, Lineage, MailboxDigest, MailboxId,
-    MailboxName, Modseq, StateChunk, TreeChange, TreeDigest, TreeMailbox, Unselectable, UserName,
+    MailboxName, StateChunk, TreeChange, TreeDigest, TreeMailbox, Unselectable, UserName,
 };
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -143,22 +140,15 @@ impl Export {
 }
 
 fn list(tx: &Connection, mailbox: &Mailbox) -> Result<StateChunk, TargetError> {
-    let lift = mailbox.modseq_lift;
-    let lower = |modseq: Modseq| Modseq(modseq.0.saturating_sub(lift).max(1));
-    let mut messages: Vec<_> = mailbox.all(tx)?.into_iter().map(|stored| stored.message).collect();
-    messages
-        .iter_mut()
-        .for_each(|message| message.modseq = lower(message.modseq));
-    let highest_modseq = lower(mailbox.highest_modseq);
     Ok(StateChunk {
         mailbox: mailbox.is.clone(),
         uidvalidity: mailbox.uidvalidity,
         // Every expunge here was applied for a reason: what is not listed is gone, and `Bodies::gone` attests it.
         lineage: Lineage::Whole,
-        messages,
+        messages: mailbox.all(tx)?.into_iter().map(|stored| stored.message).collect(),
         uidnext: mailbox.uidnext,
-        highest_modseq,
-        position: position(mailbox.uidvalidity, mailbox.uidnext, highest_modseq),
+        highest_modseq: mailbox.highest_modseq,
+        position: position(mailbox.uidvalidity, mailbox.uidnext, mailbox.highest_modseq),
     })
 }
 

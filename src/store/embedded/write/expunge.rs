@@ -25,7 +25,7 @@ pub(super) fn expunge(tx: &Connection, mailbox: &MailboxId, among: Option<&[UidR
         return Ok(Built::nothing(Changed::Expunged { uids, modseq }));
     }
     leave(&mut txn, &uids);
-    let modseq = txn.shown();
+    let modseq = txn.modseq();
     Ok(Built::of(
         txn.payload().into_iter().collect(),
         Changed::Expunged { uids, modseq },

@@ -118,7 +118,7 @@ pub(super) fn store(
     let changes = !flagged.is_empty() || !named.is_empty();
     let changed = Changed::Stored {
         uids: uids_where(&|_| true),
-        modseq: if changes { txn.shown() } else { txn.highest() },
+        modseq: if changes { txn.modseq() } else { txn.highest() },
         modified: left.iter().map(|stored| stored.message.uid).collect(),
     };
     Ok(Built::of(txn.payload().into_iter().collect(), changed))

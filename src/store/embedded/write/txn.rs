@@ -17,20 +17,17 @@ pub(super) struct Txn {
     pub(super) uidvalidity: UidValidity,
     uidnext: Uid,
     highest: Modseq,
-    /// What the store adds to each MODSEQ of the stream for this mailbox.
-    lift: u64,
     ops: Vec<Op>,
 }
 
 impl Txn {
-    /// Of a mailbox as it stands.
+    /// Of a mailbox as it stands. (Nothing lifts a primary's MODSEQs: its epoch began with that.)
     pub(super) fn on(mailbox: &Mailbox) -> Self {
         Self {
             is: mailbox.is.clone(),
             uidvalidity: mailbox.uidvalidity,
             uidnext: mailbox.uidnext.max(Uid(1)),
             highest: mailbox.highest_modseq,
-            lift: mailbox.modseq_lift,
             ops: Vec::new(),
         }
     }
@@ -42,24 +39,18 @@ impl Txn {
             uidvalidity,
             uidnext: Uid(1),
             highest: FIRST_MODSEQ,
-            lift: 0,
             ops: Vec::new(),
         }
     }
 
-    /// HIGHESTMODSEQ before it, as clients see it.
+    /// HIGHESTMODSEQ before it.
     pub(super) fn highest(&self) -> Modseq {
         self.highest
     }
 
-    /// MODSEQ of its operations, as clients see it.
-    pub(super) fn shown(&self) -> Modseq {
-        Modseq(self.highest.0.saturating_add(1))
-    }
-
-    /// The same as the stream counts.
+    /// MODSEQ of its operations.
     pub(super) fn modseq(&self) -> Modseq {
-        Modseq(self.shown().0.saturating_sub(self.lift))
+        Modseq(self.highest.0.saturating_add(1))
     }
 
     /// Appends a message under the next UID and MODSEQ.
