@@ -43,6 +43,13 @@ pub const IMAP_LITERAL_BYTES_MAX: u64 = 64 << 10;
 pub const IMAP_LITERALS_MAX: usize = 64;
 /// Most octets of a non-synchronising literal that are read only to be thrown away; beyond it the connection ends.
 pub const IMAP_SKIP_BYTES_MAX: u64 = 256 << 20;
+/// Largest message that a client may give us: half as much again as the largest mail that big providers take. It is in
+/// memory as a whole until it is durable.
+pub const INTAKE_MESSAGE_BYTES_MAX: u64 = 64 << 20;
+/// Octets of messages that all clients together may be sending. Memory is up to twice that while line ends are put right.
+pub const INTAKE_BYTES_MAX: u64 = 512 << 20;
+/// Most messages of one MULTIAPPEND: they become one transaction.
+pub const INTAKE_MESSAGES_MAX: usize = 1000;
 /// Longest tag; clients use some 10 bytes.
 pub const IMAP_TAG_BYTES_MAX: usize = 64;
 /// Deepest nesting of search keys and lists in a command: the parser recurses.

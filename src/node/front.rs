@@ -7,7 +7,8 @@ use crate::io::front::FrontTls;
 use crate::io::lifecycle::Lifecycle;
 use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
-use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
+use crate::serve::room::Room;
+use crate::serve::server::{Access, AccessCheck, FrontEnd, ServeLimits, serve_imap};
 use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ pub(super) async fn serve(
     let mut tasks: Vec<Task> = Vec::new();
     let front = FrontEnd {
         counts: counts.clone(),
-        ..front_end(embedded, view, config, lifecycle)?
+        ..front_end(embedded, view, config, lifecycle, standing_by(embedded))?
     };
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
@@ -50,17 +51,23 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
     })
 }
 
+/// What clients may do on a standby.
+fn standing_by(embedded: &EmbeddedConfig) -> AccessCheck {
+    let access = match embedded.while_standby {
+        WhileStandby::ReadOnly => Access::ReadOnly,
+        WhileStandby::Off => Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned()),
+    };
+    Arc::new(move || access.clone())
+}
+
 fn front_end(
     embedded: &EmbeddedConfig,
     view: Arc<dyn View>,
     config: &Config,
     lifecycle: &Lifecycle,
+    access: AccessCheck,
 ) -> Result<FrontEnd, NodeError> {
     let auth = PasswdFile::open(&embedded.users).map_err(|e| NodeError::folder(&embedded.users, e))?;
-    let access = match embedded.while_standby {
-        WhileStandby::ReadOnly => Access::ReadOnly,
-        WhileStandby::Off => Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned()),
-    };
     let (cert, key) = match &embedded.certificate {
         Some((cert, key)) => (cert, key),
         None => (&config.tls.cert, &config.tls.key),
@@ -70,11 +77,12 @@ fn front_end(
     Ok(FrontEnd {
         view,
         auth: Arc::new(auth),
-        access: Arc::new(move || access.clone()),
+        access,
         limits: ServeLimits::default(),
         tls: Some(Arc::new(move || tls.acceptor())),
         census: Arc::default(),
         counts: Counts::default(),
+        room: Room::default(),
     })
 }
 

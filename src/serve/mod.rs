@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`auth`] | who may log in: a passwd-file as Dovecot reads it |
 //! | [`server`] | listeners, bounds, TLS |
-//! | [`census`], [`counts`] | who is connected; what is counted |
+//! | [`census`], [`counts`], [`room`] | who is connected; what is counted; memory for mail on its way in |
 //! | [`imap`] | the protocol, one file per command |
 
 pub mod auth;
@@ -12,4 +12,5 @@ pub mod census;
 pub mod counts;
 pub mod imap;
 mod password;
+pub mod room;
 pub mod server;

@@ -4,6 +4,8 @@ use super::auth::PasswdFile;
 use super::census::{Census, Seat};
 use super::counts::Counts;
 use super::imap::{Session, Wire};
+use super::room::Room;
+use crate::store::change::Changer;
 use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +17,13 @@ use tokio_rustls::TlsAcceptor;
 
 /// What clients may do just now. Asked at the greeting and before each command, so that a promotion or a fence counts
 /// at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Access {
-    /// Read; writes are refused with a text that names the primary's side.
+    /// Read; writes are refused with a text that names the primary's side. Sessions that could write end.
     ReadOnly,
-    /// Nothing: the greeting is `BYE` with this text, and running sessions end with it.
+    /// Everything: this node is the primary, and changes are made by this changer.
+    ReadWrite(Arc<dyn Changer>),
+    /// Nothing: the greeting is `BYE [UNAVAILABLE]` with this text, and running sessions end with it.
     Closed(String),
 }
 
@@ -79,6 +83,8 @@ pub struct FrontEnd {
     pub census: Arc<Census>,
     /// What happened.
     pub counts: Counts,
+    /// Memory for messages on their way in.
+    pub room: Room,
 }
 
 /// One client's connection, as its session sees it.

@@ -1,8 +1,10 @@
-//! GETACL, MYRIGHTS and LISTRIGHTS (RFC 4314), as Dovecot answers a mailbox's owner.
+//! GETACL, MYRIGHTS, LISTRIGHTS, SETACL and DELETEACL (RFC 4314), as Dovecot answers a mailbox's owner.
 
 use super::answer;
+use super::grammar::{SetAcl, Sign};
 use super::session::{Reply, Session, Stop};
 use crate::op::{AttributeKind, AttributeScope, MailboxName, UserName};
+use crate::store::change::Change;
 
 /// Every right, in the order of Dovecot's lists.
 const ALL: &str = "lrwstipekxa";
@@ -72,6 +74,60 @@ impl Session {
         Reply::ok("Listrights completed.")
     }
 
+    pub(super) async fn set_acl(&mut self, command: &SetAcl) -> Result<Reply, Stop> {
+        let letters =
+            new_letters(&command.letters).map_err(|right| wrong("SETACL", &format!("Invalid ACL right: {right}")))?;
+        let (name, entry) = self.administered(&command.mailbox, &command.whom, "SETACL").await?;
+        let user = self.user()?;
+        let acl = self.acl(&name).await?;
+        let had = acl.letters_of(&entry).unwrap_or_default();
+        let mut rights = match command.sign {
+            Sign::Replace => letters,
+            Sign::Add => had.to_owned() + &letters,
+            Sign::Remove => had.chars().filter(|right| !letters.contains(*right)).collect(),
+        };
+        // an owner who may not administer could never take it back
+        if !entry.starts_with('-') && Whom::of(&entry).is_some_and(|whom| whom.is_owner(&user)) {
+            rights.push('a');
+        }
+        let rights = in_order(&rights);
+        self.change_acl(&name, entry, Some(rights.into_bytes())).await?;
+        Reply::ok("Setacl complete.")
+    }
+
+    pub(super) async fn delete_acl(&mut self, mailbox: &[u8], whom: &[u8]) -> Result<Reply, Stop> {
+        let (name, entry) = self.administered(mailbox, whom, "DELETEACL").await?;
+        if self.acl(&name).await?.letters_of(&entry).is_some() {
+            self.change_acl(&name, entry, None).await?;
+        }
+        Reply::ok("Deleteacl complete.")
+    }
+
+    /// The mailbox, where the user may administer it, and the name of the entry for `whom`.
+    async fn administered(&mut self, mailbox: &[u8], whom: &[u8], verb: &str) -> Result<(MailboxName, String), Stop> {
+        let name = self.named(mailbox)?;
+        self.find(&name).await?;
+        let entry = entry_of(whom).map_err(|why| wrong(verb, &why))?;
+        if !self.acl(&name).await?.rights_of_owner(&self.user()?).contains('a') {
+            let text = "[NOPERM] You lack administrator privileges on this mailbox.";
+            return Err(Stop::Reply(Reply::No(text.to_owned())));
+        }
+        Ok((name, entry))
+    }
+
+    async fn change_acl(&mut self, name: &MailboxName, entry: String, value: Option<Vec<u8>>) -> Result<(), Stop> {
+        let change = Change::Attributes {
+            user: self.user()?,
+            mailbox: Some(name.clone()),
+            scope: AttributeScope {
+                mailbox: None,
+                kind: AttributeKind::Acl,
+            },
+            entries: vec![(entry, value)],
+        };
+        self.change_of(name, change).await.map(drop)
+    }
+
     async fn acl(&self, name: &MailboxName) -> Result<Acl, Stop> {
         let (user, name) = (self.user()?, name.clone());
         let entries = self.read(move |view| {
@@ -83,6 +139,53 @@ impl Session {
         });
         Ok(Acl::of(entries.await?))
     }
+}
+
+fn wrong(verb: &str, why: &str) -> Stop {
+    Stop::Reply(Reply::Bad(format!("Error in IMAP command {verb}: {why}")))
+}
+
+/// The entry for an identifier as clients write it: `bob`, `$group`, `!$group`, `owner`, each with `-` for what is
+/// taken away. As with Dovecot, nobody gives rights to everybody.
+fn entry_of(whom: &[u8]) -> Result<String, String> {
+    let whom = std::str::from_utf8(whom).map_err(|_| "Invalid identifier".to_owned())?;
+    if whom.contains(char::is_control) {
+        return Err("Invalid identifier".to_owned());
+    }
+    let (sign, whom) = match whom.strip_prefix('-') {
+        Some(whom) => ("-", whom),
+        None => ("", whom),
+    };
+    if let Some(group) = whom.strip_prefix("!$") {
+        return Ok(format!("{sign}group-override={group}"));
+    }
+    if let Some(group) = whom.strip_prefix('$') {
+        return Ok(format!("{sign}group={group}"));
+    }
+    match whom {
+        "anyone" | "authenticated" => Err(format!("'{whom}' identifier is disallowed")),
+        "owner" => Ok(format!("{sign}owner")),
+        user => Ok(format!("{sign}user={user}")),
+    }
+}
+
+/// Letters with RFC 2086's `c` and `d` as today's; the letter that is none.
+fn new_letters(letters: &str) -> Result<String, char> {
+    let mut new = String::new();
+    for letter in letters.chars() {
+        match letter {
+            'c' => new.push_str("kx"),
+            'd' => new.push_str("et"),
+            known if ALL.contains(known) => new.push(known),
+            other => return Err(other),
+        }
+    }
+    Ok(new)
+}
+
+/// Each letter once, in the order of Dovecot's files.
+fn in_order(letters: &str) -> String {
+    "akxeilprwts".chars().filter(|right| letters.contains(*right)).collect()
 }
 
 /// Whom an entry is for, in the order in which Dovecot applies and shows them.
@@ -164,6 +267,19 @@ impl Acl {
         ALL.chars()
             .filter(|right| given.contains(*right) && !taken.contains(*right))
             .collect()
+    }
+
+    /// The letters of the entry of that name.
+    fn letters_of(&self, entry: &str) -> Option<&str> {
+        let (takes, whom) = match entry.strip_prefix('-') {
+            Some(whom) => (true, Whom::of(whom)?),
+            None => (false, Whom::of(entry)?),
+        };
+        let found = self
+            .0
+            .iter()
+            .find(|(known, taken, _)| *known == whom && *taken == takes);
+        found.map(|(.., letters)| letters.as_str())
     }
 
     /// As GETACL tells it: the owner is called by name, where no other entry has that name.

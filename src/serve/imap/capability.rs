@@ -2,12 +2,18 @@
 
 use super::answer;
 use super::session::{Reply, Session, State, Stop};
+use crate::limits::INTAKE_MESSAGE_BYTES_MAX;
 
 /// What a user is offered, but for compression, which can be begun only once. `docs/imap.md` says what each is.
 const AFTER_LOGIN: &str = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS \
      THREAD=ORDEREDSUBJECT UNSELECT CHILDREN NAMESPACE LIST-EXTENDED CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN \
      LIST-STATUS BINARY PREVIEW STATUS=SIZE SAVEDATE OBJECTID PARTIAL LITERAL+ SPECIAL-USE QUOTA METADATA ACL \
      RIGHTS=texk UTF8=ACCEPT";
+
+/// What a user is offered besides on a primary.
+fn for_writers() -> String {
+    format!(" UIDPLUS MULTIAPPEND MOVE REPLACE CREATE-SPECIAL-USE APPENDLIMIT={INTAKE_MESSAGE_BYTES_MAX}")
+}
 
 /// `* ID …`
 pub(super) const ID: &str = concat!(
@@ -38,8 +44,19 @@ impl Session {
                 let may_begin_tls = !self.client.encrypted && self.front.tls.is_some();
                 before_login(self.client.may_send_password(), may_begin_tls)
             }
-            _ if self.wire.is_compressed() => AFTER_LOGIN.to_owned(),
-            _ => format!("{AFTER_LOGIN} COMPRESS=DEFLATE"),
+            _ => {
+                let writing = if self.is_primary() {
+                    for_writers()
+                } else {
+                    String::new()
+                };
+                let compression = if self.wire.is_compressed() {
+                    ""
+                } else {
+                    " COMPRESS=DEFLATE"
+                };
+                format!("{AFTER_LOGIN}{writing}{compression}")
+            }
         }
     }
 

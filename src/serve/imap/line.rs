@@ -1,8 +1,9 @@
 //! From bytes to whole commands: lines, literals `{n}` and `{n+}` (RFC 7888), and the bounds of both.
 //!
 //! A command comes out as one run of bytes: the line without its last CRLF, each literal's octets in place behind its
-//! own `{n}` CRLF. Literals that will be refused anyway (APPEND on a standby, or beyond the bounds) are never held:
-//! a synchronising one is not asked for, the others are read and dropped.
+//! own `{n}` CRLF. A literal that is a message (of APPEND, REPLACE) is kept apart: of it the command has only `{n}` CRLF.
+//! Whoever reads the commands decides whether it is taken. Literals that are refused are never held: a synchronising one
+//! is not asked for, the others are read and dropped.
 
 use crate::limits::{
     IMAP_LINE_BYTES_MAX, IMAP_LITERAL_BYTES_MAX, IMAP_LITERALS_MAX, IMAP_LOGIN_LINE_BYTES_MAX, IMAP_SKIP_BYTES_MAX,
@@ -18,6 +19,13 @@ pub(super) enum Event {
     Refused(Vec<u8>),
     /// The client waits for `+` before it sends a literal.
     WantsLiteral,
+    /// A message is announced. [`CommandBuffer::take_message`] or [`CommandBuffer::refuse_message`] must follow.
+    Announced {
+        /// The command up to and with the announcement.
+        before: Vec<u8>,
+        /// Octets of the message.
+        octets: u64,
+    },
     /// A line beyond the bound, dropped: its first bytes.
     TooLong(Vec<u8>),
 }
@@ -32,6 +40,10 @@ enum State {
     Line,
     /// Within a literal: octets to come.
     Literal(u64),
+    /// Behind a message's announcement, until somebody has decided.
+    Announced(Literal),
+    /// Within a message: octets to come.
+    Message(u64),
     /// Within a literal that is dropped: octets to come.
     Skip(u64),
     /// Within a line that is dropped.
@@ -48,6 +60,8 @@ pub(super) struct CommandBuffer {
     line_bytes_max: usize,
     literals: usize,
     refused: bool,
+    /// Messages of this command, the last one perhaps not whole.
+    messages: Vec<Vec<u8>>,
     state: State,
 }
 
@@ -62,6 +76,7 @@ impl CommandBuffer {
             line_bytes_max: IMAP_LOGIN_LINE_BYTES_MAX,
             literals: 0,
             refused: false,
+            messages: Vec::new(),
             state: State::Line,
         }
     }
@@ -82,6 +97,34 @@ impl CommandBuffer {
         std::mem::take(&mut self.input)
     }
 
+    /// True while the client owes octets of a message.
+    pub(super) fn is_within_message(&self) -> bool {
+        matches!(self.state, State::Message(_))
+    }
+
+    /// The announced message is taken; true where the client waits for `+`.
+    pub(super) fn take_message(&mut self) -> bool {
+        let State::Announced(literal) = self.state else {
+            return false;
+        };
+        self.messages.push(Vec::new());
+        self.state = State::Message(literal.octets);
+        literal.synchronising
+    }
+
+    /// The announced message, and with it the command, is refused: [`Event::Refused`] follows.
+    pub(super) fn refuse_message(&mut self) {
+        if matches!(self.state, State::Announced(_)) {
+            self.refused = true;
+            self.messages.clear();
+        }
+    }
+
+    /// Messages of the command that was just handed out, as they came.
+    pub(super) fn messages(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.messages)
+    }
+
     /// Takes bytes from the connection. Call [`Self::next`] until it has nothing before pushing more.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
@@ -94,6 +137,18 @@ impl CommandBuffer {
                 State::Literal(left) => {
                     if !self.literal(left) {
                         return Ok(None);
+                    }
+                }
+                State::Message(left) => {
+                    if !self.message(left) {
+                        return Ok(None);
+                    }
+                }
+                State::Announced(literal) => {
+                    // nobody wanted it
+                    self.refused = true;
+                    if let Some(event) = self.pass_over(literal)? {
+                        return Ok(Some(event));
                     }
                 }
                 State::Skip(left) => {
@@ -152,22 +207,37 @@ impl CommandBuffer {
         let Some(literal) = Literal::at_end_of(line) else {
             return Ok(Some(self.finish(line)));
         };
-        self.literals = self.literals.saturating_add(1);
-        let too_much = literal.octets > IMAP_LITERAL_BYTES_MAX || self.literals > IMAP_LITERALS_MAX;
-        if self.refused || too_much || (self.command.is_empty() && carries_mail(line)) {
-            return self.refuse(line, literal);
+        if self.refused {
+            return self.pass_over(literal);
         }
+        let message = self.is_message(line);
         self.command.extend_from_slice(line);
+        if message {
+            self.state = State::Announced(literal);
+            let (before, octets) = (self.command.clone(), literal.octets);
+            return Ok(Some(Event::Announced { before, octets }));
+        }
+        self.literals = self.literals.saturating_add(1);
+        if literal.octets > IMAP_LITERAL_BYTES_MAX || self.literals > IMAP_LITERALS_MAX {
+            self.refused = true;
+            return self.pass_over(literal);
+        }
         self.command.extend_from_slice(b"\r\n");
         self.state = State::Literal(literal.octets);
         Ok(literal.synchronising.then_some(Event::WantsLiteral))
     }
 
-    fn refuse(&mut self, line: &[u8], literal: Literal) -> Result<Option<Event>, Flood> {
-        if !self.refused {
-            self.command.extend_from_slice(line);
-            self.refused = true;
+    /// True where a literal at the end of `line` is a message.
+    fn is_message(&self, line: &[u8]) -> bool {
+        if self.command.is_empty() {
+            return announces_message(line);
         }
+        let first = self.command.split(|b| *b == b'\n').next().unwrap_or_default();
+        name_place(first).is_some()
+    }
+
+    /// A literal that nobody wants: not asked for, or read and dropped.
+    fn pass_over(&mut self, literal: Literal) -> Result<Option<Event>, Flood> {
         if literal.synchronising {
             let start = std::mem::take(&mut self.command);
             self.reset();
@@ -182,11 +252,13 @@ impl CommandBuffer {
 
     fn finish(&mut self, line: &[u8]) -> Event {
         let mut command = std::mem::take(&mut self.command);
-        let refused = self.refused;
-        self.reset();
-        if refused {
+        if self.refused {
+            self.reset();
             return Event::Refused(command);
         }
+        let messages = std::mem::take(&mut self.messages);
+        self.reset();
+        self.messages = messages;
         command.extend_from_slice(line);
         Event::Command(command)
     }
@@ -198,6 +270,23 @@ impl CommandBuffer {
         let left = left.saturating_sub(n.try_into().unwrap_or(u64::MAX));
         self.state = if left == 0 { State::Line } else { State::Literal(left) };
         left == 0
+    }
+
+    /// Moves octets of a message over; true once it is whole.
+    fn message(&mut self, left: u64) -> bool {
+        let n = self.input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Some(message) = self.messages.last_mut() {
+            message.extend_from_slice(self.input.get(..n).unwrap_or_default());
+        }
+        self.input.drain(..n);
+        let left = left.saturating_sub(n.try_into().unwrap_or(u64::MAX));
+        if left > 0 {
+            self.state = State::Message(left);
+            return false;
+        }
+        self.command.extend_from_slice(b"\r\n");
+        self.state = State::Line;
+        true
     }
 
     fn skip(&mut self, left: u64) -> bool {
@@ -213,6 +302,7 @@ impl CommandBuffer {
         self.line_bytes = 0;
         self.literals = 0;
         self.refused = false;
+        self.messages.clear();
         self.state = State::Line;
     }
 }
@@ -248,16 +338,25 @@ fn head(bytes: &[u8]) -> &[u8] {
     bytes.get(..IMAP_TAG_BYTES_MAX.min(bytes.len())).unwrap_or_default()
 }
 
-/// True for the verbs whose literal is a whole message.
-fn carries_mail(line: &[u8]) -> bool {
-    let mut words = line.split(|b| *b == b' ');
-    let verb = words.nth(1).unwrap_or_default();
-    let verb = if verb.eq_ignore_ascii_case(b"UID") {
-        words.next().unwrap_or_default()
+/// How many words stand before the mailbox's name, which may be a literal itself; none for verbs without a message.
+fn name_place(line: &[u8]) -> Option<usize> {
+    let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let verb = words.nth(1)?;
+    let (verb, before) = if verb.eq_ignore_ascii_case(b"UID") {
+        (words.next()?, 3)
     } else {
-        verb
+        (verb, 2)
     };
-    verb.eq_ignore_ascii_case(b"APPEND") || verb.eq_ignore_ascii_case(b"REPLACE")
+    if verb.eq_ignore_ascii_case(b"REPLACE") {
+        return Some(before + 1);
+    }
+    (verb.eq_ignore_ascii_case(b"APPEND") && before == 2).then_some(before)
+}
+
+/// True where the literal that ends a command's first line is a message.
+fn announces_message(line: &[u8]) -> bool {
+    let words = line.split(|b| *b == b' ').filter(|word| !word.is_empty()).count();
+    name_place(line).is_some_and(|before| words > before.saturating_add(1))
 }
 
 /// The tag at the start of a line, for an answer even where the rest can't be read.
@@ -280,14 +379,29 @@ mod tests {
         for piece in input.chunks(7) {
             buffer.push(piece);
             while let Some(event) = buffer.next()? {
+                decide(&mut buffer, &event);
                 found.push(event);
             }
         }
         Ok(found)
     }
 
+    /// Takes messages of up to 9 octets.
+    fn decide(buffer: &mut CommandBuffer, event: &Event) {
+        match event {
+            Event::Announced { octets: ..10, .. } => drop(buffer.take_message()),
+            Event::Announced { .. } => buffer.refuse_message(),
+            _ => {}
+        }
+    }
+
     fn command(text: &[u8]) -> Event {
         Event::Command(text.to_vec())
+    }
+
+    fn announced(before: &[u8], octets: u64) -> Event {
+        let before = before.to_vec();
+        Event::Announced { before, octets }
     }
 
     #[test]
@@ -307,12 +421,57 @@ mod tests {
     fn a_refused_append_is_answered_before_its_message_and_leaves_the_next_command_whole() {
         assert_eq!(
             events(b"a APPEND x {1000}\r\nb NOOP\r\n").unwrap(),
-            [Event::Refused(b"a APPEND x {1000}".to_vec()), command(b"b NOOP")]
+            [
+                announced(b"a APPEND x {1000}", 1000),
+                Event::Refused(b"a APPEND x {1000}".to_vec()),
+                command(b"b NOOP")
+            ]
         );
         assert_eq!(
-            events(b"a uid replace 1 x {6+}\r\n1\r\n2\r\n {2+}\r\nxx\r\nb NOOP\r\n").unwrap(),
-            [Event::Refused(b"a uid replace 1 x {6+}".to_vec()), command(b"b NOOP")]
+            events(b"a uid replace 1 x {16+}\r\n1\r\n2\r\n0123456789 {2+}\r\nxx\r\nb NOOP\r\n").unwrap(),
+            [
+                announced(b"a uid replace 1 x {16+}", 16),
+                Event::Refused(b"a uid replace 1 x {16+}".to_vec()),
+                command(b"b NOOP")
+            ]
         );
+    }
+
+    #[test]
+    fn messages_are_kept_apart_from_their_command() {
+        let mut buffer = CommandBuffer::new();
+        buffer.push(b"a APPEND {3+}\r\nbox (\\Seen) {4}\r\na\nb\n {2+}\r\ncd\r\nb NOOP\r\n");
+        let first = buffer.next().unwrap();
+        assert_eq!(first, Some(announced(b"a APPEND {3+}\r\nbox (\\Seen) {4}", 4)));
+        assert!(buffer.take_message(), "the client waits for +");
+        let second = buffer.next().unwrap();
+        let text = b"a APPEND {3+}\r\nbox (\\Seen) {4}\r\n {2+}";
+        assert_eq!(second, Some(announced(text, 2)));
+        assert!(!buffer.take_message());
+        assert_eq!(
+            buffer.next().unwrap(),
+            Some(command(&[text, b"\r\n".as_slice()].concat()))
+        );
+        assert_eq!(buffer.messages(), [b"a\nb\n".to_vec(), b"cd".to_vec()]);
+        assert_eq!(buffer.next().unwrap(), Some(command(b"b NOOP")));
+        assert!(buffer.messages().is_empty());
+    }
+
+    #[test]
+    fn a_literal_name_is_told_from_a_message() {
+        for (line, message) in [
+            ("a APPEND {3}", false),
+            ("a append x {3}", true),
+            ("a APPEND \"x y\" (\\Seen) {3}", true),
+            ("a REPLACE 1 {3}", false),
+            ("a REPLACE 1 x {3}", true),
+            ("a UID REPLACE 1 {3}", false),
+            ("a UID REPLACE 1 x ~{3}", true),
+            ("a UID APPEND x {3}", false),
+            ("a SEARCH TEXT x TEXT {3}", false),
+        ] {
+            assert_eq!(announces_message(line.as_bytes()), message, "{line}");
+        }
     }
 
     #[test]
@@ -363,7 +522,10 @@ mod tests {
                 buffer.push(piece);
                 loop {
                     match buffer.next() {
-                        Ok(Some(event)) => found.push(event),
+                        Ok(Some(event)) => {
+                            decide(&mut buffer, &event);
+                            found.push(event);
+                        }
                         Ok(None) => break,
                         Err(Flood) => { flood = true; break 'pieces; }
                     }

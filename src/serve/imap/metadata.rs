@@ -1,10 +1,11 @@
-//! GETMETADATA (RFC 5464), as Dovecot answers it: entries by name, values as literals; a missing entry is NIL where it
+//! GETMETADATA and SETMETADATA (RFC 5464), as Dovecot answers them: entries by name, values as literals; a missing entry is NIL where it
 //! was asked for itself. Of the server's annotations only those are told that are named.
 
 use super::answer;
-use super::grammar::{Depth, GetMetadata};
+use super::grammar::{Depth, GetMetadata, SetMetadata};
 use super::session::{Reply, Session, Stop};
 use crate::op::{AttributeKind, AttributeScope, MailboxName};
+use crate::store::change::{Change, Reason};
 use std::collections::BTreeMap;
 
 /// Where the entries of Dovecot's own begin, behind `/private` or `/shared`: no client sees them.
@@ -36,6 +37,35 @@ impl Session {
         match found.longest {
             Some(size) => Reply::ok(format!("[METADATA LONGENTRIES {size}] Getmetadata completed.")),
             None => Reply::ok("Getmetadata completed."),
+        }
+    }
+
+    pub(super) async fn set_metadata(&mut self, command: SetMetadata) -> Result<Reply, Stop> {
+        if let Some(why) = command.entries.iter().find_map(unsettable) {
+            return Reply::no(format!("[CANNOT] {why}"));
+        }
+        let (mut name, mut mailbox) = (MailboxName::default(), None);
+        if !command.mailbox.is_empty() {
+            name = self.named(&command.mailbox)?;
+            self.find(&name).await?;
+            mailbox = Some(name.clone());
+        }
+        if command.entries.is_empty() {
+            return Reply::ok("Setmetadata completed.");
+        }
+        let change = Change::Attributes {
+            user: self.user()?,
+            mailbox,
+            scope: AttributeScope {
+                mailbox: None,
+                kind: AttributeKind::Metadata,
+            },
+            entries: command.entries,
+        };
+        match self.change(change).await {
+            Ok(_) => Reply::ok("Setmetadata completed."),
+            Err(refused) if refused.reason == Reason::Limit => Reply::no("[METADATA TOOMANY] Too many entries."),
+            Err(refused) => Err(self.refusal(&refused, &name)),
         }
     }
 
@@ -84,6 +114,19 @@ fn select<'a>(entries: &'a Entries, command: &'a GetMetadata) -> Found<'a> {
         }
     }
     found
+}
+
+/// Why a client can't set this entry.
+fn unsettable((name, value): &(String, Option<Vec<u8>>)) -> Option<&'static str> {
+    if name == SPECIAL_USE {
+        Some("The /private/specialuse attribute cannot be changed.")
+    } else if is_own(name) {
+        Some("Internal mailbox attributes cannot be accessed.")
+    } else if value.as_ref().is_some_and(|value| value.contains(&0)) {
+        Some("Attribute string value has NULs.")
+    } else {
+        None
+    }
 }
 
 fn is_own(name: &str) -> bool {

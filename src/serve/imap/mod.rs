@@ -1,4 +1,4 @@
-//! IMAP4rev1 and rev2 for readers, answers as Dovecot gives them; `docs/imap.md` lists the extensions.
+//! IMAP4rev1 and rev2, answers as Dovecot gives them; `docs/imap.md` lists the extensions.
 //!
 //! Bytes become commands in [`mod@line`] and [`grammar`], commands are answered by [`session`] with one file per command,
 //! and everything that a message's octets tell (parts, ENVELOPE, BODYSTRUCTURE, searchable text) comes from [`mail`].
@@ -6,10 +6,15 @@
 
 mod acl;
 mod answer;
+mod append;
 mod authenticate;
 mod capability;
+pub(super) mod change;
 mod compress;
+mod copy;
+mod expunge;
 mod fetch;
+mod folders;
 mod grammar;
 mod idle;
 mod letter;
@@ -27,6 +32,7 @@ mod session;
 mod sort;
 mod starttls;
 mod status;
+mod store;
 #[cfg(test)]
 mod tests;
 mod thread;

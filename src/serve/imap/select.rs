@@ -1,11 +1,12 @@
-//! SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3; CONDSTORE and QRESYNC of RFC 7162). Both open read-only.
+//! SELECT and EXAMINE (RFC 9051 sections 6.3.2 and 6.3.3; CONDSTORE and QRESYNC of RFC 7162). On a standby both open
+//! read-only.
 //!
 //! What is told of a mailbox at once comes from its numbers; its messages are read meanwhile, for the next command.
 
 use super::answer;
 use super::grammar::{Item, Known, Select, SequenceSet, compact};
 use super::mutf7::Script;
-use super::selected::{Selected, flags_line};
+use super::selected::{Selected, flags_line, permanent_flags};
 use super::session::{Enabled, Reply, Session, State, Stop};
 use crate::op::{MailboxName, Modseq, Uid};
 use crate::store::embedded::view::{Listing, Opening};
@@ -27,22 +28,23 @@ impl Session {
         if select.condstore {
             self.knows_modseqs();
         }
-        let Some(opening) = self.open(&name).await? else {
+        let Some(opening) = self.open(&name, select.examine).await? else {
             self.find(&name).await?;
             return Reply::no("[NONEXISTENT] The mailbox has just been deleted");
         };
-        let greeting = greeting(&name, &opening, self.enabled, self.script());
+        let greeting = greeting(&name, &opening, (self.enabled, self.may_write()), self.script());
         self.wire.put(greeting);
         if let Some(known) = select.known.filter(|k| k.uidvalidity == opening.row.uidvalidity.0) {
             self.arrive().await?;
             self.resynchronise(&known).await?;
         }
         let verb = if select.examine { "Examine" } else { "Select" };
-        Reply::ok(format!("[READ-ONLY] {verb} completed."))
+        let access = if self.may_write() { "READ-WRITE" } else { "READ-ONLY" };
+        Reply::ok(format!("[{access}] {verb} completed."))
     }
 
     /// Selects the mailbox as soon as its numbers are known; none where there is no such mailbox.
-    async fn open(&mut self, name: &MailboxName) -> Result<Option<Opening>, Stop> {
+    async fn open(&mut self, name: &MailboxName, examine: bool) -> Result<Option<Opening>, Stop> {
         let (user, view, wanted) = (self.user()?, Arc::clone(&self.front.view), name.clone());
         let (tell, told) = oneshot::channel::<(Opening, watch::Receiver<u64>)>();
         let owner = user.clone();
@@ -60,7 +62,7 @@ impl Session {
         });
         match told.await {
             Ok((opening, changes)) => {
-                self.state = State::Selected(user, Selected::new(&opening, coming, changes));
+                self.state = State::Selected(user, Selected::new(&opening, coming, changes, examine));
                 Ok(Some(opening))
             }
             Err(_) => self.reading(move |_| Ok(())).await.map(|()| None),
@@ -126,14 +128,19 @@ fn gaps(listing: &Listing, within: &[RangeInclusive<u32>], last: u32) -> String 
 }
 
 /// What the client is told of a mailbox that it enters.
-fn greeting(name: &MailboxName, opening: &Opening, enabled: Enabled, script: Script) -> Vec<u8> {
+fn greeting(name: &MailboxName, opening: &Opening, (enabled, may_write): (Enabled, bool), script: Script) -> Vec<u8> {
     let row = &opening.row;
+    let permanent = if may_write {
+        permanent_flags(&opening.keywords)
+    } else {
+        "* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n".to_owned()
+    };
     let old = |line: String| if enabled.rev2 { String::new() } else { line };
     let unseen = opening.first_unseen;
     let unseen = unseen.map(|number| format!("* OK [UNSEEN {number}] First unseen.\r\n"));
     let lines = [
         flags_line(&opening.keywords),
-        "* OK [PERMANENTFLAGS ()] Read-only mailbox.\r\n".to_owned(),
+        permanent,
         format!("* {} EXISTS\r\n", row.messages),
         old("* 0 RECENT\r\n".to_owned()),
         old(unseen.unwrap_or_default()),

@@ -23,6 +23,8 @@ pub(super) struct Selected {
     pub(super) saved: Arc<Vec<Uid>>,
     /// Hears of changes.
     pub(super) changes: watch::Receiver<u64>,
+    /// Opened by EXAMINE: this session changes nothing in it.
+    pub(super) examined: bool,
     /// How many of the mailbox's keywords FLAGS has named.
     keywords: usize,
     coming: Option<Coming>,
@@ -30,12 +32,13 @@ pub(super) struct Selected {
 
 impl Selected {
     /// A mailbox that was just opened and whose messages still come.
-    pub(super) fn new(opening: &Opening, coming: Coming, changes: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(opening: &Opening, coming: Coming, changes: watch::Receiver<u64>, examined: bool) -> Self {
         Self {
             row: opening.row.clone(),
-            listing: Arc::new(Listing::of_none(opening.row.clone())),
+            listing: Arc::new(Listing::of_none(opening.row.clone(), opening.keywords.clone())),
             saved: Arc::default(),
             changes,
+            examined,
             keywords: opening.keywords.len(),
             coming: Some(coming),
         }
@@ -66,6 +69,16 @@ impl Selected {
         places.filter(|range| !range.is_empty()).collect()
     }
 
+    /// UIDs of the messages that the set names, ascending.
+    pub(super) fn uids(&self, set: &SequenceSet, uid: bool) -> Vec<Uid> {
+        let uids = self.listing.uids();
+        let places = self.places(set, uid).into_iter();
+        places
+            .flat_map(|range| uids.get(range).unwrap_or_default())
+            .copied()
+            .collect()
+    }
+
     /// Places of messages whose UID is in one of the ascending `ranges`.
     fn places_of(&self, ranges: impl Iterator<Item = RangeInclusive<u32>>) -> Vec<Range<usize>> {
         let uids = self.listing.uids();
@@ -82,9 +95,19 @@ impl Selected {
         places
     }
 
-    /// Takes a newer picture and returns what the client must hear of it.
-    pub(super) fn advance(&mut self, listing: Arc<Listing>, condstore: bool) -> News {
-        let (gone, kept) = self.gone(&listing);
+    /// Takes a newer picture and returns what the client must hear of it. Where it `keeps` its numbers, messages that are
+    /// gone stay until it may hear of them; none where nothing can be told before that.
+    pub(super) fn advance(&mut self, newer: Arc<Listing>, condstore: bool, keeps: bool) -> Option<News> {
+        let (mut gone, mut kept, inserted) = self.gone(&newer);
+        let mut listing = newer;
+        if keeps && !gone.is_empty() {
+            if inserted {
+                return None;
+            }
+            listing = Arc::new(listing.keeping(&self.listing));
+            gone.clear();
+            kept = (0..self.listing.len()).collect();
+        }
         let differs = |before: usize, new: Mark<'_>| {
             let old = self.listing.get(before);
             let flags = |old: Mark<'_>| old.flags != new.flags || old.keywords != new.keywords;
@@ -109,12 +132,12 @@ impl Selected {
         self.row = listing.row.clone();
         self.keywords = listing.keywords().len();
         self.listing = listing;
-        news
+        Some(news)
     }
 
     /// Places that are gone, and places that are still there. IMAP has no word for a message that turns up before
-    /// others: from there on all are announced as gone and come again as new.
-    fn gone(&self, listing: &Listing) -> (Vec<usize>, Vec<usize>) {
+    /// others: from there on all are announced as gone and come again as new, and the last value is true.
+    fn gone(&self, listing: &Listing) -> (Vec<usize>, Vec<usize>, bool) {
         let (mut gone, mut kept) = (Vec::new(), Vec::with_capacity(self.listing.len()));
         let mut new = listing.uids().iter().peekable();
         let mut inserted = false;
@@ -126,7 +149,7 @@ impl Selected {
                 gone.push(place);
             }
         }
-        (gone, kept)
+        (gone, kept, inserted)
     }
 }
 
@@ -148,6 +171,37 @@ pub(super) struct News {
 pub(super) fn flags_line(keywords: &[crate::op::Keyword]) -> String {
     let all = crate::op::Flags::from_bits(u8::MAX);
     format!("* FLAGS ({})\r\n", answer::flags(all, keywords))
+}
+
+/// `* OK [PERMANENTFLAGS …]` of a mailbox that may be changed.
+pub(super) fn permanent_flags(keywords: &[crate::op::Keyword]) -> String {
+    let all = crate::op::Flags::from_bits(u8::MAX);
+    let known = answer::flags(all, keywords);
+    format!("* OK [PERMANENTFLAGS ({known} \\*)] Flags permitted.\r\n")
+}
+
+/// How news are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Telling {
+    /// Expunges are kept for later: the command names messages by number (RFC 9051 section 7.5.1).
+    pub(super) keeps: bool,
+    /// Changed flags are told with the UID.
+    pub(super) uids: bool,
+    /// Of these no flags are told, for the client asked for silence; ascending.
+    pub(super) silent: Vec<Uid>,
+    /// Of these nothing is told: the answer itself will; ascending.
+    pub(super) untold: Vec<Uid>,
+}
+
+impl Telling {
+    /// Behind a command that names messages by UID, or by number.
+    pub(super) fn of(uid: bool) -> Self {
+        Self {
+            keeps: !uid,
+            uids: uid,
+            ..Self::default()
+        }
+    }
 }
 
 impl Session {
@@ -173,6 +227,11 @@ impl Session {
     /// Tells the client what changed in the selected mailbox. A mailbox that is gone, or has become another one, ends
     /// the session, as Dovecot does: IMAP has no other way to say so.
     pub(super) async fn refresh(&mut self) -> Result<(), Stop> {
+        self.refresh_as(&Telling::default()).await
+    }
+
+    /// As [`Self::refresh`], as the command allows it.
+    pub(super) async fn refresh_as(&mut self, telling: &Telling) -> Result<(), Stop> {
         self.arrive().await?;
         let Ok(selected) = self.selected_mut() else {
             return Ok(());
@@ -187,16 +246,24 @@ impl Session {
         let Some(fresh) = fresh.filter(same) else {
             return Err(Ended::Bye("Mailbox was deleted under us.".to_owned()).into());
         };
-        let enabled = self.enabled;
+        let condstore = self.enabled.condstore;
         let selected = self.selected_mut()?;
         if Arc::ptr_eq(&fresh, &selected.listing) {
             return Ok(());
         }
-        let news = selected.advance(Arc::clone(&fresh), enabled.condstore);
-        self.tell(&news, &fresh).await
+        let news = selected.advance(Arc::clone(&fresh), condstore, telling.keeps);
+        if selected.listing.len() > fresh.len() || news.is_none() {
+            // the rest is told when expunges may be
+            selected.changes.mark_changed();
+        }
+        let listing = Arc::clone(&selected.listing);
+        match news {
+            Some(news) => self.tell(&news, &listing, telling).await,
+            None => Ok(()),
+        }
     }
 
-    async fn tell(&mut self, news: &News, listing: &Listing) -> Result<(), Stop> {
+    async fn tell(&mut self, news: &News, listing: &Listing, telling: &Telling) -> Result<(), Stop> {
         let enabled = self.enabled;
         if enabled.qresync && !news.gone_uids.is_empty() {
             let uids: Vec<u32> = news.gone_uids.iter().map(|uid| uid.0).collect();
@@ -215,10 +282,13 @@ impl Session {
         }
         if news.keywords {
             self.wire.put(flags_line(listing.keywords()));
+            if self.may_write() {
+                self.wire.put(permanent_flags(listing.keywords()));
+            }
         }
         for place in &news.changed {
             if let Some(mark) = listing.get(*place) {
-                let line = changed(place.saturating_add(1), mark, enabled);
+                let line = changed(place.saturating_add(1), mark, enabled, telling);
                 self.wire.stream(line.as_bytes()).await?;
             }
         }
@@ -231,18 +301,22 @@ fn unread(error: &ViewError) -> Stop {
     Ended::Bye("The store can't be read just now.".to_owned()).into()
 }
 
-/// `* n FETCH (…)` of a message whose flags changed.
-fn changed(number: usize, mark: Mark<'_>, enabled: Enabled) -> String {
-    let uid = if enabled.qresync {
-        format!("UID {} ", mark.uid)
-    } else {
-        String::new()
-    };
-    let modseq = if enabled.condstore {
-        format!("MODSEQ ({}) ", mark.modseq)
-    } else {
-        String::new()
-    };
-    let flags = answer::flags(mark.flags, mark.keywords);
-    format!("* {number} FETCH ({uid}{modseq}FLAGS ({flags}))\r\n")
+/// `* n FETCH (…)` of a message whose flags changed; nothing where there is nothing to be told.
+fn changed(number: usize, mark: Mark<'_>, enabled: Enabled, telling: &Telling) -> String {
+    let is_of = |uids: &[Uid]| uids.binary_search(&mark.uid).is_ok();
+    let flags = !is_of(&telling.silent);
+    if is_of(&telling.untold) || !(flags || enabled.condstore) {
+        return String::new();
+    }
+    let mut words = Vec::new();
+    if enabled.qresync || telling.uids {
+        words.push(format!("UID {}", mark.uid));
+    }
+    if enabled.condstore {
+        words.push(format!("MODSEQ ({})", mark.modseq));
+    }
+    if flags {
+        words.push(format!("FLAGS ({})", answer::flags(mark.flags, mark.keywords)));
+    }
+    format!("* {number} FETCH ({})\r\n", words.join(" "))
 }

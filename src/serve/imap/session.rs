@@ -3,6 +3,8 @@
 //! States are RFC 9051's (section 3). A command is read, answered and, where a mailbox is selected, followed by what
 //! changed in it meanwhile. Every read of the store runs on a blocking thread.
 
+use super::append::Intake;
+use super::change::Trust;
 use super::grammar::{self, Bad, Command};
 use super::line::{self, Event};
 use super::mutf7::Script;
@@ -10,7 +12,7 @@ use super::selected::Selected;
 use super::wire::{Ended, Wire};
 use crate::op::{Namespaces, UserName};
 use crate::serve::census::Seat;
-use crate::serve::server::{Access, Client, FrontEnd, raised};
+use crate::serve::server::{Client, FrontEnd, raised};
 use crate::store::embedded::view::{View, ViewError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ const BAD_COMMANDS_MAX: u32 = 10;
 /// How often a waiting session asks whether it may go on: a fence or a promotion ends it within this time.
 const ACCESS_CHECK: Duration = Duration::from_millis(500);
 /// What writers are told.
-const STANDBY: &str = "[NOPERM] Read-only: this is a standby; writes go to the primary";
+pub(super) const STANDBY: &str = "[NOPERM] Read-only: this is a standby; writes go to the primary";
 
 /// Where a session stands.
 pub(super) enum State {
@@ -100,6 +102,8 @@ pub struct Session {
     pub(super) failed_logins: u32,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) seat: Seat,
+    pub(super) trust: Trust,
+    pub(super) intake: Intake,
     bad_commands: u32,
     since: Instant,
 }
@@ -123,6 +127,8 @@ impl Session {
             failed_logins: 0,
             shutdown,
             seat,
+            trust: Trust::default(),
+            intake: Intake::default(),
             bad_commands: 0,
             since,
         }
@@ -144,8 +150,9 @@ impl Session {
     async fn serve(&mut self) -> Result<(), Ended> {
         self.check_access()?;
         let offered = self.offered();
+        let role = if self.is_primary() { "" } else { "standby " };
         self.wire
-            .put(format!("* OK [CAPABILITY {offered}] mailshadow standby ready.\r\n"));
+            .put(format!("* OK [CAPABILITY {offered}] mailshadow {role}ready.\r\n"));
         self.wire.flush().await?;
         while !matches!(self.state, State::Logout) {
             let event = self.wait().await?;
@@ -154,14 +161,6 @@ impl Session {
             self.wire.flush().await?;
         }
         Ok(())
-    }
-
-    /// Ends the session where clients may do nothing (any more).
-    pub(super) fn check_access(&self) -> Result<(), Ended> {
-        match (self.front.access)() {
-            Access::ReadOnly => Ok(()),
-            Access::Closed(text) => Err(Ended::Bye(text)),
-        }
     }
 
     /// The next event from the client, while time, role and daemon allow it. Cancel safe.
@@ -189,6 +188,7 @@ impl Session {
                 self.wire.put("+ OK\r\n");
                 return Ok(());
             }
+            Event::Announced { before, octets } => return self.announced(&before, octets).await,
             Event::TooLong(start) => return self.finish(line::tag_of(&start), Reply::Bad("Line too long".to_owned())),
             Event::Refused(start) => (start, false),
             Event::Command(bytes) => (bytes, true),
@@ -197,7 +197,9 @@ impl Session {
             return self.finish(None, Reply::Bad("Invalid tag".to_owned()));
         };
         let command = bytes.get(tag.len().saturating_add(1)..).unwrap_or_default();
-        let reply = match self.answer(tag, command, whole).await {
+        let answered = self.answer(tag, command, whole).await;
+        self.intake.clear();
+        let reply = match answered {
             Ok(reply) | Err(Stop::Reply(reply)) => reply,
             Err(Stop::Answered) => return Ok(()),
             Err(Stop::Ended(ended)) => return Err(ended),
@@ -225,12 +227,12 @@ impl Session {
     async fn answer(&mut self, tag: &str, bytes: &[u8], whole: bool) -> Result<Reply, Stop> {
         let verb = grammar::verb(bytes);
         if !whole {
-            let refused = grammar::is_write(&verb) && !matches!(self.state, State::NotAuthenticated);
-            return if refused {
-                Reply::no(STANDBY)
-            } else {
-                Reply::bad("Literal too large")
-            };
+            let reply = self.intake.refusal();
+            return Ok(reply.unwrap_or_else(|| Reply::Bad("Literal too large".to_owned())));
+        }
+        let known = !matches!(self.state, State::NotAuthenticated);
+        if known && grammar::is_write(&verb) && !self.is_primary() {
+            return Reply::no(STANDBY);
         }
         match grammar::parse(bytes) {
             Ok(command) => Box::pin(self.obey(tag, command)).await,
@@ -265,9 +267,7 @@ impl Session {
     }
 
     async fn obey_user(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
-        if self.separator.is_none() {
-            self.separator = self.namespaces().await?.map(|namespaces| namespaces.separator);
-        }
+        self.know_separator().await?;
         match command {
             Command::Enable(names) => self.enable(&names),
             Command::Namespace => self.namespace().await,
@@ -283,7 +283,23 @@ impl Session {
             Command::Compress(mechanism) => self.compress(tag, &mechanism).await,
             Command::GetQuota(_) => self.quota(),
             Command::GetQuotaRoot(mailbox) => self.quota_root(&mailbox).await,
-            Command::Write(_) => Reply::no(STANDBY),
+            command => self.obey_writer(tag, command).await,
+        }
+    }
+
+    async fn obey_writer(&mut self, tag: &str, command: Command) -> Result<Reply, Stop> {
+        match command {
+            Command::Append(append) => {
+                let messages = self.wire.messages();
+                self.append(append, messages).await
+            }
+            Command::Create { mailbox, special_use } => self.create(&mailbox, special_use).await,
+            Command::Delete(mailbox) => self.delete(&mailbox).await,
+            Command::Rename { from, to } => self.rename(&from, &to).await,
+            Command::Subscribe { mailbox, subscribed } => self.subscribe(&mailbox, subscribed).await,
+            Command::SetMetadata(command) => self.set_metadata(command).await,
+            Command::SetAcl(command) => self.set_acl(&command).await,
+            Command::DeleteAcl { mailbox, whom } => self.delete_acl(&mailbox, &whom).await,
             command => {
                 if !matches!(self.state, State::Selected(..)) {
                     return Reply::bad("No mailbox selected");
@@ -297,7 +313,14 @@ impl Session {
         self.arrive().await?;
         match command {
             Command::Check => self.noop("Check completed.").await,
-            Command::Close => self.leave("Close completed."),
+            Command::Close => self.close().await,
+            Command::Store(store) => self.store(store).await,
+            Command::Expunge(set) => self.expunge(set.as_ref()).await,
+            Command::Copy(copy) => self.copy(copy).await,
+            Command::Replace(replace) => {
+                let messages = self.wire.messages();
+                self.replace(replace, messages).await
+            }
             Command::Unselect => self.leave("Unselect completed."),
             Command::Fetch(fetch) => self.fetch(fetch).await,
             Command::Search(search) => self.search(tag, search).await,
@@ -307,7 +330,7 @@ impl Session {
         }
     }
 
-    fn leave(&mut self, text: &str) -> Result<Reply, Stop> {
+    pub(super) fn leave(&mut self, text: &str) -> Result<Reply, Stop> {
         if let State::Selected(user, _) = &self.state {
             self.state = State::Authenticated(user.clone());
         }
@@ -317,6 +340,19 @@ impl Session {
     async fn noop(&mut self, text: &str) -> Result<Reply, Stop> {
         self.refresh().await?;
         Reply::ok(text)
+    }
+
+    /// Learns how the user's names are written. A primary's user who has no mail yet gets an INBOX.
+    pub(super) async fn know_separator(&mut self) -> Result<(), Stop> {
+        if self.separator.is_some() {
+            return Ok(());
+        }
+        self.separator = self.namespaces().await?.map(|namespaces| namespaces.separator);
+        if self.separator.is_none() && self.is_primary() {
+            self.make_inbox().await?;
+            self.separator = Some(Namespaces::default().separator);
+        }
+        Ok(())
     }
 
     /// How names are written in this session.

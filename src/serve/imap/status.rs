@@ -4,6 +4,7 @@ use super::answer;
 use super::grammar::StatusItem;
 use super::mutf7;
 use super::session::{Reply, Session, Stop};
+use crate::limits::INTAKE_MESSAGE_BYTES_MAX;
 use crate::op::{Flags, Guid, MailboxName, Stale};
 use crate::store::embedded::view::{MailboxKey, MailboxRow};
 use std::time::Duration;
@@ -137,6 +138,7 @@ fn word(item: StatusItem, row: &MailboxRow, deleted: usize) -> String {
         StatusItem::HighestModseq => row.highest_modseq.to_string(),
         StatusItem::Size => row.size.to_string(),
         StatusItem::Deleted => deleted.to_string(),
+        StatusItem::AppendLimit => INTAKE_MESSAGE_BYTES_MAX.to_string(),
         StatusItem::MailboxId => format!("({})", row.guid.to_hex()),
         StatusItem::Guid => return guid(row.guid),
     };

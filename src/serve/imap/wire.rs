@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
+/// How long a client may pause within a message that it is sending.
+const MESSAGE_STALLED: Duration = Duration::from_secs(60);
+
 /// A stream of bytes in both directions: TCP, or TLS over it.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
@@ -74,6 +77,21 @@ impl Wire {
         self.commands.trust();
     }
 
+    /// The announced message is taken; true where the client waits for `+`.
+    pub(super) fn take_message(&mut self) -> bool {
+        self.commands.take_message()
+    }
+
+    /// The announced message, and with it the command, is refused.
+    pub(super) fn refuse_message(&mut self) {
+        self.commands.refuse_message();
+    }
+
+    /// Messages of the command that was just handed out.
+    pub(super) fn messages(&mut self) -> Vec<Vec<u8>> {
+        self.commands.messages()
+    }
+
     /// The next event. Cancel safe.
     pub(super) async fn event(&mut self) -> Result<Event, Ended> {
         let mut chunk = [0; IMAP_READ_BYTES];
@@ -84,8 +102,17 @@ impl Wire {
             if self.unpack()? {
                 continue;
             }
+            let owes = self.commands.is_within_message();
             let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
-            let n = stream.read(&mut chunk).await?;
+            let read = stream.read(&mut chunk);
+            let n = if owes {
+                // what is reserved for a message is not lent to somebody who sends nothing
+                tokio::time::timeout(MESSAGE_STALLED, read)
+                    .await
+                    .map_err(|_| Ended::Gone)??
+            } else {
+                read.await?
+            };
             if n == 0 {
                 return Err(Ended::Gone);
             }

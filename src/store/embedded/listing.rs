@@ -82,10 +82,10 @@ impl Listing {
         }
     }
 
-    /// Of a mailbox whose messages are not known yet.
+    /// Of a mailbox with these keywords whose messages are not known yet.
     #[must_use]
-    pub fn of_none(row: MailboxRow) -> Self {
-        Self::new(MailboxRow { messages: 0, ..row }, Vec::new())
+    pub fn of_none(row: MailboxRow, keywords: Vec<Keyword>) -> Self {
+        Self::new(MailboxRow { messages: 0, ..row }, keywords)
     }
 
     /// Takes a message in: a known one's marks are replaced, a new one gets its place by UID.
@@ -132,6 +132,33 @@ impl Listing {
             Arc::make_mut(&mut next.sets).keywords = keywords;
         }
         next
+    }
+
+    /// This picture, with those messages of an `older` one of the same mailbox that are gone in it: what a client is shown
+    /// while it may not be told of expunges.
+    #[must_use]
+    pub fn keeping(&self, older: &Self) -> Self {
+        let mut kept = self.clone();
+        for mark in older.iter().filter(|mark| self.uids.binary_search(&mark.uid).is_err()) {
+            let word = kept.word(mark.keywords);
+            let place = kept.uids.partition_point(|uid| *uid < mark.uid);
+            kept.uids.insert(place, mark.uid);
+            kept.flags.insert(place, mark.flags);
+            kept.words.insert(place, word);
+            kept.modseqs.insert(place, mark.modseq);
+        }
+        kept
+    }
+
+    /// The number of that set of keywords, a new one where no message has it.
+    fn word(&mut self, keywords: &[Keyword]) -> u32 {
+        let place = self.sets.sets.iter().position(|set| set == keywords);
+        let place = place.unwrap_or_else(|| {
+            let sets = &mut Arc::make_mut(&mut self.sets).sets;
+            sets.push(keywords.to_vec());
+            sets.len().saturating_sub(1)
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
     }
 
     /// True where the messages are as many, and as many of them unseen, as the mailbox's own numbers say.
@@ -248,5 +275,42 @@ impl Listing {
             });
         }
         listing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Guid, UidValidity};
+    use crate::store::embedded::view::MailboxKey;
+
+    fn listing(messages: &[(u32, &str)]) -> Listing {
+        let row = MailboxRow {
+            key: MailboxKey(1),
+            guid: Guid::default(),
+            uidvalidity: UidValidity(1),
+            uidnext: Uid(9),
+            highest_modseq: Modseq(1),
+            messages: 0,
+            unseen: 0,
+            size: 0,
+            rewritten: 0,
+            expunged_since: Modseq(0),
+            modseq_floor: Modseq(0),
+        };
+        let keywords: Vec<[Keyword; 1]> = messages.iter().map(|(_, word)| [Keyword::from(*word)]).collect();
+        let marks = messages.iter().zip(&keywords);
+        Listing::of(
+            row,
+            marks.map(|((uid, _), k)| (Uid(*uid), Flags::NONE, k.as_slice(), Modseq(1))),
+        )
+    }
+
+    #[test]
+    fn a_client_keeps_its_numbers_while_messages_go() {
+        let older = listing(&[(1, "a"), (2, "b"), (3, "a")]);
+        let kept = listing(&[(2, "c"), (4, "c")]).keeping(&older);
+        let shown: Vec<_> = kept.iter().map(|m| (m.uid.0, m.keywords[0].as_str())).collect();
+        assert_eq!(shown, [(1, "a"), (2, "c"), (3, "a"), (4, "c")]);
     }
 }

@@ -1,4 +1,4 @@
-//! FETCH (RFC 9051 section 6.4.5). Reading marks nothing as seen: this side is read-only.
+//! FETCH (RFC 9051 section 6.4.5). On a primary reading a body makes its message seen; on a standby it marks nothing.
 //!
 //! What the mailbox's listing has (UID, flags, MODSEQ) is answered from it. All else is read in batches, the next one
 //! while the answer before is written, and a client that reads slowly stops both: a session holds two batches, whatever
@@ -9,6 +9,7 @@ mod render;
 use super::grammar::{Fetch, Item};
 use super::session::{Reply, Session, Stop};
 use crate::limits::{READ_MESSAGES, READ_OCTETS};
+use crate::op::{Flags, Uid};
 use crate::store::embedded::view::{Listing, MailboxKey};
 pub(super) use render::email_id;
 use render::{Batch, Line, Words};
@@ -27,15 +28,20 @@ impl Session {
         if fetch.items.contains(&Item::Modseq) {
             self.knows_modseqs();
         }
+        let places = self.selected()?.places(&fetch.set, fetch.uid);
+        let seen = self.see_what_is_read(&fetch, &places).await?;
         let selected = self.selected()?;
         let (listing, key) = (Arc::clone(&selected.listing), selected.row.key);
-        let places = selected.places(&fetch.set, fetch.uid);
         if let Some(since) = fetch.changed_since.filter(|_| fetch.vanished) {
             self.vanished(since, Some(&fetch.set)).await?;
         }
         let reply = if fetch.items.iter().any(|item| item.reads().is_some()) {
-            self.fetch_batches(key, &listing, places, &Arc::new(fetch.clone()))
-                .await?
+            let asked = Asked {
+                fetch: fetch.clone(),
+                seen,
+                modseqs: self.enabled.condstore,
+            };
+            self.fetch_batches(key, &listing, places, &Arc::new(asked)).await?
         } else {
             self.fetch_marks(&listing, &places, &fetch.items, fetch.changed_since)
                 .await?;
@@ -45,6 +51,19 @@ impl Session {
             self.refresh().await?;
         }
         Ok(reply)
+    }
+
+    /// Makes the messages seen whose bodies are asked for; which of them were not.
+    async fn see_what_is_read(&mut self, fetch: &Fetch, places: &[Range<usize>]) -> Result<Vec<Uid>, Stop> {
+        if !self.may_write() || !fetch.items.iter().any(Item::sees) {
+            return Ok(Vec::new());
+        }
+        let listing = Arc::clone(&self.selected()?.listing);
+        let marks = places.iter().cloned().flatten().filter_map(|place| listing.get(place));
+        let asked = marks.filter(|mark| fetch.changed_since.is_none_or(|since| mark.modseq.0 > since));
+        let unseen = asked.filter(|mark| !mark.flags.contains(Flags::SEEN));
+        let unseen = unseen.map(|mark| mark.uid).collect();
+        self.see(unseen, fetch.uid).await
     }
 
     /// Answers items that the listing has.
@@ -78,22 +97,22 @@ impl Session {
         key: MailboxKey,
         listing: &Arc<Listing>,
         places: Vec<Range<usize>>,
-        fetch: &Arc<Fetch>,
+        asked: &Arc<Asked>,
     ) -> Result<Reply, Stop> {
         let mut queue = Queue {
             places,
             listing: Arc::clone(listing),
-            changed_since: fetch.changed_since,
+            changed_since: asked.fetch.changed_since,
         };
         let (mut gone, mut pending, mut undecodable) = (false, false, false);
         let first = queue.next();
-        let mut reading = Some(self.read_batch(key, listing, first, fetch));
+        let mut reading = Some(self.read_batch(key, listing, first, asked));
         while let Some(read) = reading.take() {
             let batch = read.await?;
             queue.put_back(&batch.left);
             let next = queue.next();
             if !next.is_empty() {
-                reading = Some(self.read_batch(key, listing, next, fetch));
+                reading = Some(self.read_batch(key, listing, next, asked));
             }
             gone |= batch.gone;
             pending |= batch.pending;
@@ -117,11 +136,20 @@ impl Session {
         key: MailboxKey,
         listing: &Arc<Listing>,
         places: Vec<usize>,
-        fetch: &Arc<Fetch>,
+        asked: &Arc<Asked>,
     ) -> impl Future<Output = Result<Batch, Stop>> + Send + use<> {
-        let (listing, fetch) = (Arc::clone(listing), Arc::clone(fetch));
-        self.reading(move |view| Batch::read(view, key, &listing, &places, &fetch))
+        let (listing, asked) = (Arc::clone(listing), Arc::clone(asked));
+        self.reading(move |view| Batch::read(view, key, &listing, &places, &asked))
     }
+}
+
+/// What is answered of each message.
+struct Asked {
+    fetch: Fetch,
+    /// Messages that this command made seen: their flags are told, asked for or not. Ascending.
+    seen: Vec<Uid>,
+    /// True where the client is told MODSEQs with flags.
+    modseqs: bool,
 }
 
 /// Messages that are still to be answered.

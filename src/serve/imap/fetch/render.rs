@@ -1,9 +1,9 @@
 //! Writing `* n FETCH (…)` lines: one message's items, and batches of messages read from the store.
 
-use super::FULL;
+use super::{Asked, FULL};
 use crate::limits::IMAP_ANSWER_CHUNK_BYTES;
 use crate::serve::imap::answer;
-use crate::serve::imap::grammar::{Fetch, Item};
+use crate::serve::imap::grammar::Item;
 use crate::serve::imap::mail::{self, Piece};
 use crate::store::embedded::view::{Depth, Detail, Listing, MailboxKey, Mark, View, ViewError};
 use std::collections::HashMap;
@@ -124,7 +124,7 @@ struct Reading<'a> {
     out: Vec<u8>,
     octets: usize,
     words: Words,
-    fetch: &'a Fetch,
+    asked: &'a Asked,
     key: MailboxKey,
 }
 
@@ -135,17 +135,17 @@ impl Batch {
         key: MailboxKey,
         listing: &Listing,
         places: &[usize],
-        fetch: &Fetch,
+        asked: &Asked,
     ) -> Result<Self, ViewError> {
         let mut reading = Reading {
             batch: Self::default(),
             out: Vec::new(),
             octets: 0,
             words: Words::default(),
-            fetch,
+            asked,
             key,
         };
-        let depth = fetch.items.iter().filter_map(Item::reads).max();
+        let depth = asked.fetch.items.iter().filter_map(Item::reads).max();
         let uids: Vec<_> = places.iter().filter_map(|p| listing.uids().get(*p).copied()).collect();
         let mut left = places;
         view.visit(key, &uids, depth.unwrap_or(Depth::Detail), &mut |detail, octets| {
@@ -183,13 +183,21 @@ impl Reading<'_> {
         let before = self.out.len();
         let mut line = Line::begin(&mut self.out, place);
         let mut large = Vec::new();
-        for item in &self.fetch.items {
+        let asked = &self.asked.fetch.items;
+        for item in asked {
             self.words.mark(&mut line, item, mark);
             let Some(detail) = detail else { continue };
             Words::detail(&mut line, item, detail, self.key);
             self.batch.pending |= *item == Item::Size && detail.size.is_none();
         }
-        let from_octets: Vec<&Item> = self.fetch.items.iter().filter(|item| item.needs_body()).collect();
+        if self.asked.seen.binary_search(&mark.uid).is_ok() {
+            let told = [Item::Flags, Item::Modseq];
+            let told = told.iter().take(if self.asked.modseqs { 2 } else { 1 });
+            for item in told.filter(|item| !asked.contains(item)) {
+                self.words.mark(&mut line, item, mark);
+            }
+        }
+        let from_octets: Vec<&Item> = asked.iter().filter(|item| item.needs_body()).collect();
         match octets {
             Some(octets) if !from_octets.is_empty() => {
                 let Ok(pieces) = mail::pieces(octets, &from_octets) else {

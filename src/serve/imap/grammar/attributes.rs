@@ -1,4 +1,4 @@
-//! GETMETADATA (RFC 5464) and the questions about access control lists (RFC 4314).
+//! GETMETADATA and SETMETADATA (RFC 5464), and access control lists (RFC 4314).
 
 use super::Command;
 use super::scan::{Bad, Scan};
@@ -48,6 +48,79 @@ pub(super) fn get_metadata(scan: &mut Scan<'_>) -> Result<Command, Bad> {
         vec![entry(scan)?]
     };
     Ok(Command::GetMetadata(command))
+}
+
+/// A SETMETADATA command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve::imap) struct SetMetadata {
+    /// In modified UTF-7; empty: the server's annotations.
+    pub(in crate::serve::imap) mailbox: Vec<u8>,
+    /// Entries, in lower case, with their values; none: taken away.
+    pub(in crate::serve::imap) entries: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl SetMetadata {
+    pub(super) fn parse(scan: &mut Scan<'_>) -> Result<Self, Bad> {
+        scan.space()?;
+        let mailbox = scan.astring()?;
+        scan.space()?;
+        let entries = scan.list(0, |scan| {
+            let name = entry(scan)?;
+            scan.space()?;
+            Ok((name, value(scan)?))
+        })?;
+        Ok(Self { mailbox, entries })
+    }
+}
+
+/// A string, a binary literal or NIL; Dovecot takes an atom too.
+fn value(scan: &mut Scan<'_>) -> Result<Option<Vec<u8>>, Bad> {
+    scan.take(b'~');
+    let quoted = matches!(scan.peek(), Some(b'"' | b'{'));
+    let value = scan.astring()?;
+    Ok((quoted || !value.eq_ignore_ascii_case(b"NIL")).then_some(value))
+}
+
+/// What SETACL does to the rights that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve::imap) enum Sign {
+    Add,
+    Remove,
+    Replace,
+}
+
+/// A SETACL command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve::imap) struct SetAcl {
+    pub(in crate::serve::imap) mailbox: Vec<u8>,
+    pub(in crate::serve::imap) whom: Vec<u8>,
+    pub(in crate::serve::imap) sign: Sign,
+    pub(in crate::serve::imap) letters: String,
+}
+
+impl SetAcl {
+    pub(super) fn parse(scan: &mut Scan<'_>) -> Result<Self, Bad> {
+        scan.space()?;
+        let mailbox = scan.astring()?;
+        scan.space()?;
+        let whom = scan.astring()?;
+        scan.space()?;
+        let rights = String::from_utf8_lossy(&scan.astring()?).into_owned();
+        let (sign, letters) = match rights.split_at_checked(1) {
+            Some(("+", letters)) => (Sign::Add, letters),
+            Some(("-", letters)) => (Sign::Remove, letters),
+            _ => (Sign::Replace, rights.as_str()),
+        };
+        if whom.is_empty() {
+            return Bad::new("Invalid arguments");
+        }
+        Ok(Self {
+            mailbox,
+            whom,
+            sign,
+            letters: letters.to_owned(),
+        })
+    }
 }
 
 fn option(scan: &mut Scan<'_>, command: &mut GetMetadata) -> Result<(), Bad> {

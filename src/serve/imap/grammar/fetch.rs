@@ -51,6 +51,8 @@ pub(in crate::serve::imap) struct Section {
     pub(in crate::serve::imap) text: SectionText,
     /// First octet and number of octets.
     pub(in crate::serve::imap) partial: Option<(u64, u64)>,
+    /// True where reading it leaves the message unseen.
+    pub(in crate::serve::imap) peek: bool,
 }
 
 /// Which octets of a part.
@@ -123,6 +125,14 @@ impl Item {
         self.depth() > Depth::Detail
     }
 
+    /// True where answering it makes the message seen.
+    pub(in crate::serve::imap) fn sees(&self) -> bool {
+        match self {
+            Self::Section(section) | Self::Binary(section) => !section.peek,
+            _ => false,
+        }
+    }
+
     /// How much of a message must be read; none where its mailbox's listing has it.
     pub(in crate::serve::imap) fn reads(&self) -> Option<Depth> {
         match self {
@@ -181,12 +191,18 @@ fn item(scan: &mut Scan<'_>) -> Result<Vec<Item>, Bad> {
         "THREADID" => Item::ThreadId,
         "PREVIEW" => preview(scan, "PREVIEW")?,
         "SNIPPET" => preview(scan, "SNIPPET")?,
-        "BINARY" | "BINARY.PEEK" => Item::Binary(binary(scan, "BINARY", true)?),
+        "BINARY" | "BINARY.PEEK" => Item::Binary(Section {
+            peek: word == "BINARY.PEEK",
+            ..binary(scan, "BINARY", true)?
+        }),
         "BINARY.SIZE" => Item::BinarySize(binary(scan, "BINARY.SIZE", false)?),
         "ENVELOPE" => Item::Envelope,
         "BODYSTRUCTURE" => Item::BodyStructure,
         "BODY" if scan.peek() != Some(b'[') => Item::Body,
-        "BODY" | "BODY.PEEK" => Item::Section(section(scan)?),
+        "BODY" | "BODY.PEEK" => Item::Section(Section {
+            peek: word == "BODY.PEEK",
+            ..section(scan)?
+        }),
         "RFC822" => rfc822(&word, SectionText::All),
         "RFC822.HEADER" => rfc822(&word, SectionText::Header),
         "RFC822.TEXT" => rfc822(&word, SectionText::Text),
@@ -198,6 +214,7 @@ fn rfc822(name: &str, text: SectionText) -> Item {
     Item::Section(Section {
         name: name.to_owned(),
         part: Vec::new(),
+        peek: text == SectionText::Header,
         text,
         partial: None,
     })
@@ -260,6 +277,7 @@ fn section(scan: &mut Scan<'_>) -> Result<Section, Bad> {
     name.push(']');
     let partial = if scan.take(b'<') { Some(partial(scan)?) } else { None };
     Ok(Section {
+        peek: true,
         name,
         part,
         text,

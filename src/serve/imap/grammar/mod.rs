@@ -1,15 +1,19 @@
 //! Commands: from bytes to what is meant. Pure; every input gives a command or a reason.
 
+mod append;
 mod attributes;
 mod fetch;
+mod flags;
 mod list;
 mod scan;
 mod search;
 mod select;
 mod set;
 mod sort;
+mod write;
 
-pub(super) use attributes::{Depth, GetMetadata};
+pub(super) use append::{Append, Arrival, Replace};
+pub(super) use attributes::{Depth, GetMetadata, SetAcl, SetMetadata, Sign};
 pub(super) use fetch::{Fetch, Item, Section, SectionText};
 pub(super) use list::List;
 pub(super) use scan::{Bad, is_atom};
@@ -17,6 +21,7 @@ pub(super) use search::{Day, Key, MONTHS, Return, Search};
 pub(super) use select::{Known, Select};
 pub(super) use set::{SequenceSet, compact};
 pub(super) use sort::{Algorithm, Criterion, Sort, SortKey, Thread};
+pub(super) use write::{Copy, Store};
 
 use crate::limits::IMAP_PATTERN_BYTES_MAX;
 use scan::Scan;
@@ -68,8 +73,33 @@ pub(super) enum Command {
     Compress(String),
     GetQuota(Vec<u8>),
     GetQuotaRoot(Vec<u8>),
-    /// One of the commands that change something.
-    Write(String),
+    Append(Append),
+    Replace(Replace),
+    Store(Store),
+    /// EXPUNGE; with a set: UID EXPUNGE.
+    Expunge(Option<SequenceSet>),
+    Copy(Copy),
+    Create {
+        mailbox: Vec<u8>,
+        /// With the backslash.
+        special_use: Option<String>,
+    },
+    Delete(Vec<u8>),
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    /// SUBSCRIBE, or UNSUBSCRIBE.
+    Subscribe {
+        mailbox: Vec<u8>,
+        subscribed: bool,
+    },
+    SetMetadata(SetMetadata),
+    SetAcl(SetAcl),
+    DeleteAcl {
+        mailbox: Vec<u8>,
+        whom: Vec<u8>,
+    },
 }
 
 /// Items of STATUS.
@@ -85,11 +115,12 @@ pub(super) enum StatusItem {
     Guid,
     MailboxId,
     Deleted,
+    AppendLimit,
 }
 
 impl StatusItem {
     /// Every item with its name.
-    pub(super) const NAMED: [(Self, &'static str); 10] = [
+    pub(super) const NAMED: [(Self, &'static str); 11] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
@@ -100,6 +131,7 @@ impl StatusItem {
         (Self::Guid, "X-GUID"),
         (Self::MailboxId, "MAILBOXID"),
         (Self::Deleted, "DELETED"),
+        (Self::AppendLimit, "APPENDLIMIT"),
     ];
 
     fn parse(scan: &mut Scan<'_>) -> Result<Self, Bad> {
@@ -157,15 +189,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Command, Bad> {
     let verb = verb(bytes);
     let mut scan = Scan::new(bytes);
     scan.word();
-    if is_write(&verb) {
-        return Ok(Command::Write(verb));
-    }
-    match verb.as_str() {
-        "UID FETCH" | "UID SEARCH" | "UID SORT" | "UID THREAD" => {
-            scan.space()?;
-            scan.word();
-        }
-        _ => {}
+    if verb.starts_with("UID ") {
+        scan.space()?;
+        scan.word();
     }
     match verb.as_str() {
         "FETCH" | "UID FETCH" => Fetch::parse(&mut scan, verb.starts_with("UID")).map(Command::Fetch),
@@ -216,6 +242,35 @@ fn plain(verb: &str, scan: &mut Scan<'_>) -> Result<Command, Bad> {
         "GETQUOTAROOT" => {
             scan.space()?;
             Command::GetQuotaRoot(scan.astring()?)
+        }
+        "APPEND" => Command::Append(Append::parse(scan)?),
+        "REPLACE" | "UID REPLACE" => Command::Replace(Replace::parse(scan, verb.starts_with("UID"))?),
+        "STORE" | "UID STORE" => Command::Store(Store::parse(scan, verb.starts_with("UID"))?),
+        "EXPUNGE" => Command::Expunge(None),
+        "UID EXPUNGE" => write::uid_expunge(scan)?,
+        "COPY" | "UID COPY" => write::copy(scan, verb.starts_with("UID"), false)?,
+        "MOVE" | "UID MOVE" => write::copy(scan, verb.starts_with("UID"), true)?,
+        _ => return attributes_or_folders(verb, scan),
+    })
+}
+
+fn attributes_or_folders(verb: &str, scan: &mut Scan<'_>) -> Result<Command, Bad> {
+    Ok(match verb {
+        "CREATE" => write::create(scan)?,
+        "DELETE" => Command::Delete(write::mailbox(scan)?),
+        "RENAME" => {
+            let (from, to) = two(scan, |scan| scan.astring())?;
+            Command::Rename { from, to }
+        }
+        "SUBSCRIBE" | "UNSUBSCRIBE" => Command::Subscribe {
+            mailbox: write::mailbox(scan)?,
+            subscribed: verb == "SUBSCRIBE",
+        },
+        "SETMETADATA" => Command::SetMetadata(SetMetadata::parse(scan)?),
+        "SETACL" => Command::SetAcl(SetAcl::parse(scan)?),
+        "DELETEACL" => {
+            let (mailbox, whom) = two(scan, |scan| scan.astring())?;
+            Command::DeleteAcl { mailbox, whom }
         }
         "GETMETADATA" => attributes::get_metadata(scan)?,
         "GETACL" => attributes::get_acl(scan)?,

@@ -76,9 +76,15 @@ impl<'a> Scan<'a> {
         Some(taken)
     }
 
-    fn while_in(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
+    pub(super) fn while_in(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
         let n = self.rest.iter().position(|b| !accept(*b)).unwrap_or(self.rest.len());
         self.cut(n).unwrap_or_default()
+    }
+
+    /// Everything up to and with the next such byte; nothing where there is none.
+    pub(super) fn through(&mut self, byte: u8) -> &'a [u8] {
+        let end = self.rest.iter().position(|b| *b == byte);
+        end.and_then(|end| self.cut(end.saturating_add(1))).unwrap_or_default()
     }
 
     /// The next word up to a space, parenthesis or bracket; may be empty.
@@ -142,8 +148,7 @@ impl<'a> Scan<'a> {
     }
 
     fn literal(&mut self) -> Result<Vec<u8>, Bad> {
-        let end = self.rest.iter().position(|b| *b == b'}');
-        let head = end.and_then(|end| self.cut(end.saturating_add(1))).unwrap_or_default();
+        let head = self.through(b'}');
         let literal = Literal::at_end_of(head).filter(|_| head.starts_with(b"{"));
         let octets = literal.and_then(|l| usize::try_from(l.octets).ok());
         let line_end = self.take(b'\r') && self.take(b'\n');

@@ -340,7 +340,7 @@ pub(in crate::serve::imap) const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-fn month(name: &str) -> Option<Month> {
+pub(super) fn month(name: &str) -> Option<Month> {
     let place = MONTHS.iter().position(|m| m.eq_ignore_ascii_case(name))?;
     u8::try_from(place).ok().and_then(|n| Month::try_from(n + 1).ok())
 }

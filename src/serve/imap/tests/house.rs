@@ -2,11 +2,12 @@
 //! stand; `S:` lines must come exactly so.
 
 use super::memory::Memory;
+use super::writer::noselect;
 use crate::op::{Flags, MailboxName};
 use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
+use crate::serve::room::Room;
 use crate::serve::server::{Access, FrontEnd, ServeLimits, serve_imap};
-use crate::store::embedded::view::TreeRow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -34,6 +35,21 @@ pub(super) async fn house() -> House {
 
 /// The same, with bounds of its own.
 pub(super) async fn house_with(limits: ServeLimits) -> House {
+    house_of(limits, Role::Standby).await
+}
+
+/// The same store on a node that takes changes.
+pub(super) async fn primary() -> House {
+    house_of(ServeLimits::default(), Role::Primary).await
+}
+
+#[derive(PartialEq, Eq)]
+enum Role {
+    Standby,
+    Primary,
+}
+
+async fn house_of(limits: ServeLimits, role: Role) -> House {
     let memory = Arc::new(Memory::new());
     memory.change(|account| {
         let inbox = account.create(&["INBOX"], 77);
@@ -42,19 +58,17 @@ pub(super) async fn house_with(limits: ServeLimits) -> House {
         mailbox.deliver(b"Subject: plain\r\n\r\nhello\r\n", Flags::NONE, &[]);
         mailbox.deliver(b"\r\nno header\r\n", Flags::FLAGGED, &["work"]);
         account.create(&["a", "b", "täst"], 78);
-        account.tree.rows.push(TreeRow {
-            name: MailboxName::of(["empty"]),
-            guid: None,
-            stale: None,
-            special_use: None,
-        });
+        account.tree.rows.push(noselect(&["empty"]));
         account.create(&["Sent"], 79);
         account.tree.rows.last_mut().unwrap().special_use = Some("Sent".into());
         account.tree.subscribed = vec![MailboxName::of(["a", "b", "täst"]), MailboxName::of(["gone"])];
     });
     let users = tempfile::tempdir().unwrap();
     std::fs::write(users.path().join("users"), "ann:{PLAIN}secret::::::\n").unwrap();
-    let access = Arc::new(Mutex::new(Access::ReadOnly));
+    let access = Arc::new(Mutex::new(match role {
+        Role::Standby => Access::ReadOnly,
+        Role::Primary => Access::ReadWrite(Arc::clone(&memory) as Arc<_>),
+    }));
     let asked = Arc::clone(&access);
     let counts = Counts::default();
     let front = FrontEnd {
@@ -65,6 +79,7 @@ pub(super) async fn house_with(limits: ServeLimits) -> House {
         tls: None,
         census: Arc::default(),
         counts: counts.clone(),
+        room: Room::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -40,6 +40,8 @@ pub(crate) struct Account {
     pub(crate) tree: Tree,
     pub(crate) boxes: BTreeMap<i64, (MailboxName, Folder)>,
     pub(crate) attributes: BTreeMap<AttributeScope, Vec<(String, Vec<u8>)>>,
+    /// How many mailboxes there have been.
+    pub(crate) guids: u8,
 }
 
 /// The whole store, one user.
@@ -68,10 +70,10 @@ impl Memory {
 }
 
 impl Account {
-    /// A new mailbox; its key is its place.
+    /// A new mailbox; its key and its GUID tell how many there were before.
     pub(crate) fn create(&mut self, name: &[&str], uidvalidity: u32) -> i64 {
-        let key = i64::try_from(self.boxes.len()).unwrap() + 1;
-        let guid = Guid([u8::try_from(key).unwrap(); 16]);
+        let guid = self.fresh_guid();
+        let key = i64::from(self.guids);
         let name = MailboxName::of(name.iter().copied());
         self.tree.rows.push(TreeRow {
             name: name.clone(),

@@ -7,3 +7,5 @@ mod house;
 pub(crate) mod memory;
 mod properties;
 mod transcripts;
+mod writer;
+mod writes;

@@ -333,9 +333,9 @@ async fn a_node_that_may_not_serve_says_bye_at_once() {
     let house = house().await;
     let mut waiting = house.ann().await;
     *house.access.lock().unwrap() = Access::Closed("This node is fenced".into());
-    waiting.play("S: * BYE This node is fenced\nS:").await;
+    waiting.play("S: * BYE [UNAVAILABLE] This node is fenced\nS:").await;
     let mut late = house.client().await;
-    late.play("S: * BYE This node is fenced\nS:").await;
+    late.play("S: * BYE [UNAVAILABLE] This node is fenced\nS:").await;
 }
 
 #[tokio::test]
