@@ -9,6 +9,7 @@ use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
 use crate::serve::room::Room;
 use crate::serve::server::{Access, AccessCheck, FrontEnd, ServeLimits, serve_imap};
+use crate::store::change::Changer;
 use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub(super) async fn serve(
     let mut tasks: Vec<Task> = Vec::new();
     let front = FrontEnd {
         counts: counts.clone(),
-        ..front_end(embedded, view, config, lifecycle, standing_by(embedded))?
+        ..front_end(embedded, view, config, lifecycle, access(embedded, group.changer()))?
     };
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
@@ -51,11 +52,14 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
     })
 }
 
-/// What clients may do on a standby.
-fn standing_by(embedded: &EmbeddedConfig) -> AccessCheck {
-    let access = match embedded.while_standby {
-        WhileStandby::ReadOnly => Access::ReadOnly,
-        WhileStandby::Off => Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned()),
+/// What clients may do: everything where somebody makes their changes.
+fn access(embedded: &EmbeddedConfig, changer: Option<Arc<dyn Changer>>) -> AccessCheck {
+    let access = match (changer, embedded.while_standby) {
+        (Some(changer), _) => Access::ReadWrite(changer),
+        (None, WhileStandby::ReadOnly) => Access::ReadOnly,
+        (None, WhileStandby::Off) => {
+            Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned())
+        }
     };
     Arc::new(move || access.clone())
 }

@@ -8,6 +8,7 @@ use super::written::OpenedEmbedded;
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StartAs, StoreConfig};
 use crate::control::metrics::Metrics;
 use crate::io::tls::PeerTls;
+use crate::store::change::Changer;
 use crate::store::embedded::view::View;
 use crate::telemetry;
 use std::sync::Arc;
@@ -106,6 +107,15 @@ impl Group {
             Running::Primary(primary) => &primary.shared.embedded.as_ref()?.view,
         };
         Some((front, Arc::clone(view)))
+    }
+
+    /// Who makes clients' changes, where this node is the primary and the mail is here.
+    pub(super) fn changer(&self) -> Option<Arc<dyn Changer>> {
+        let Running::Primary(primary) = &self.running else {
+            return None;
+        };
+        let embedded = primary.shared.embedded.as_ref()?;
+        Some(Arc::new(embedded.changes.clone()))
     }
 
     /// Why it can't go on, once it can't.

@@ -64,7 +64,6 @@ pub(super) struct PrimaryShared {
 pub(super) struct EmbeddedSide {
     pub(super) view: Arc<dyn View>,
     /// The way for changes.
-    #[expect(dead_code, reason = "the front end's writing commands take it")]
     pub(super) changes: ChangeQueue,
 }
 
