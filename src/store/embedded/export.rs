@@ -20,13 +20,18 @@ use std::sync::Arc;
 pub struct Export(pub(super) Arc<Store>);
 
 impl Export {
-    /// Every user, by name.
+    /// Every user of whom the stream told something, by name. (A body alone, of mail that was refused, makes nobody a user.)
     ///
     /// # Errors
     /// The store can't be read.
     pub fn users(&self) -> Result<Vec<UserName>, TargetError> {
         self.0.readers.read(|tx| {
-            let mut statement = tx.prepare_cached("SELECT name FROM users ORDER BY name")?;
+            let mut statement = tx.prepare_cached(
+                "SELECT name FROM users u WHERE namespaces IS NOT NULL
+                 OR EXISTS (SELECT 1 FROM mailboxes x WHERE x.user = u.id)
+                 OR EXISTS (SELECT 1 FROM subscriptions x WHERE x.user = u.id)
+                 OR EXISTS (SELECT 1 FROM attributes x WHERE x.user = u.id) ORDER BY name",
+            )?;
             let users = statement.query_map([], |row| row.get(0).map(UserName))?;
             Ok(users.collect::<rusqlite::Result<_>>()?)
         })

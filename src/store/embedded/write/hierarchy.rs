@@ -94,7 +94,10 @@ impl Names {
     pub(super) fn add(&mut self, change: &mut TreeChange, name: MailboxName, listed: Listed) {
         for levels in 1..name.0.len() {
             let parent = MailboxName(name.0.iter().take(levels).cloned().collect());
-            let is_there = self.listed.contains_key(&parent) || names::is_prefix(&parent, &self.namespaces);
+            // INBOX is there for everybody, and made when the first message comes.
+            let is_there = parent == MailboxName::inbox()
+                || self.listed.contains_key(&parent)
+                || names::is_prefix(&parent, &self.namespaces);
             if !is_there {
                 self.put(change, parent, Listed::Unselectable(Unselectable::Noselect));
             }
