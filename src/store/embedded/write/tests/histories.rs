@@ -231,14 +231,18 @@ fn compare(primary: &Primary, accounts: &BTreeMap<&str, Account>) {
             let found: BTreeMap<u32, oracle::Mail> = primary
                 .messages(user, name)
                 .into_iter()
-                .map(|(detail, flags, keywords, modseq, octets)| {
+                .map(|seen| {
                     let mail = oracle::Mail {
-                        octets: String::from_utf8(octets.expect("the body is here")).unwrap(),
-                        flags,
-                        keywords: keywords.iter().map(|keyword| keyword.0.to_ascii_lowercase()).collect(),
-                        modseq: modseq.0,
+                        octets: String::from_utf8(seen.octets.expect("the body is here")).unwrap(),
+                        flags: seen.flags,
+                        keywords: seen
+                            .keywords
+                            .iter()
+                            .map(|keyword| keyword.0.to_ascii_lowercase())
+                            .collect(),
+                        modseq: seen.modseq.0,
                     };
-                    (detail.uid.0, mail)
+                    (seen.detail.uid.0, mail)
                 })
                 .collect();
             assert_eq!(found, mailbox.mail, "{user} {name}");

@@ -12,8 +12,8 @@ pub(super) struct Mail {
     pub(super) modseq: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Box {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mailbox {
     pub(super) uidnext: u32,
     pub(super) highest: u64,
     pub(super) mail: BTreeMap<u32, Mail>,
@@ -21,15 +21,18 @@ pub(super) struct Box {
     pub(super) used: BTreeSet<u32>,
 }
 
-impl Box {
-    fn new() -> Self {
+impl Default for Mailbox {
+    fn default() -> Self {
         Self {
             uidnext: 1,
             highest: 1,
-            ..Self::default()
+            mail: BTreeMap::new(),
+            used: BTreeSet::new(),
         }
     }
+}
 
+impl Mailbox {
     fn put(&mut self, mail: Mail, modseq: u64) -> u32 {
         let uid = self.uidnext;
         assert!(self.used.insert(uid), "a UID comes again");
@@ -54,7 +57,7 @@ impl Box {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Account {
-    pub(super) boxes: BTreeMap<MailboxName, Box>,
+    pub(super) boxes: BTreeMap<MailboxName, Mailbox>,
     pub(super) noselect: BTreeSet<MailboxName>,
     pub(super) subscribed: BTreeSet<MailboxName>,
 }
@@ -72,7 +75,7 @@ impl Account {
     }
 
     fn inbox(&mut self) {
-        self.boxes.entry(MailboxName::inbox()).or_insert_with(Box::new);
+        self.boxes.entry(MailboxName::inbox()).or_default();
     }
 
     /// Names above a listed one are listed; those that stand above nothing are not.
@@ -100,7 +103,7 @@ impl Account {
             return Err(Reason::AlreadyExists);
         }
         self.noselect.remove(name);
-        self.boxes.insert(name.clone(), Box::new());
+        self.boxes.insert(name.clone(), Mailbox::default());
         self.settle();
         Ok(())
     }
@@ -295,7 +298,7 @@ fn in_mailbox(account: &mut Account, change: &Change, selected: &MailboxName) ->
     }
 }
 
-fn stored(mailbox: &mut Box, change: &Change) -> Foreseen {
+fn stored(mailbox: &mut Mailbox, change: &Change) -> Foreseen {
     let Change::Store {
         uids,
         verb,

@@ -42,12 +42,12 @@ fn a_batch_that_meets_a_full_disk_leaves_nothing_and_its_uids_are_given_again() 
     let octets: Vec<_> = primary
         .messages(ANN, &inbox())
         .into_iter()
-        .map(|message| message.4.unwrap())
+        .map(|message| message.octets.unwrap())
         .collect();
     assert_eq!(octets, [b"one".to_vec(), b"another two".to_vec()]);
     primary.reopen();
     assert_eq!(
-        primary.messages(ANN, &inbox())[1].4.as_deref(),
+        primary.messages(ANN, &inbox())[1].octets.as_deref(),
         Some(&b"another two"[..])
     );
 }
@@ -76,9 +76,12 @@ fn a_copy_keeps_guid_and_dates_and_stores_no_body_twice() {
     );
     let copies = primary.messages(ANN, &a);
     assert_eq!(copies.len(), 2);
-    assert_eq!(copies[0].0.guid, copies[1].0.guid);
-    assert_eq!(copies[0].0.internal_date, 1_700_000_000);
-    assert_eq!(copies[0].0.save_date, Some(i64::try_from(BEGIN_MS / 1000 + 5).unwrap()));
+    assert_eq!(copies[0].detail.guid, copies[1].detail.guid);
+    assert_eq!(copies[0].detail.internal_date, 1_700_000_000);
+    assert_eq!(
+        copies[0].detail.save_date,
+        Some(i64::try_from(BEGIN_MS / 1000 + 5).unwrap())
+    );
     assert!(primary.uids(ANN, &inbox()).is_empty());
     let Some(Payload::Mailbox(last)) = primary
         .tape
@@ -168,9 +171,9 @@ fn a_message_whose_size_the_source_never_told_is_copied_with_its_body() {
         // Also where the database lost its last commit.
         for _ in 0..2 {
             let copied = primary.messages(ANN, &a);
-            assert_eq!(copied[0].4.as_deref(), Some(&b"octets"[..]), "GUID {guid:?}");
-            assert_eq!(copied[0].0.size, Some(6));
-            assert!(!copied[0].0.guid.is_unknown());
+            assert_eq!(copied[0].octets.as_deref(), Some(&b"octets"[..]), "GUID {guid:?}");
+            assert_eq!(copied[0].detail.size, Some(6));
+            assert!(!copied[0].detail.guid.is_unknown());
             primary.reopen();
         }
     }
@@ -282,7 +285,7 @@ fn what_a_peer_asks_for_is_found_also_after_its_message_has_left() {
     primary.done(append(ANN, &inbox(), &["wanted"]));
     let mailbox = primary.id(ANN, &inbox());
     let row = primary.store().view.mailbox(&ANN.into(), &inbox()).unwrap().unwrap();
-    let guid = primary.messages(ANN, &inbox())[0].0.guid.clone();
+    let guid = primary.messages(ANN, &inbox())[0].detail.guid.clone();
     let place = BodyPlace {
         mailbox: mailbox.clone(),
         uidvalidity: row.uidvalidity,
