@@ -466,3 +466,17 @@ pub const ROLES_HELD_MS: u64 = 1_000;
 /// Longest wait for roles from a node that answers at once, the handshake included, milliseconds; a node that is slower
 /// counts as not alive.
 pub const ROLES_MS_MAX: u64 = 500;
+/// Largest record of a role: names and numbers.
+pub const ROLE_FILE_BYTES_MAX: u64 = 64 << 10;
+/// Largest log of role changes that is read at a start: thousands of promotions, each with its loss statement.
+pub const AUDIT_BYTES_MAX: u64 = 256 << 20;
+/// Room that is kept for the role and its log on a full disk: both many times over.
+pub const ROLE_RESERVE_BYTES: u64 = 256 << 10;
+/// Seconds since the last heartbeat within which a primary counts as alive without being asked.
+pub const ALIVE_SECONDS: f64 = 3.0;
+/// Deeds that wait for a group's steward; whoever brings one more waits.
+pub const DEEDS_QUEUED_MAX: usize = 64;
+/// Pause before a peer that did not answer is asked again, milliseconds: a former primary waits for it at its start.
+pub const ROLES_AGAIN_MS: u64 = 500;
+/// Messages that a loss statement names; the rest is counted.
+pub const LOSS_NAMED_MAX: usize = 10_000;

@@ -12,6 +12,7 @@ pub mod http;
 mod lines;
 pub mod metrics;
 mod page;
+pub mod promotion;
 pub mod report;
 pub mod roles;
 #[cfg(test)]

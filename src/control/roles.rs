@@ -3,7 +3,7 @@
 //! roles hears of a promotion in milliseconds. `schema/wire.md` has the texts.
 
 use super::status::Role;
-use crate::op::{Epoch, NodeName};
+use crate::op::{Epoch, Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
 /// What may be asked in a role conversation, as JSON text.
@@ -43,6 +43,9 @@ pub struct GroupRole {
     pub serves: bool,
     /// Highest epoch that it has durably seen.
     pub epoch: EpochMark,
+    /// On a standby: last LSN that is durable there with every body.
+    #[serde(default)]
+    pub durable: Option<Lsn>,
 }
 
 /// An epoch as its two halves: equal numbers of different nodes are a fork.

@@ -5,6 +5,9 @@ mod pages;
 use super::client::{CallError, Interim, call};
 use super::http::HttpServer;
 use super::metrics::{Metrics, OfGroup};
+use super::promotion::{
+    DoneReport, MayServeReport, OfGroup as OfOneGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
+};
 use super::report::*;
 use super::server::{ControlError, ControlServer};
 use super::status::*;
@@ -135,6 +138,33 @@ impl Verbs for Fake {
 
     async fn repair_stream(&self, _group: Option<String>) -> Result<StreamReport, VerbError> {
         Ok(StreamReport::default())
+    }
+
+    async fn promote(&self, _request: PromoteRequest, progress: ProgressSink) -> Result<PromoteReport, VerbError> {
+        progress.tell(Progress::step("epoch 2 taken"));
+        progress.tell(Progress::step("open for writing"));
+        Ok(PromoteReport::default())
+    }
+
+    async fn switchover(&self, _request: SwitchoverRequest, _: ProgressSink) -> Result<PromoteReport, VerbError> {
+        Err(VerbError::refused("mail-a is not connected"))
+    }
+
+    async fn rejoin(&self, _of: OfOneGroup, _progress: ProgressSink) -> Result<RejoinReport, VerbError> {
+        Ok(RejoinReport::default())
+    }
+
+    async fn resume_alone(&self, _of: OfOneGroup) -> Result<DoneReport, VerbError> {
+        Ok(DoneReport::default())
+    }
+
+    async fn pause(&self, _of: OfOneGroup, _paused: bool) -> Result<DoneReport, VerbError> {
+        Ok(DoneReport::default())
+    }
+
+    async fn may_serve(&self, group: String) -> Result<MayServeReport, VerbError> {
+        let why = "this node is a standby".to_owned();
+        Ok(MayServeReport { group, may: true, why })
     }
 
     async fn repair(&self, _request: RepairRequest, _progress: ProgressSink) -> Result<RepairReport, VerbError> {

@@ -202,6 +202,13 @@ async fn run<V: Verbs>(verbs: &V, request: Request, out: &mut Out) -> Result<Ans
         Request::Verify(verify) => out.attend(verbs.verify(verify, sink), progress).await,
         Request::Repair(repair) => out.attend(verbs.repair(repair, sink), progress).await,
         Request::RepairStream { group } => out.attend(verbs.repair_stream(group), progress).await,
+        Request::Promote(promote) => out.attend(verbs.promote(promote, sink), progress).await,
+        Request::Switchover(switchover) => out.attend(verbs.switchover(switchover, sink), progress).await,
+        Request::Rejoin(of) => out.attend(verbs.rejoin(of, sink), progress).await,
+        Request::ResumeAlone(of) => out.attend(verbs.resume_alone(of), progress).await,
+        Request::Pause(of) => out.attend(verbs.pause(of, true), progress).await,
+        Request::Resume(of) => out.attend(verbs.pause(of, false), progress).await,
+        Request::MayServe { group } => out.attend(verbs.may_serve(group), progress).await,
         Request::QuarantineLs(of) => out.attend(verbs.quarantine(of), progress).await,
         Request::QuarantineShow(entry) => out.attend(verbs.quarantine_entry(entry), progress).await,
         Request::QuarantineRelease(entry) => {

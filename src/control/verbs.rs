@@ -1,5 +1,8 @@
 //! What the daemon can be asked, and by whom it is answered.
 
+use super::promotion::{
+    DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
+};
 use super::report::{
     Decided, Decision, EntryDetail, EntryId, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
     StreamReport, VerifyReport, WaitReport,
@@ -108,6 +111,23 @@ pub enum Request {
         /// One group, or every group that this node is primary of.
         #[serde(default)]
         group: Option<String>,
+    },
+    /// See [`Verbs::promote`].
+    Promote(PromoteRequest),
+    /// See [`Verbs::switchover`].
+    Switchover(SwitchoverRequest),
+    /// See [`Verbs::rejoin`].
+    Rejoin(OfGroup),
+    /// See [`Verbs::resume_alone`].
+    ResumeAlone(OfGroup),
+    /// See [`Verbs::pause`].
+    Pause(OfGroup),
+    /// See [`Verbs::pause`].
+    Resume(OfGroup),
+    /// See [`Verbs::may_serve`].
+    MayServe {
+        /// The group.
+        group: String,
     },
     /// See [`Verbs::quarantine`].
     QuarantineLs(CustodyRequest),
@@ -231,6 +251,9 @@ pub struct Progress {
     /// Units in all, where known.
     #[serde(default)]
     pub total: Option<u64>,
+    /// True for a step that is worth a line of its own, however soon the next one comes.
+    #[serde(default)]
+    pub lasting: bool,
 }
 
 impl Progress {
@@ -240,6 +263,17 @@ impl Progress {
             what: what.into(),
             done: Some(done),
             total,
+            lasting: false,
+        }
+    }
+
+    /// A step that was done.
+    pub fn step(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            done: None,
+            total: None,
+            lasting: true,
         }
     }
 }
@@ -312,6 +346,55 @@ pub trait Verbs: Send + Sync + 'static {
     /// # Errors
     /// [`Exit::Refused`] on a node that is not primary; the disk.
     fn repair_stream(&self, group: Option<String>) -> impl Future<Output = Result<StreamReport, VerbError>> + Send;
+
+    /// Makes this node primary. What was begun goes on when the client leaves, and running it again finishes it.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] where it would not be safe; nothing has changed then. [`Exit::Failed`] where it could not be
+    /// brought to an end.
+    fn promote(
+        &self,
+        request: PromoteRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<PromoteReport, VerbError>> + Send;
+
+    /// Makes the standby primary with nothing lost, or changes nothing; on either node.
+    ///
+    /// # Errors
+    /// As [`Verbs::promote`]; [`Exit::TimeOut`] where the copy was not equal in time.
+    fn switchover(
+        &self,
+        request: SwitchoverRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<PromoteReport, VerbError>> + Send;
+
+    /// A fenced node shows what it has beyond the fork, and becomes a standby.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] where it is not fenced, or can't be a standby.
+    fn rejoin(
+        &self,
+        of: OfGroup,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<RejoinReport, VerbError>> + Send;
+
+    /// The operator's word that nobody else is primary.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] on a node that is no unconfirmed primary.
+    fn resume_alone(&self, of: OfGroup) -> impl Future<Output = Result<DoneReport, VerbError>> + Send;
+
+    /// Maintenance: nothing is applied, nothing is advised; capture goes on. Or its end.
+    ///
+    /// # Errors
+    /// The disk.
+    fn pause(&self, of: OfGroup, paused: bool) -> impl Future<Output = Result<DoneReport, VerbError>> + Send;
+
+    /// Whether the group's mail server may open its doors here.
+    ///
+    /// # Errors
+    /// No such group.
+    fn may_serve(&self, group: String) -> impl Future<Output = Result<MayServeReport, VerbError>> + Send;
 
     /// What this copy has not applied.
     ///

@@ -2,29 +2,31 @@
 
 use super::group::{GroupHandle, Side};
 use super::role_desk::{RoleChanges, RoleDesk};
-use super::standby::StandbyShared;
+use super::steward::Deed;
 use super::{custody, journal_text, state, verifying, waiting};
 use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
+use crate::control::promotion::{
+    DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
+};
 use crate::control::report::{
     Decided, Decision, EntryDetail, JournalFrame, JournalList, QuarantineList, RepairReport, RetainedList,
     StreamReport, VerifyReport, WaitReport,
 };
 use crate::control::roles::Roles;
-use crate::control::status::{MailboxStatus, Role, Status, UserStatus};
+use crate::control::status::{MailboxStatus, Status, UserStatus};
 use crate::control::verbs::{
     CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, VerbError, Verbs, VerifyRequest,
     WaitRequest,
 };
 use crate::control::vitals::Vitals;
 use crate::io::clock;
-use crate::journal::JournalView;
 use crate::limits::CUSTODY_ROWS_MAX;
 use crate::op::{NodeName, UserName};
-use crate::store::custody::Entry;
+use crate::store::custody::{Custody, Entry};
+use crate::store::embedded::view::View;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// See the module.
 pub(super) struct Answers {
@@ -80,6 +82,14 @@ impl Answers {
         }
     }
 
+    /// The named group, or the only one.
+    fn only(&self, name: Option<&str>) -> Result<GroupHandle, VerbError> {
+        match self.chosen(name)?.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Err(VerbError::usage("this node has several groups: say --group")),
+        }
+    }
+
     /// The named group, or every group.
     fn chosen(&self, name: Option<&str>) -> Result<Vec<GroupHandle>, VerbError> {
         let Some(name) = name else {
@@ -89,32 +99,6 @@ impl Answers {
         found
             .map(|group| vec![group.clone()])
             .ok_or_else(|| VerbError::usage(format!("this node has no group \"{name}\"")))
-    }
-}
-
-impl GroupHandle {
-    /// What this node is in it.
-    pub(super) fn role(&self) -> Role {
-        match &self.side {
-            Side::Primary(_) => Role::Primary,
-            Side::Standby(..) => Role::Standby,
-        }
-    }
-
-    /// Age of the last proof that its threads make progress.
-    pub(super) fn progress_age(&self) -> Duration {
-        match &self.side {
-            Side::Primary(shared) => shared.pulse.age(),
-            Side::Standby(shared, _) => shared.pulses.receiving.age().max(shared.pulses.applying.age()),
-        }
-    }
-
-    /// Its journal, on either side.
-    pub(super) fn journal(&self) -> &JournalView {
-        match &self.side {
-            Side::Primary(shared) => &shared.view,
-            Side::Standby(shared, _) => &shared.journal,
-        }
     }
 }
 
@@ -144,18 +128,22 @@ impl Verbs for Answers {
             .iter()
             .find(|group| group.config.users.matches(user.as_str()));
         let group = group.ok_or_else(|| VerbError::usage(format!("no group of this node has the user \"{user}\"")))?;
-        let Side::Standby(shared, _) = &group.side else {
+        let shown = match group.side() {
+            Side::Standby(shared, _) => Some((Arc::clone(&shared.view), Arc::clone(&shared.custody))),
+            Side::Primary(shared) => {
+                let embedded = shared.embedded.as_ref();
+                embedded.map(|embedded| (Arc::clone(&embedded.view), Arc::clone(&embedded.custody)))
+            }
+            Side::Idle(_) => None,
+        };
+        let Some((view, custody)) = shown else {
             return Err(VerbError::usage(
                 "the mailboxes of a Dovecot are not listed here: ask doveadm, or the standby's node",
             ));
         };
-        let (shared, node, name) = (
-            Arc::clone(shared),
-            self.config.node.name.clone(),
-            group.config.name.clone(),
-        );
+        let (node, name) = (self.config.node.name.clone(), group.config.name.clone());
         let listed = tokio::task::spawn_blocking(move || {
-            let mailboxes = mailboxes_of(&shared, &user)?;
+            let mailboxes = mailboxes_of(view.as_ref(), custody.as_ref(), &user)?;
             Ok(UserStatus {
                 node,
                 group: name,
@@ -180,6 +168,68 @@ impl Verbs for Answers {
 
     async fn repair_stream(&self, group: Option<String>) -> Result<StreamReport, VerbError> {
         verifying::new_streams(self.chosen(group.as_deref())?).await
+    }
+
+    async fn promote(&self, request: PromoteRequest, progress: ProgressSink) -> Result<PromoteReport, VerbError> {
+        let group = self.only(request.group.as_deref())?;
+        group
+            .ask(|done| Deed::Promote {
+                request,
+                progress,
+                done,
+            })
+            .await
+    }
+
+    async fn switchover(&self, request: SwitchoverRequest, progress: ProgressSink) -> Result<PromoteReport, VerbError> {
+        drop(progress);
+        self.only(request.group.as_deref())?;
+        Err(VerbError::refused(
+            "a planned switchover is not in this version yet: stop the primary, then `promote`",
+        ))
+    }
+
+    async fn rejoin(&self, of: OfGroup, _progress: ProgressSink) -> Result<RejoinReport, VerbError> {
+        self.only(of.group.as_deref())?.ask(|done| Deed::Rejoin { done }).await
+    }
+
+    async fn resume_alone(&self, of: OfGroup) -> Result<DoneReport, VerbError> {
+        let mut groups = Vec::new();
+        for group in self.chosen(of.group.as_deref())? {
+            if of.group.is_some() || !group.standing().confirmed() {
+                group.ask(|done| Deed::ResumeAlone { done }).await?;
+                groups.push(group.config.name.clone());
+            }
+        }
+        match groups.is_empty() {
+            true => Err(VerbError::refused("no group of this node waits for anybody's word")),
+            false => Ok(DoneReport { groups }),
+        }
+    }
+
+    async fn pause(&self, of: OfGroup, paused: bool) -> Result<DoneReport, VerbError> {
+        let groups = self.chosen(of.group.as_deref())?;
+        for group in &groups {
+            group.ask(|done| Deed::Pause { paused, done }).await?;
+        }
+        Ok(DoneReport {
+            groups: groups.iter().map(|group| group.config.name.clone()).collect(),
+        })
+    }
+
+    async fn may_serve(&self, group: String) -> Result<MayServeReport, VerbError> {
+        let handle = self.only(Some(&group))?;
+        let standing = handle.standing();
+        let (role, epoch) = (standing.role(), standing.epoch());
+        let why = match standing.confirmed() {
+            true => format!("this node is {role} in epoch {epoch}"),
+            false => format!("this node was primary in epoch {epoch}, and nobody has told it yet that it still is"),
+        };
+        Ok(MayServeReport {
+            group,
+            may: standing.may_serve(),
+            why,
+        })
     }
 
     async fn quarantine(&self, request: CustodyRequest) -> Result<QuarantineList, VerbError> {
@@ -224,14 +274,14 @@ impl Verbs for Answers {
     }
 }
 
-fn mailboxes_of(shared: &StandbyShared, user: &UserName) -> Result<Vec<MailboxStatus>, VerbError> {
+fn mailboxes_of(view: &dyn View, custody: &dyn Custody, user: &UserName) -> Result<Vec<MailboxStatus>, VerbError> {
     let failed = |e: crate::store::embedded::view::ViewError| VerbError::failed(e.to_string());
-    let tree = shared.view.tree(user).map_err(failed)?;
-    let entries = shared.custody.entries(Some(user), CUSTODY_ROWS_MAX)?;
+    let tree = view.tree(user).map_err(failed)?;
+    let entries = custody.entries(Some(user), CUSTODY_ROWS_MAX)?;
     let held: BTreeMap<&str, &Entry> = entries.iter().map(|entry| (entry.guid.as_str(), entry)).collect();
     let mut mailboxes = Vec::new();
     for row in tree.rows.iter().filter(|row| row.guid.is_some()) {
-        let mailbox = shared.view.mailbox(user, &row.name).map_err(failed)?;
+        let mailbox = view.mailbox(user, &row.name).map_err(failed)?;
         let guid = row.guid.map(|guid| guid.to_hex()).unwrap_or_default();
         let entry = held.get(guid.as_str());
         mailboxes.push(MailboxStatus {

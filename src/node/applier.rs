@@ -137,7 +137,7 @@ impl Applying {
     /// Applies a batch; false where nothing is left to do.
     fn apply_some(&mut self, asked: &Receiver<ApplyWork>) -> Result<bool, Stopped> {
         let next = self.next();
-        if next > self.durable {
+        if next > self.durable || self.links.shared.is_paused() {
             return Ok(false);
         }
         let read = self.links.shared.journal.reader(next).read_batch(READ_BYTES);

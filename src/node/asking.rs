@@ -114,9 +114,10 @@ mod tests {
     use crate::io::cert;
     use crate::io::tls::PeerListener;
     use crate::node::answers::Answers;
-    use crate::node::group::{Group, GroupHandle};
+    use crate::node::group::GroupHandle;
     use crate::node::listener;
     use crate::node::role_desk::RoleChanges;
+    use crate::node::steward::Steward;
     use crate::op::Epoch;
     use std::time::Instant;
     use tempfile::TempDir;
@@ -126,7 +127,7 @@ mod tests {
         pki: TempDir,
         address: HostPort,
         changes: RoleChanges,
-        _group: Group,
+        _steward: Steward,
     }
 
     fn tls(pki: &TempDir, name: &str) -> Arc<PeerTls> {
@@ -146,12 +147,12 @@ mod tests {
                  observers = [\"proxy\"]\n[tls]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\n[[group]]\nname = \"main\"\n\
                  users = [\"*\"]\nstart_as = \"standby\"\npeers = { mail-a = \"127.0.0.1:2\" }\nstore = \"embedded\"\n\
                  [group.embedded]\nusers = \"u\"\n";
-            let config = Config::parse(&pki.path().join("x.toml"), text).unwrap();
+            let config = Arc::new(Config::parse(&pki.path().join("x.toml"), text).unwrap());
             let (own, metrics) = (tls(&pki, "mail-b"), Arc::new(Metrics::default()));
-            let group = Group::start(&config.groups[0], &config.node, &own, &metrics).unwrap();
-            let groups: Arc<[GroupHandle]> = Arc::new([group.handle()]);
             let changes = RoleChanges::default();
-            let answers = Answers::new(Arc::new(config), Arc::clone(&groups), changes.clone());
+            let steward = Steward::start(&config.groups[0], &config, &own, &metrics, &changes).unwrap();
+            let groups: Arc<[GroupHandle]> = Arc::new([steward.means.group.clone()]);
+            let answers = Answers::new(config, Arc::clone(&groups), changes.clone());
             let peers = PeerListener::bind("127.0.0.1:0".parse().unwrap(), own).await.unwrap();
             let port = peers.address().unwrap().port();
             tokio::spawn(listener::run(peers, Arc::new(answers), groups, metrics));
@@ -159,7 +160,7 @@ mod tests {
                 pki,
                 address: HostPort::try_from(format!("127.0.0.1:{port}")).unwrap(),
                 changes,
-                _group: group,
+                _steward: steward,
             }
         }
 

@@ -87,9 +87,9 @@ fn recount(copy: &StandbyShared) {
 }
 
 fn copies(groups: &[GroupHandle]) -> Result<Vec<Arc<StandbyShared>>, VerbError> {
-    let copies = groups.iter().filter_map(|group| match &group.side {
-        Side::Standby(shared, _) => Some(Arc::clone(shared)),
-        Side::Primary(_) => None,
+    let copies = groups.iter().filter_map(|group| match group.side() {
+        Side::Standby(shared, _) => Some(shared),
+        Side::Primary(_) | Side::Idle(_) => None,
     });
     let copies: Vec<_> = copies.collect();
     if copies.is_empty() {

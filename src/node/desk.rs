@@ -4,15 +4,18 @@ use super::NodeError;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-/// The thread and the way to it. It ends when every handle is gone.
-pub(super) struct Desk<T> {
+/// The thread and the way to it. It ends when every handle is gone, and leaves an `R`.
+pub(super) struct Desk<T, R = ()> {
     work: Sender<T>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<R>,
 }
 
-impl<T: Send + 'static> Desk<T> {
+impl<T: Send + 'static, R: Send + 'static> Desk<T, R> {
     /// Starts it.
-    pub(super) fn start(name: &str, work_on: impl FnOnce(Receiver<T>) + Send + 'static) -> Result<Self, NodeError> {
+    pub(super) fn start(
+        name: &str,
+        work_on: impl FnOnce(Receiver<T>) -> R + Send + 'static,
+    ) -> Result<Self, NodeError> {
         let (work, asked) = channel();
         let group = tracing::Span::current();
         let thread = std::thread::Builder::new()
@@ -29,10 +32,10 @@ impl<T: Send + 'static> Desk<T> {
 
     /// Waits for the end, once nobody else can ask. A thread that panicked takes the daemon with it: restart is
     /// recovery.
-    pub(super) fn stop(self) {
+    pub(super) fn stop(self) -> R {
         drop(self.work);
-        if let Err(panic) = self.thread.join() {
-            std::panic::resume_unwind(panic);
-        }
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -48,7 +48,7 @@ pub(super) enum DiskWork {
 }
 
 /// The thread that owns the journal and fills the body store.
-pub(super) struct DiskDesk(Desk<DiskWork>);
+pub(super) struct DiskDesk(Desk<DiskWork, Journal>);
 
 impl DiskDesk {
     pub(super) fn start(
@@ -62,6 +62,7 @@ impl DiskDesk {
             if let Err(Ended::Halted(why)) = disk.run(&asked) {
                 health.stop(why);
             }
+            disk.journal
         })
         .map(Self)
     }
@@ -70,11 +71,12 @@ impl DiskDesk {
         self.0.handle()
     }
 
-    pub(super) fn stop(self) {
+    /// Stops, and gives the journal back as it is: what was appended last may not be flushed.
+    pub(super) fn stop(self) -> Journal {
         if self.handle().send(DiskWork::Stop).is_err() {
             tracing::debug!("the disk's thread had ended before");
         }
-        self.0.stop();
+        self.0.stop()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The embedded store's front end: listeners for mail clients.
 
 use super::NodeError;
-use super::group::Group;
+use super::group::{Group, GroupHandle, Side};
+use super::steward::Steward;
 use crate::config::{Config, EmbeddedConfig, WhileStandby};
 use crate::io::front::FrontTls;
 use crate::io::lifecycle::Lifecycle;
@@ -9,7 +10,6 @@ use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
 use crate::serve::room::Room;
 use crate::serve::server::{Access, AccessCheck, FrontEnd, ServeLimits, serve_imap};
-use crate::store::change::Changer;
 use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,20 +18,37 @@ use tokio::net::TcpListener;
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What of a group its clients are shown.
+pub(super) struct Door {
+    config: EmbeddedConfig,
+    view: Arc<dyn View>,
+    group: GroupHandle,
+}
+
+impl Door {
+    /// None where the group's store is no embedded one.
+    pub(super) fn of(steward: &Steward) -> Option<Self> {
+        let (config, view) = steward.group().and_then(Group::front)?;
+        Some(Self {
+            config: config.clone(),
+            view,
+            group: steward.means.group.clone(),
+        })
+    }
+}
+
 /// Binds what the configuration asks for; the tasks serve until the node stops.
 pub(super) async fn serve(
-    group: &Group,
+    door: Door,
     config: &Config,
     lifecycle: &Lifecycle,
     counts: &Counts,
 ) -> Result<Vec<Task>, NodeError> {
-    let Some((embedded, view)) = group.front() else {
-        return Ok(Vec::new());
-    };
+    let embedded = &door.config;
     let mut tasks: Vec<Task> = Vec::new();
     let front = FrontEnd {
         counts: counts.clone(),
-        ..front_end(embedded, view, config, lifecycle, access(embedded, group.changer()))?
+        ..front_end(embedded, door.view, config, lifecycle, access(embedded, &door.group))?
     };
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
@@ -52,16 +69,19 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
     })
 }
 
-/// What clients may do: everything where somebody makes their changes.
-fn access(embedded: &EmbeddedConfig, changer: Option<Arc<dyn Changer>>) -> AccessCheck {
-    let access = match (changer, embedded.while_standby) {
-        (Some(changer), _) => Access::ReadWrite(changer),
-        (None, WhileStandby::ReadOnly) => Access::ReadOnly,
-        (None, WhileStandby::Off) => {
-            Access::Closed("this is a standby; it serves nobody before it is promoted".to_owned())
-        }
-    };
-    Arc::new(move || access.clone())
+/// What clients may do at this moment: everything where this node is primary and somebody makes their changes.
+fn access(embedded: &EmbeddedConfig, group: &GroupHandle) -> AccessCheck {
+    let (group, while_standby) = (group.clone(), embedded.while_standby);
+    let closed = |why: &str| Access::Closed(why.to_owned());
+    Arc::new(move || match (group.side(), while_standby) {
+        (Side::Primary(shared), _) => match &shared.embedded {
+            Some(embedded) if !group.is_draining() => Access::ReadWrite(Arc::new(embedded.changes.clone())),
+            _ => closed("this server is handing over to another one"),
+        },
+        (Side::Standby(..), WhileStandby::ReadOnly) => Access::ReadOnly,
+        (Side::Standby(..), WhileStandby::Off) => closed("this is a standby; it serves nobody before it is promoted"),
+        (Side::Idle(_), _) => closed("another server is primary, or may be"),
+    })
 }
 
 fn front_end(

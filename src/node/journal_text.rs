@@ -43,7 +43,7 @@ pub(super) fn frames(group: &GroupHandle, request: &JournalRequest) -> Result<Ve
     let journal = group.journal();
     let most = request.most.unwrap_or(u64::MAX).min(JOURNAL_CAT_FRAMES_MAX);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut reader = journal.reader(request.from.unwrap_or_else(|| oldest(journal)));
+    let mut reader = journal.reader(request.from.unwrap_or_else(|| oldest(&journal)));
     let mut told = Vec::new();
     while told.len() < most {
         let read = reader

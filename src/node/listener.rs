@@ -7,11 +7,13 @@ use super::group::{GroupHandle, Side};
 use super::receiver::Incoming;
 use super::role_desk;
 use super::squeeze::Manner;
-use crate::codec::wire::{Hello, Message};
+use super::steward::Deed;
+use crate::codec::wire::{Hello, Message, PROTOCOL, Place, Welcome};
 use crate::control::about::{self, About};
 use crate::control::metrics::Metrics;
 use crate::io::tls::{Caller, PeerListener, PeerTls, Trust};
-use crate::op::NodeName;
+use crate::op::{EpochId, NodeName};
+use crate::role::{Role, Standing};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,8 +97,8 @@ async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: 
         Ok(Some(Err(why))) => return Err(format!("{peer}: {why}")),
         Err(_) => return Err(format!("{peer} said nothing")),
     };
-    match standby_of(&peer, &hello, groups) {
-        Ok(incoming) => {
+    match standby_of(&peer, &hello, groups).await {
+        Ok(Entry::Standby(incoming)) => {
             let message = Message::Hello(hello);
             let taken = incoming.send(Incoming {
                 peer,
@@ -105,8 +107,21 @@ async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: 
             });
             taken.await.map_err(|_| "this node is stopping".to_owned())
         }
+        Ok(Entry::Newer(welcome)) => {
+            connection.outgoing.say(Message::Welcome(welcome));
+            connection.close().await;
+            Ok(())
+        }
         Err(why) => role_desk::refuse(connection, why).await,
     }
+}
+
+/// What becomes of a sender.
+enum Entry {
+    /// It is heard.
+    Standby(tokio::sync::mpsc::Sender<Incoming>),
+    /// It is of an older epoch, and told the newer one.
+    Newer(Welcome),
 }
 
 /// A peer wants to know who this is, nothing more: no session is opened, and none is replaced.
@@ -117,11 +132,7 @@ async fn tell_about(connection: Connection, id: u64, about: About) -> Result<(),
     Ok(())
 }
 
-fn standby_of<'a>(
-    peer: &NodeName,
-    hello: &Hello,
-    groups: &'a [GroupHandle],
-) -> Result<&'a tokio::sync::mpsc::Sender<Incoming>, String> {
+async fn standby_of(peer: &NodeName, hello: &Hello, groups: &[GroupHandle]) -> Result<Entry, String> {
     if &hello.node != peer {
         return Err(format!("{peer} calls itself {}", hello.node));
     }
@@ -129,8 +140,55 @@ fn standby_of<'a>(
         .iter()
         .find(|group| group.config.name == hello.group && group.config.peers.contains_key(peer))
         .ok_or_else(|| format!("{peer} is no peer of a group \"{}\" here", hello.group))?;
-    match &group.side {
-        Side::Standby(_, incoming) => Ok(incoming),
-        Side::Primary(_) => Err(format!("this node is itself primary of group \"{}\"", hello.group)),
+    let standing = group.standing();
+    if standing.epoch().number > hello.epoch {
+        return Ok(Entry::Newer(welcome(group, &standing)));
+    }
+    // whoever sends took the epoch that he writes in
+    let epoch = EpochId {
+        number: hello.epoch,
+        node: peer.clone(),
+    };
+    if standing.role() != Role::Standby {
+        let deed = Deed::Hear {
+            peer: peer.clone(),
+            number: epoch.number,
+            taken_by: Some(peer.clone()),
+            role: Role::Primary,
+        };
+        group
+            .deeds
+            .send(deed)
+            .await
+            .map_err(|_| "this node is stopping".to_owned())?;
+        return Err(format!(
+            "this node is {} of group \"{}\", no standby",
+            standing.role(),
+            hello.group
+        ));
+    }
+    let followed = group.ask(|done| Deed::Follow { epoch, done }).await;
+    followed.map_err(|refused| refused.to_string())?;
+    match group.side() {
+        Side::Standby(_, incoming) => Ok(Entry::Standby(incoming)),
+        Side::Primary(_) | Side::Idle(_) => Err("its role is changing".to_owned()),
+    }
+}
+
+/// Says the epoch that is known here, and nothing that could be gone on with.
+fn welcome(group: &GroupHandle, standing: &Standing) -> Welcome {
+    let head = group.journal().head().unwrap_or(super::files::NOWHERE);
+    Welcome {
+        protocol: PROTOCOL,
+        node: standing.node().clone(),
+        stream: head.stream,
+        epoch: standing.epoch().number,
+        head: Place {
+            lsn: head.lsn,
+            chain: head.chain,
+        },
+        durable: head.lsn,
+        applied: head.lsn,
+        need_base: None,
     }
 }

@@ -7,17 +7,15 @@
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
-//! | `role_desk` `asking` | who is primary: answered to others, and asked of them |
+//! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
+//! | `promoting` `losing` `pointing` `rejoining` | what the verbs that change roles do |
+//! | `role_desk` `asking` `following` | who is primary: answered to others, and asked of them |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
 mod ahead;
 mod answers;
 mod applier;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "asked by proxies and promotions, which come next")
-)]
 mod asking;
 mod body_reads;
 mod connection;
@@ -26,28 +24,35 @@ mod custody;
 mod desk;
 mod disk_desk;
 mod files;
+mod following;
 mod front;
 mod group;
 mod health;
 mod journal_text;
 mod listener;
+mod losing;
 mod notices;
 mod observer;
 mod offered;
 mod outbox;
 mod outlet;
 mod peer;
+mod pointing;
 mod primary;
+mod promoting;
 mod pulse;
 mod receiver;
+mod rejoining;
 mod relay;
 mod replaced;
 mod role_desk;
+mod role_file;
 mod scribe;
 mod shipper;
 mod squeeze;
 mod standby;
 mod state;
+mod steward;
 mod verifying;
 mod waiting;
 mod written;
@@ -60,13 +65,17 @@ use crate::io::lifecycle::Lifecycle;
 use crate::io::lock::{LockError, StateLock};
 use crate::io::tls::{PeerListener, PeerTls, TlsError};
 use crate::journal::JournalError;
+use crate::telemetry;
 use answers::Answers;
-use group::{Group, GroupHandle};
+use group::GroupHandle;
 use role_desk::RoleChanges;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use steward::{Deed, Steward};
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 /// Why a node can't start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -143,16 +152,21 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let peers = PeerListener::bind(config.node.listen, Arc::clone(&tls)).await?;
     let control = ControlServer::bind(&config.node.control)?;
     let metrics = Arc::new(Metrics::default());
-    let mut groups = start_groups(&config, &tls, &metrics)?;
-    let handles: Arc<[_]> = groups.iter().map(Group::handle).collect();
     let changes = RoleChanges::default();
+    let stewards = start_stewards(&config, &tls, &metrics, &changes)?;
+    let handles: Arc<[_]> = stewards.iter().map(|steward| steward.means.group.clone()).collect();
     let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles), changes));
-    let mut tasks = tokio::task::JoinSet::new();
-    for group in &groups {
-        for task in front::serve(group, &config, &lifecycle, &metrics.imap).await? {
+    let mut tasks = JoinSet::new();
+    let doors: Vec<_> = stewards.iter().filter_map(front::Door::of).collect();
+    for door in doors {
+        for task in front::serve(door, &config, &lifecycle, &metrics.imap).await? {
             tasks.spawn(task);
         }
     }
+    following::tasks(&handles, &tls)
+        .into_iter()
+        .for_each(|task| drop(tasks.spawn(task)));
+    let running = run_stewards(stewards);
     tasks.spawn(listener::run(
         peers,
         Arc::clone(&answers),
@@ -166,26 +180,41 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     }
     tasks.spawn(reload(Arc::clone(&config), tls, lifecycle.clone()));
     lifecycle.ready();
-    observe(&mut tasks, &config, (answers, handles, metrics), &lifecycle);
-    let failed = watch_over(&mut groups, &mut lifecycle).await;
+    observe(
+        &mut tasks,
+        &config,
+        (answers, Arc::clone(&handles), metrics),
+        &lifecycle,
+    );
+    let failed = watch_over(running, &handles, &mut lifecycle).await;
     tracing::info!("stopping");
     tasks.shutdown().await;
-    stop(groups).await;
     tracing::info!("stopped: everything that was acknowledged is on disk");
     failed.map_or(Ok(()), Err)
 }
 
-fn start_groups(config: &Arc<Config>, tls: &Arc<PeerTls>, metrics: &Arc<Metrics>) -> Result<Vec<Group>, NodeError> {
-    let mut groups = Vec::new();
-    for group in &config.groups {
-        groups.push(Group::start(group, &config.node, tls, metrics)?);
+fn start_stewards(
+    config: &Arc<Config>,
+    tls: &Arc<PeerTls>,
+    metrics: &Arc<Metrics>,
+    changes: &RoleChanges,
+) -> Result<Vec<Steward>, NodeError> {
+    let start = |group| Steward::start(group, config, tls, metrics, changes);
+    config.groups.iter().map(start).collect()
+}
+
+fn run_stewards(stewards: Vec<Steward>) -> JoinSet<Result<(), NodeError>> {
+    let mut running = JoinSet::new();
+    for steward in stewards {
+        let name = telemetry::group(&steward.means.group.config.name);
+        running.spawn(steward.run().instrument(name));
     }
-    Ok(groups)
+    running
 }
 
 /// Starts the observer, and the task that runs the command of `node.on_event` where there is one.
 fn observe(
-    tasks: &mut tokio::task::JoinSet<()>,
+    tasks: &mut JoinSet<()>,
     config: &Config,
     (answers, groups, metrics): (Arc<Answers>, Arc<[GroupHandle]>, Arc<Metrics>),
     lifecycle: &Lifecycle,
@@ -223,25 +252,34 @@ async fn http(
     })
 }
 
-/// Returns when the node is to stop, or with the reason why a group can't go on.
-async fn watch_over(groups: &mut [Group], lifecycle: &mut Lifecycle) -> Option<NodeError> {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            () = lifecycle.stopped() => return None,
-            _ = ticks.tick() => {
-                if let Some(failed) = groups.iter_mut().find_map(Group::failure) {
-                    return Some(failed);
-                }
-            }
+/// Returns when the node is to stop and all groups have, with the reason why one can't go on.
+async fn watch_over(
+    mut running: JoinSet<Result<(), NodeError>>,
+    groups: &[GroupHandle],
+    lifecycle: &mut Lifecycle,
+) -> Option<NodeError> {
+    let mut failed = None;
+    let without_groups = running.is_empty();
+    tokio::select! {
+        () = lifecycle.stopped() => {}
+        Some(ended) = running.join_next(), if !without_groups => failed = why(ended),
+    }
+    for group in groups {
+        if group.deeds.send(Deed::Stop).await.is_err() {
+            tracing::debug!(group = group.config.name, "had ended before");
         }
     }
+    while let Some(ended) = running.join_next().await {
+        failed = failed.or(why(ended));
+    }
+    failed
 }
 
-async fn stop(groups: Vec<Group>) {
-    let stopped = tokio::task::spawn_blocking(move || groups.into_iter().for_each(Group::stop)).await;
-    if let Err(error) = stopped {
-        tracing::error!(%error, "stop the groups");
+fn why(ended: Result<Result<(), NodeError>, tokio::task::JoinError>) -> Option<NodeError> {
+    match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(error) => Some(NodeError::Thread(error.to_string())),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::io::clock::{Clock, Stopwatch};
 use crate::io::tls::PeerTls;
 use crate::journal::{Head, Journal, JournalOptions, JournalView, Recovered, Sealer};
 use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
+use crate::store::custody::Custody;
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
 use crate::store::embedded::view::View;
@@ -63,6 +64,7 @@ pub(super) struct PrimaryShared {
 #[derive(Clone)]
 pub(super) struct EmbeddedSide {
     pub(super) view: Arc<dyn View>,
+    pub(super) custody: Arc<dyn Custody>,
     /// The way for changes.
     pub(super) changes: ChangeQueue,
 }
@@ -264,6 +266,7 @@ impl Primary {
         let bodies = embedded.origin();
         let side = EmbeddedSide {
             view: Arc::clone(&embedded.view),
+            custody: Arc::clone(&embedded.custody),
             changes: changes.clone(),
         };
         let upkeep = written::keep_small(embedded)?;
@@ -359,6 +362,11 @@ struct Opened {
     sealer: Sealer,
     table: CaptureTable,
     covered: Lsn,
+}
+
+/// The journal of a Dovecot primary that does nothing.
+pub(super) fn open_journal_at_rest(dir: &Path) -> Result<Journal, NodeError> {
+    Ok(super::files::open_journal(dir, options())?.0)
 }
 
 fn options() -> JournalOptions {

@@ -12,6 +12,7 @@ use crate::codec::wire::Message;
 use crate::io::clock::Clock;
 use crate::limits::STALLED_SECONDS;
 use crate::op::{Heartbeat, Lsn, NodeName};
+use crate::session::announced::Announced;
 use crate::session::receive::{Receive, ReceiveInput, ReceiveRequest};
 use crate::session::{Class, SessionError};
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub(super) struct Ears {
     pub(super) callers: mpsc::Receiver<Incoming>,
     /// An operator's questions for the primary.
     pub(super) asked: mpsc::Receiver<Question>,
+    /// This node is about to be promoted: nobody is heard any more.
+    pub(super) farewell: mpsc::Receiver<oneshot::Sender<Announced>>,
 }
 
 /// Runs until the task is aborted.
@@ -99,6 +102,7 @@ pub(super) async fn run(receiver: Receiver, machine: Receive, mut ears: Ears) {
             Some(question) = ears.asked.recv() => drive.ask(question).await,
             _ = ticks.tick() => drive.tick().await,
             () = room(outgoing), if blocked => {}
+            Some(told) = ears.farewell.recv() => return drive.say_farewell(told).await,
         }
     }
 }
@@ -231,6 +235,13 @@ impl Drive {
             self.request(request);
         }
         fed.err()
+    }
+
+    async fn say_farewell(mut self, told: oneshot::Sender<Announced>) {
+        self.end(None).await;
+        if told.send(self.machine.announced().clone()).is_err() {
+            tracing::debug!("whoever hung up is gone");
+        }
     }
 
     /// Ends the session, if there is one.

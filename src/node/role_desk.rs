@@ -4,10 +4,9 @@ use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use crate::codec::wire::Message;
 use crate::control::roles::{EpochMark, GroupRole, RoleQuestion};
-use crate::control::status::Role;
 use crate::limits::{ROLE_ASKERS_MAX, ROLE_SILENCE_SECONDS_MAX, ROLES_HELD_MS};
 use crate::node::group::{GroupHandle, Side};
-use crate::op::{Epoch, NodeName};
+use crate::op::NodeName;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -18,10 +17,6 @@ pub(super) struct RoleChanges(Arc<watch::Sender<u64>>);
 
 impl RoleChanges {
     /// Says that some group's role, confirmation or epoch is another now.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no role changes while a node of this version runs")
-    )]
     pub(super) fn note(&self) {
         self.0.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -120,17 +115,19 @@ pub(super) async fn refuse(connection: Connection, why: String) -> Result<(), St
 impl GroupHandle {
     /// What this node is in it, for those who ask.
     pub(super) fn group_role(&self) -> GroupRole {
-        let role = self.role();
-        let number = match &self.side {
-            Side::Primary(shared) => shared.committed.borrow().epoch,
-            Side::Standby(shared, _) => shared.journal.head().map_or(Epoch(0), |head| head.epoch),
-        };
+        let standing = self.standing();
+        let epoch = standing.epoch();
+        let runs = matches!(self.side(), Side::Primary(_));
         GroupRole {
             name: self.config.name.clone(),
-            role,
-            confirmed: true,
-            serves: role == Role::Primary,
-            epoch: EpochMark { number, node: None },
+            role: standing.role(),
+            confirmed: standing.confirmed(),
+            serves: standing.may_write() && runs && !self.is_draining(),
+            epoch: EpochMark {
+                number: epoch.number,
+                node: Some(epoch.node.clone()).filter(|node| !node.as_str().is_empty()),
+            },
+            durable: self.durable(),
         }
     }
 }

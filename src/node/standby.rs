@@ -9,21 +9,24 @@ use super::notices::NoticeFile;
 use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
+use super::written::OpenedEmbedded;
 use crate::config::GroupConfig;
 use crate::control::metrics::Metrics;
 use crate::io::clock::{self, Clock};
-use crate::journal::{JournalOptions, JournalView, Recovered};
-use crate::op::{Lsn, NodeName, Payload, StreamId};
+use crate::journal::JournalView;
+use crate::op::{Epoch, Lsn, NodeName, Payload, StreamId};
 use crate::session::Place;
+use crate::session::announced::Announced;
 use crate::session::receive::{Receive, ReceiveStart};
 use crate::store::custody::Custody;
 use crate::store::embedded::view::View;
 use crate::store::embedded::{Embedded, Upkeep};
 use crate::store::target::{Applied, TargetCounts};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -51,6 +54,27 @@ pub(super) struct StandbyShared {
     pub(super) counted: Counted,
     pub(super) health: Arc<Health>,
     pub(super) pulses: Pulses,
+    /// Maintenance: nothing is applied, until the operator or a restart ends it.
+    paused: AtomicBool,
+}
+
+impl StandbyShared {
+    /// True while nothing is applied, on the operator's word.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Applies nothing, or goes on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        let woken = self
+            .applying
+            .get()
+            .is_some_and(|applying| applying.send(ApplyWork::Recount).is_ok());
+        if !woken {
+            tracing::debug!("the applying thread has ended");
+        }
+    }
 }
 
 /// Proofs that its two movers make progress.
@@ -66,27 +90,34 @@ pub(super) struct Pulses {
 pub(super) struct Standby {
     pub(super) shared: Arc<StandbyShared>,
     pub(super) incoming: mpsc::Sender<Incoming>,
+    farewells: mpsc::Sender<oneshot::Sender<Announced>>,
     tasks: Vec<JoinHandle<()>>,
     applier: Applier,
     disk: DiskDesk,
+    again: Embedded,
 }
 
 impl Standby {
-    /// Opens journal and store, and waits for the primary to connect.
+    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
         dir: &Path,
+        floor: Epoch,
         metrics: Arc<Metrics>,
+        opened: OpenedEmbedded,
     ) -> Result<Self, NodeError> {
-        let (journal, recovered) = super::files::open_journal(dir, JournalOptions::default())?;
-        let retain = group.retain.0;
-        let opened = Embedded::open(&dir.join("store"), node, retain).map_err(|e| NodeError::Group {
+        let OpenedEmbedded {
+            journal,
+            embedded: again,
+        } = opened;
+        let opened = again.again().map_err(|e| NodeError::Group {
             group: group.name.clone(),
             why: e.to_string(),
         })?;
         let view = journal.view();
-        let start = receive_start(group, node, &recovered, &view, opened.target.applied());
+        let mut start = receive_start(group, node, &view, opened.target.applied());
+        start.epoch = start.epoch.max(floor);
         let notices = NoticeFile::new(dir);
         let recalled = notices.recall(&view, start.applied)?;
         let mut machine = Receive::new(start);
@@ -123,7 +154,13 @@ impl Standby {
             fed,
             notices,
         };
-        let ears = receiver::Ears { inputs, callers, asked };
+        let (farewells, farewell) = mpsc::channel(1);
+        let ears = receiver::Ears {
+            inputs,
+            callers,
+            asked,
+            farewell,
+        };
         let tasks = vec![
             tokio::spawn(receiver::run(receiver, machine, ears).in_current_span()),
             tokio::spawn(upkeep(opened.upkeep).in_current_span()),
@@ -132,17 +169,27 @@ impl Standby {
             shared,
             incoming,
             tasks,
+            farewells,
             applier,
             disk,
+            again,
         })
     }
 
-    /// Stops receiving, then applying, then closes journal and store.
-    pub(super) fn stop(self) {
+    /// Where to ask that no primary is heard any more. The answer is what was announced and is not durable here.
+    pub(super) fn farewells(&self) -> mpsc::Sender<oneshot::Sender<Announced>> {
+        self.farewells.clone()
+    }
+
+    /// Stops receiving, then applying; leaves journal and store open, for another role or to be dropped. Blocks.
+    pub(super) fn stop(self) -> OpenedEmbedded {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.health.end();
         self.applier.stop();
-        self.disk.stop();
+        OpenedEmbedded {
+            journal: self.disk.stop(),
+            embedded: self.again,
+        }
     }
 }
 
@@ -168,20 +215,15 @@ fn share(
         health: Arc::default(),
         questions,
         counted,
+        paused: AtomicBool::new(false),
     };
     Ok((Arc::new(shared), first))
 }
 
 /// What the receiving machine is told of this node: where journal and store are, or why they don't fit together.
-fn receive_start(
-    group: &GroupConfig,
-    node: &NodeName,
-    recovered: &Recovered,
-    view: &JournalView,
-    applied: Applied,
-) -> ReceiveStart {
-    let head = recovered.head.unwrap_or(super::files::NOWHERE);
-    let lost = misfit(recovered, view, applied, node);
+fn receive_start(group: &GroupConfig, node: &NodeName, view: &JournalView, applied: Applied) -> ReceiveStart {
+    let head = view.head().unwrap_or(super::files::NOWHERE);
+    let lost = misfit(view, applied, node);
     if let Some(why) = &lost {
         tracing::warn!(why, "journal and store don't fit together: this copy is built anew");
     }
@@ -211,8 +253,8 @@ fn begins_with_base(view: &JournalView, node: &NodeName) -> bool {
     first.is_some_and(|frame| matches!(frame.payload, Payload::Base(_)) && frame.header.peer.as_ref() == Some(node))
 }
 
-fn misfit(recovered: &Recovered, view: &JournalView, applied: Applied, node: &NodeName) -> Option<String> {
-    let head = recovered.head.unwrap_or(super::files::NOWHERE);
+fn misfit(view: &JournalView, applied: Applied, node: &NodeName) -> Option<String> {
+    let head = view.head().unwrap_or(super::files::NOWHERE);
     let nothing = StreamId::default();
     if applied.stream == nothing && head.stream == nothing {
         return None;

@@ -6,11 +6,12 @@ use super::peer::Peer;
 use super::primary::PrimaryShared;
 use super::standby::StandbyShared;
 use crate::codec::frame;
+use crate::config::StoreConfig;
 use crate::control::status::{GroupStatus, Lag, Loss, PeerStatus, Positions, Promotable, Role, StoreKind};
 use crate::io::clock;
 use crate::journal::JournalView;
 use crate::limits::STATUS_NAMED_MAX;
-use crate::op::{Lsn, StreamId};
+use crate::op::{Epoch, Lsn, NodeName, StreamId};
 use crate::store::custody::Entry;
 use crate::store::source::{Finding, SourceStatus};
 use std::sync::PoisonError;
@@ -20,9 +21,10 @@ const SILENT_SECONDS: f64 = 10.0;
 
 /// The group now. Reads at most a few frames' headers from disk.
 pub(super) fn of(group: &GroupHandle) -> GroupStatus {
-    match &group.side {
-        Side::Primary(shared) => primary(group, shared),
-        Side::Standby(shared, _) => standby(group, shared),
+    match group.side() {
+        Side::Primary(shared) => primary(group, &shared),
+        Side::Standby(shared, _) => standby(group, &shared),
+        Side::Idle(journal) => idle(group, &journal),
     }
 }
 
@@ -70,6 +72,63 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         journal_bytes: Some(shared.view.bytes()),
         quarantine: Vec::new(),
         not_carried: source.not_carried,
+    }
+}
+
+/// Fenced, or a former primary that waits for somebody's word.
+fn idle(group: &GroupHandle, journal: &JournalView) -> GroupStatus {
+    let standing = group.standing();
+    let head = journal.head().unwrap_or(NOWHERE);
+    let seen = group.seen();
+    let peer = |name: &NodeName| PeerStatus {
+        name: name.clone(),
+        connected: seen.contains_key(name),
+        lsn: None,
+        lag: None,
+        problem: None,
+        held_mailboxes: None,
+        bodies_pending: None,
+        quarantined: None,
+    };
+    let problem = match standing.role() {
+        Role::Fenced => format!(
+            "fenced: epoch {} exists. This node neither serves nor captures; `shadowctl rejoin` makes it a standby",
+            standing.epoch()
+        ),
+        _ => "was primary, and nobody has told it yet that it still is: start a standby, or say `shadowctl resume --alone`"
+            .to_owned(),
+    };
+    GroupStatus {
+        name: group.config.name.clone(),
+        role: standing.role(),
+        confirmed: standing.confirmed(),
+        epoch: Some(standing.epoch().number),
+        store: match group.config.store {
+            StoreConfig::Dovecot(_) => StoreKind::Dovecot,
+            StoreConfig::Embedded(_) => StoreKind::Embedded,
+        },
+        building: false,
+        peers: group.config.peers.keys().map(peer).collect(),
+        lsn: Positions {
+            captured: Some(head.lsn),
+            ..Positions::default()
+        },
+        lag: Lag::default(),
+        mailboxes: None,
+        messages: None,
+        held_mailboxes: None,
+        bodies_pending: None,
+        quarantined: None,
+        promotable: Promotable {
+            now: false,
+            warnings: vec![problem.clone()],
+            ..Promotable::default()
+        },
+        problems: vec![problem],
+        progress_seconds: Some(0.0),
+        journal_bytes: Some(journal.bytes()),
+        quarantine: Vec::new(),
+        not_carried: Vec::new(),
     }
 }
 
@@ -181,6 +240,9 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         .map(|why| format!("this copy has stopped: {why}"))
         .collect();
     problems.extend(shared.health.waits());
+    if shared.is_paused() {
+        problems.push("paused: nothing is applied until `shadowctl resume`".to_owned());
+    }
     if state.peer.is_none() {
         problems.extend(state.problem.iter().cloned());
     }
@@ -189,7 +251,7 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         name: group.config.name.clone(),
         role: Role::Standby,
         confirmed: true,
-        epoch: known.then_some(progress.applied.epoch),
+        epoch: Some(group.standing().epoch().number).filter(|epoch| *epoch > Epoch(0)),
         store: StoreKind::Embedded,
         building,
         peers: group

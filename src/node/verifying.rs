@@ -31,6 +31,7 @@ pub(super) async fn verify(
             what: "asking the primary".to_owned(),
             done: None,
             total: None,
+            lasting: false,
         });
         report = relay::verify(&shared, asked).await?;
     } else {
@@ -45,9 +46,9 @@ pub(super) async fn verify(
 /// The one group that is meant, where this node is its standby.
 fn only_standby(groups: &[GroupHandle]) -> Option<Arc<StandbyShared>> {
     match groups {
-        [group] => match &group.side {
-            Side::Standby(shared, _) => Some(Arc::clone(shared)),
-            Side::Primary(_) => None,
+        [group] => match group.side() {
+            Side::Standby(shared, _) => Some(shared),
+            Side::Primary(_) | Side::Idle(_) => None,
         },
         _ => None,
     }
@@ -149,6 +150,7 @@ pub(super) async fn verify_group(
         what: "reading the source afresh".to_owned(),
         done: None,
         total: None,
+        lasting: false,
     });
     let Comparison {
         user,

@@ -7,6 +7,7 @@ use crate::control::report::{WaitReport, WaitedGroup};
 use crate::control::verbs::{Progress, ProgressSink, VerbError};
 use crate::io::clock::Stopwatch;
 use crate::op::Lsn;
+use crate::role::{Role, Standing};
 use crate::store::source::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,12 @@ pub(super) async fn wait(
     timeout: Duration,
     progress: &ProgressSink,
 ) -> Result<WaitReport, VerbError> {
-    let primaries = primaries(&groups)?;
     let time = Stopwatch::start();
+    let confirmed = tokio::time::timeout(timeout, groups_confirmed(&groups, progress)).await;
+    if confirmed.is_err() {
+        return Err(VerbError::timed_out(UNCONFIRMED));
+    }
+    let primaries = primaries(&groups)?;
     let mut report = WaitReport { groups: Vec::new() };
     for (name, shared) in primaries {
         let left = timeout.saturating_sub(time.elapsed());
@@ -40,15 +45,44 @@ pub(super) async fn wait(
     Ok(report)
 }
 
+const UNCONFIRMED: &str = "this primary was started again, and nobody has told it yet that it still is one: start a standby, \
+                           or say `shadowctl resume --alone`";
+
+/// Until no group waits for the word that it is still primary.
+async fn groups_confirmed(groups: &[GroupHandle], progress: &ProgressSink) {
+    for group in groups {
+        let mut standing = group.follow_standing();
+        if standing.borrow().confirmed() && group.runs_its_role() {
+            continue;
+        }
+        progress.tell(Progress {
+            what: "waiting for a peer to confirm that this node is still primary".to_owned(),
+            done: None,
+            total: None,
+            lasting: false,
+        });
+        if standing.wait_for(Standing::confirmed).await.is_err() {
+            tracing::debug!("the group has ended");
+        }
+        // durable and known; the half is started next
+        while !group.runs_its_role() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 /// The groups that this node is primary of; refused where there is none.
 pub(super) fn primaries(groups: &[GroupHandle]) -> Result<Vec<(String, Arc<PrimaryShared>)>, VerbError> {
     let primaries: Vec<_> = groups
         .iter()
-        .filter_map(|group| match &group.side {
-            Side::Primary(shared) => Some((group.config.name.clone(), Arc::clone(shared))),
-            Side::Standby(..) => None,
+        .filter_map(|group| match group.side() {
+            Side::Primary(shared) => Some((group.config.name.clone(), shared)),
+            Side::Standby(..) | Side::Idle(_) => None,
         })
         .collect();
+    if primaries.is_empty() && groups.iter().any(|group| group.role() == Role::Primary) {
+        return Err(VerbError::refused(UNCONFIRMED));
+    }
     if primaries.is_empty() {
         return Err(VerbError::refused(
             "this node is not primary: ask on the primary's node",
@@ -62,6 +96,7 @@ async fn wait_for(shared: &PrimaryShared, progress: &ProgressSink) -> Result<Lsn
         what: "reading the source's logs".to_owned(),
         done: None,
         total: None,
+        lasting: false,
     });
     let target = shared.ask(Command::Sweep).await.map_err(VerbError::failed)?;
     for peer in &shared.peers {

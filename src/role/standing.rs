@@ -66,6 +66,12 @@ impl Standing {
         }
     }
 
+    /// Whose standing it is.
+    #[must_use]
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// What must be durable.
     #[must_use]
     pub fn record(&self) -> &Record {

@@ -21,7 +21,7 @@ pub struct WouldLose {
 }
 
 /// Announcements that are not settled, and heartbeats. Bounded by [`NOTICES_MAX`] and [`HEARTBEATS_MAX`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Announced {
     notices: BTreeMap<MailboxId, VecDeque<Notice>>,
     count: usize,

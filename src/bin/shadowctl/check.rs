@@ -23,6 +23,7 @@ pub(crate) fn run(file: &Path, args: &CheckArgs, output: &Output) -> Result<(), 
             what,
             done: None,
             total: None,
+            lasting: false,
         }));
     };
     let report = check::run(&config, looking_at);

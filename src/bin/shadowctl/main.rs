@@ -5,9 +5,11 @@ mod check;
 mod generate;
 mod journal;
 mod output;
+mod promote;
 mod quarantine;
 mod repair;
 mod retained;
+mod roles;
 mod status;
 mod verify;
 mod wait;
@@ -71,6 +73,30 @@ enum Verb {
     /// Run it on the primary's node. Nothing leaves a copy by it but what the source can attest. Exit status 0: all is
     /// equal now. 1: something differs still; each is listed. With --stream: after a divergence.
     Repair(repair::RepairArgs),
+    /// Make this node primary: the old primary is gone
+    ///
+    /// Run it on a standby's node. Each step is shown as it is done, and what is lost at the end. Exit status 3, and nothing
+    /// changed: the primary is alive, more would be lost than --max-loss says, or another epoch came first. Running it again
+    /// finishes what was cut off.
+    Promote(promote::PromoteArgs),
+    /// Make the standby primary as planned: nothing is lost, or nothing changes
+    ///
+    /// Run it on either node. Clients are kept out of the primary, the standby applies everything, both are compared, and
+    /// clients are led to the new primary.
+    Switchover(promote::SwitchoverArgs),
+    /// Make a fenced node a standby again
+    ///
+    /// Run it on the fenced node. What it holds that the new primary lacks is shown first.
+    Rejoin(roles::GroupArgs),
+    /// Go on after `pause`; with --alone: a restarted former primary that can reach nobody
+    Resume(roles::ResumeArgs),
+    /// Maintenance on a standby: what comes is kept, nothing is applied
+    Pause(roles::GroupArgs),
+    /// Ask whether the group's mail server may open its doors on this node: exit status 0 or 1
+    ///
+    /// For `ExecCondition=` of the mail server's unit: a rebooted old primary never opens its doors first. 0 on a confirmed
+    /// primary and on a standby.
+    MayServe(roles::MayServeArgs),
     /// What this copy has not applied, and why: list it, look at it, decide it
     ///
     /// Run it on a standby's node. Nothing that can't be right, or that nobody asked for, is applied by itself.
@@ -101,6 +127,12 @@ fn main() -> ExitCode {
         Verb::Wait(wait) => config().and_then(|config| wait::run(&config, wait, &output)),
         Verb::Verify(verify) => config().and_then(|config| verify::run(&config, verify, &output)),
         Verb::Repair(repair) => config().and_then(|config| repair::run(&config, repair, &output)),
+        Verb::Promote(args) => config().and_then(|config| promote::run(&config, args, &output)),
+        Verb::Switchover(args) => config().and_then(|config| promote::switch_over(&config, args, &output)),
+        Verb::Rejoin(args) => config().and_then(|config| roles::rejoin(&config, args, &output)),
+        Verb::Resume(args) => config().and_then(|config| roles::resume(&config, args, &output)),
+        Verb::Pause(args) => config().and_then(|config| roles::pause(&config, args, &output)),
+        Verb::MayServe(args) => config().and_then(|config| roles::may_serve(&config, &args, &output)),
         Verb::Quarantine(verb) => config().and_then(|config| quarantine::run(&config, verb, &output)),
         Verb::Retained(verb) => config().and_then(|config| retained::run(&config, verb, &output)),
         Verb::Journal(journal) => config().and_then(|config| journal::run(&config, journal, &output)),

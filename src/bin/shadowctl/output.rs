@@ -108,10 +108,17 @@ impl Output {
     }
 
     fn progress(&self, progress: &Progress) {
-        if self.terminal {
+        if progress.lasting {
+            self.clear_bar();
+            eprintln!("{}", progress.what);
+        } else if self.terminal {
             eprint!("\r\x1b[K{}", bar(progress));
-            return;
+        } else {
+            self.line(progress);
         }
+    }
+
+    fn line(&self, progress: &Progress) {
         let mut last = self.last_line.borrow_mut();
         if last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             eprintln!("{}", plain(progress));
