@@ -13,6 +13,7 @@
 //! | [`serve`] | the embedded store's IMAP front end |
 //! | [`role`] | who may write: roles and epochs as a state machine without I/O |
 //! | [`io`] | the rim: files, clock, TLS, certificates, sockets |
+//! | [`redirect`] | where clients are pointed: the built-in proxy, and drivers of other redirectors |
 //! | [`control`] | the admin socket, HTTP status and metrics |
 //! | [`node`] | composition: runs the boxes of a group, turns an error's class into a deed |
 
@@ -24,6 +25,7 @@ pub mod journal;
 pub mod limits;
 pub mod node;
 pub mod op;
+pub mod redirect;
 pub mod role;
 pub mod serve;
 pub mod session;

@@ -480,3 +480,47 @@ pub const DEEDS_QUEUED_MAX: usize = 64;
 pub const ROLES_AGAIN_MS: u64 = 500;
 /// Messages that a loss statement names; the rest is counted.
 pub const LOSS_NAMED_MAX: usize = 10_000;
+/// Largest note of the highest epoch that a proxy has seen: a number and a node's name.
+pub const PROXY_MEMORY_BYTES_MAX: u64 = 4 << 10;
+/// Clients of one proxy: two descriptors each, and some kilobytes.
+pub const PROXY_CONNECTIONS_MAX: u64 = 100_000;
+/// Clients of one proxy that wait for a primary: everybody who was connected, once.
+pub const PROXY_HELD_MAX: u64 = 20_000;
+/// How long one waits, seconds: a promotion takes fewer, and clients give up after some 30.
+pub const PROXY_HELD_SECONDS_MAX: u64 = 30;
+/// Longest wait for the primary's service to take a connection, seconds.
+pub const PROXY_CONNECT_SECONDS_MAX: u64 = 3;
+/// Time between two attempts for one held client, milliseconds.
+pub const PROXY_RETRY_MS: u64 = 100;
+/// Over how long the ends of sessions are spread when the primary changes, milliseconds: all within the second that is
+/// promised.
+pub const PROXY_CUT_MS_MAX: u64 = 500;
+/// Quiet time after which the kernel asks whether a client's or server's host is still there, seconds.
+pub const PROXY_KEEPALIVE_SECONDS: u64 = 120;
+/// Bytes that a proxied connection moves at a time, and the most that it keeps for each direction.
+pub const PROXY_PIECE_BYTES: usize = 16 << 10;
+/// Longest time for one redirect, seconds: a promotion goes on without it.
+pub const REDIRECT_SECONDS_MAX: u64 = 30;
+/// The same for an operator's command; less, so that its own complaint is heard.
+pub const REDIRECT_COMMAND_SECONDS_MAX: u64 = 25;
+/// Longest answer of a redirector: HAProxy's figures of some thousand servers.
+pub const REDIRECT_ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Longest wait until a redirector has ended the old sessions, milliseconds.
+pub const REDIRECT_OLD_SESSIONS_MS_MAX: u64 = 3_000;
+/// Largest passwd-file of a Dovecot proxy: as of our own front end.
+pub const REDIRECT_PASSWD_BYTES_MAX: u64 = PASSWD_BYTES_MAX;
+/// Largest TSIG key file: a name, an algorithm and 64 octets.
+pub const TSIG_FILE_BYTES_MAX: u64 = 16 << 10;
+/// Longest wait for a name server's answer, seconds.
+pub const DNS_SECONDS_MAX: u64 = 5;
+/// Longest DNS name, in its wire form (RFC 1035 section 2.3.4).
+pub const DNS_NAME_BYTES_MAX: usize = 255;
+/// Records of an answer that are stepped over to find its signature; a DNS UPDATE is answered with none but that.
+pub const DNS_RECORDS_MAX: usize = 64;
+/// Clients that the system holds until a proxy takes them in: all come back at once when the primary changes. The kernel
+/// allows as many as `net.core.somaxconn` says.
+pub const PROXY_BACKLOG: i32 = 4096;
+/// Time until a node that could not be asked is asked again by a proxy, milliseconds.
+pub const PROXY_ASK_AGAIN_MS: u64 = 200;
+/// Longest look of `check` at one redirector, seconds.
+pub const REDIRECT_LOOK_SECONDS_MAX: u64 = 10;

@@ -1,10 +1,11 @@
 //! From the file to [`Config`]: paths made whole, pairs of keys judged, features that are not built noted.
 
-use super::file::{self, File, LogUsersText, RedirectKind, RejoinText, StartAsText, StoreText, WhileStandbyText};
+use super::file::{self, File, LogUsersText, RejoinText, StartAsText, StoreText, WhileStandbyText};
+use super::redirects::Nodes;
 use super::values::PlainName;
 use super::{
-    Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, ProxyConfig,
-    RedirectConfig, Rejoin, StartAs, StoreConfig, TlsFiles, Unbuilt, WhileStandby,
+    Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, Rejoin,
+    StartAs, StoreConfig, TlsFiles, Unbuilt, WhileStandby,
 };
 use crate::limits;
 use crate::op::NodeName;
@@ -12,7 +13,7 @@ use serde_spanned::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
     let unreadable = |message: String| ConfigError {
@@ -46,15 +47,16 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     builder.config(file)
 }
 
-struct Builder<'a> {
+/// What building needs to know of the file, and to note.
+pub(super) struct Builder<'a> {
     path: &'a Path,
     text: &'a str,
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
     unbuilt: Vec<Unbuilt>,
 }
 
 impl Builder<'_> {
-    fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+    pub(super) fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError::at(self.path, self.text, span, message)
     }
 
@@ -83,11 +85,7 @@ impl Builder<'_> {
             }
             groups.push(group);
         }
-        let proxies = file
-            .proxy
-            .into_iter()
-            .map(|proxy| self.proxy(proxy))
-            .collect::<Result<_, _>>()?;
+        let proxies = self.proxies(file.proxy)?;
         Ok(Config {
             file: self.path.to_owned(),
             node,
@@ -130,6 +128,9 @@ impl Builder<'_> {
         let store = self.store(&group.store, group.dovecot, group.embedded)?;
         self.note_unbuilt_role(&group.start_as, start_as, &store);
         let rejoin = self.rejoin(group.rejoin);
+        let nodes = Nodes { own, peers: &peers };
+        let redirects = group.redirect.into_iter().map(|r| self.redirect(&nodes, r));
+        let redirects = redirects.collect::<Result<_, _>>()?;
         Ok(GroupConfig {
             name: group.name.into_inner().0,
             users: group.users,
@@ -140,11 +141,7 @@ impl Builder<'_> {
             compress: group.compress,
             bytes_per_second: group.bytes_per_second,
             store,
-            redirects: group
-                .redirect
-                .into_iter()
-                .map(|r| self.redirect(r))
-                .collect::<Result<_, _>>()?,
+            redirects,
             probes: group.probe.into_iter().map(|p| self.probe(p)).collect(),
         })
     }
@@ -238,52 +235,6 @@ impl Builder<'_> {
         })
     }
 
-    fn redirect(&mut self, redirect: Spanned<file::Redirect>) -> Result<RedirectConfig, ConfigError> {
-        let span = redirect.span();
-        let kind = *redirect.get_ref().kind.get_ref();
-        let kind_span = redirect.get_ref().kind.span();
-        self.unbuilt(
-            kind_span.clone(),
-            "group.redirect",
-            "point clients by hand after a promotion; leave it out",
-        );
-        let given = redirect.into_inner();
-        given
-            .refuse_keys_of_other_kinds(kind)
-            .map_err(|message| self.wrong(kind_span.clone(), message))?;
-        let lacks = |key: &str| {
-            let mut wrong = self.wrong(span.clone(), "is required by this kind, but missing");
-            wrong.key = format!("group.redirect.{key}");
-            wrong
-        };
-        Ok(match kind {
-            RedirectKind::Haproxy => RedirectConfig::Haproxy {
-                socket: self.required_path(given.socket).ok_or_else(|| lacks("socket"))?,
-                servers: by_node(given.servers.ok_or_else(|| lacks("servers"))?),
-            },
-            RedirectKind::Dovecot => RedirectConfig::Dovecot {
-                file: self.required_path(given.file).ok_or_else(|| lacks("file"))?,
-                doveadm: given.doveadm.unwrap_or_default().under(self.folder),
-                hosts: by_node(given.hosts.ok_or_else(|| lacks("hosts"))?),
-            },
-            RedirectKind::Dns => RedirectConfig::Dns {
-                server: given.server.ok_or_else(|| lacks("server"))?,
-                zone: given.zone.ok_or_else(|| lacks("zone"))?,
-                record: given.record.ok_or_else(|| lacks("record"))?,
-                ttl_seconds: given.ttl.unwrap_or(30),
-                key: self.required_path(given.key).ok_or_else(|| lacks("key"))?,
-                addresses: by_node(given.addresses.ok_or_else(|| lacks("addresses"))?),
-            },
-            RedirectKind::Exec => RedirectConfig::Exec {
-                command: given.command.ok_or_else(|| lacks("command"))?.under(self.folder),
-            },
-        })
-    }
-
-    fn required_path(&self, path: Option<super::values::FilePath>) -> Option<PathBuf> {
-        path.map(|path| path.under(self.folder))
-    }
-
     fn probe(&mut self, probe: Spanned<file::Probe>) -> ProbeConfig {
         self.unbuilt(probe.span(), "group.probe", "leave it out");
         let probe = probe.into_inner();
@@ -294,46 +245,9 @@ impl Builder<'_> {
             password_file: probe.password_file.under(self.folder),
         }
     }
-
-    fn proxy(&mut self, proxy: Spanned<file::Proxy>) -> Result<ProxyConfig, ConfigError> {
-        let span = proxy.span();
-        self.unbuilt(span.clone(), "proxy", "leave it out");
-        let proxy = proxy.into_inner();
-        if !proxy.nodes.keys().eq(proxy.control.keys()) {
-            return Err(self.wrong(span, "expected the same nodes in \"nodes\" and \"control\""));
-        }
-        Ok(ProxyConfig {
-            group: proxy.group.0,
-            listen: proxy.listen.0,
-            nodes: by_node(proxy.nodes),
-            control: by_node(proxy.control),
-            proxy_protocol: proxy.proxy_protocol,
-        })
-    }
 }
 
-impl file::Redirect {
-    fn refuse_keys_of_other_kinds(&self, kind: RedirectKind) -> Result<(), String> {
-        use RedirectKind::{Dns, Dovecot, Exec, Haproxy};
-        let given = [
-            (self.socket.is_some(), Haproxy, "socket"),
-            (self.servers.is_some(), Haproxy, "servers"),
-            (self.file.is_some(), Dovecot, "file"),
-            (self.doveadm.is_some(), Dovecot, "doveadm"),
-            (self.hosts.is_some(), Dovecot, "hosts"),
-            (self.server.is_some(), Dns, "server"),
-            (self.zone.is_some(), Dns, "zone"),
-            (self.record.is_some(), Dns, "record"),
-            (self.ttl.is_some(), Dns, "ttl"),
-            (self.key.is_some(), Dns, "key"),
-            (self.addresses.is_some(), Dns, "addresses"),
-            (self.command.is_some(), Exec, "command"),
-        ];
-        let foreign = given.iter().find(|(there, of, _)| *there && *of != kind);
-        foreign.map_or(Ok(()), |(_, _, key)| Err(format!("this kind has no key \"{key}\"")))
-    }
-}
-
-fn by_node<T>(map: BTreeMap<PlainName, T>) -> BTreeMap<NodeName, T> {
+/// A table by the nodes' names.
+pub(super) fn by_node<T>(map: BTreeMap<PlainName, T>) -> BTreeMap<NodeName, T> {
     map.into_iter().map(|(name, value)| (NodeName(name.0), value)).collect()
 }

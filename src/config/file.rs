@@ -1,7 +1,7 @@
 //! The file as it is written: one struct a table, one field a key. Values check themselves; what needs two keys to be
 //! judged is left to [`super::build`].
 
-use super::values::{BytesPerSecond, Compress, FilePath, Listen, PlainName};
+use super::values::{BackendServer, BytesPerSecond, Compress, DnsName, FilePath, Listen, PlainName};
 use super::{Argv, HostPort, RetainFor, UserPatterns};
 use serde::Deserialize;
 use serde_spanned::Spanned;
@@ -129,16 +129,16 @@ pub(super) enum WhileStandbyText {
 pub(super) struct Redirect {
     pub(super) kind: Spanned<RedirectKind>,
     pub(super) socket: Option<FilePath>,
-    pub(super) servers: Option<BTreeMap<PlainName, String>>,
+    pub(super) servers: Option<Spanned<BTreeMap<PlainName, BackendServer>>>,
     pub(super) file: Option<FilePath>,
     pub(super) doveadm: Option<Argv>,
-    pub(super) hosts: Option<BTreeMap<PlainName, String>>,
+    pub(super) hosts: Option<Spanned<BTreeMap<PlainName, IpAddr>>>,
     pub(super) server: Option<HostPort>,
-    pub(super) zone: Option<String>,
-    pub(super) record: Option<String>,
+    pub(super) zone: Option<DnsName>,
+    pub(super) record: Option<Spanned<DnsName>>,
     pub(super) ttl: Option<u32>,
     pub(super) key: Option<FilePath>,
-    pub(super) addresses: Option<BTreeMap<PlainName, Vec<IpAddr>>>,
+    pub(super) addresses: Option<Spanned<BTreeMap<PlainName, Vec<IpAddr>>>>,
     pub(super) command: Option<Argv>,
 }
 

@@ -382,7 +382,6 @@ fn the_same_group_twice_is_a_mistake() {
 fn a_feature_that_is_not_built_is_refused_by_its_key() {
     let probe =
         "[[group.probe]]\naddress = \"a:1\"\ntls_name = \"a\"\nuser = \"u\"\npassword_file = \"p\"\n[group.embedded]";
-    let proxy = "[[proxy]]\ngroup = \"main\"\nlisten = \"0.0.0.0:1\"\nnodes = {}\ncontrol = {}\n[[group]]";
     for (from, to, key) in [
         (
             "store =",
@@ -394,13 +393,7 @@ fn a_feature_that_is_not_built_is_refused_by_its_key() {
             "\"primary\"",
             "15: group.store = \"embedded\" on a primary: not built in version",
         ),
-        (
-            "[group.embedded]",
-            "[[group.redirect]]\nkind = \"exec\"\ncommand = [\"x\"]\n[group.embedded]",
-            "20: group.redirect: not built",
-        ),
         ("[group.embedded]", probe, "19: group.probe: not built in version"),
-        ("[[group]]", proxy, "12: proxy: not built in version"),
     ] {
         let refused = parse(&LEAST.replacen(from, to, 1))
             .unwrap()

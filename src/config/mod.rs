@@ -8,6 +8,7 @@ mod error;
 mod file;
 #[cfg(test)]
 mod mistakes;
+mod redirects;
 mod unbuilt;
 pub mod users;
 pub mod values;
@@ -240,8 +241,8 @@ pub enum RedirectConfig {
         file: PathBuf,
         /// That proxy's `doveadm`.
         doveadm: Argv,
-        /// Node → host.
-        hosts: BTreeMap<NodeName, String>,
+        /// Node → host: an address, for `doveadm` ends sessions by it.
+        hosts: BTreeMap<NodeName, std::net::IpAddr>,
     },
     /// DNS UPDATE with TSIG (RFC 2136, RFC 8945).
     Dns {

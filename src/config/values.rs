@@ -253,3 +253,52 @@ impl TryFrom<String> for Listen {
         Ok(Self(address))
     }
 }
+
+/// A server of HAProxy's as its runtime socket names it: `backend/server`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct BackendServer(pub(super) String);
+
+impl TryFrom<String> for BackendServer {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        // what HAProxy itself takes in a name
+        let is_name = |name: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+            !name.is_empty() && name.len() <= 128 && name.chars().all(plain)
+        };
+        match text.split_once('/') {
+            Some((backend, server)) if is_name(backend) && is_name(server) => Ok(Self(text)),
+            _ => Err(format!("expected \"BACKEND/SERVER\", found \"{text}\"")),
+        }
+    }
+}
+
+/// A DNS name, without the dot at its end.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct DnsName(pub(super) String);
+
+impl TryFrom<String> for DnsName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let bare = text.strip_suffix('.').unwrap_or(&text);
+        let is_label = |label: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            (1..=63).contains(&label.len()) && label.chars().all(plain)
+        };
+        if bare.len() <= 253 && bare.split('.').all(is_label) {
+            Ok(Self(bare.to_owned()))
+        } else {
+            Err(format!("expected a DNS name, found \"{text}\""))
+        }
+    }
+}
+
+impl DnsName {
+    /// True where this name is `zone` or below it.
+    pub(super) fn is_within(&self, zone: &Self) -> bool {
+        let (name, zone) = (self.0.to_ascii_lowercase(), zone.0.to_ascii_lowercase());
+        name == zone || name.strip_suffix(&zone).is_some_and(|below| below.ends_with('.'))
+    }
+}

@@ -1,6 +1,8 @@
 //! `/metrics`: counters that the rooms count up, gauges read from `status` at each scrape. Labels are groups, peers, kinds
 //! of events and names of certificates, all of them few; never users or mailboxes. `docs/metrics.md` lists them all.
 
+mod proxies;
+
 use super::status::{GroupStatus, PeerStatus, Role, Status};
 use super::vitals::Vitals;
 use crate::io::clock;
@@ -74,6 +76,7 @@ impl Metrics {
         let mut text = String::new();
         encode_registry(&mut text, &self.counters())?;
         encode_registry(&mut text, &groups(status))?;
+        encode_registry(&mut text, &proxies::registry(status))?;
         encode_registry(&mut text, &node(status))?;
         encode_registry(&mut text, &process(&status.vitals))?;
         encode_eof(&mut text)?;
@@ -346,7 +349,7 @@ fn count(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::round_trip::{node, standby};
-    use super::super::status::{Lag, Loss, Positions, Promotable};
+    use super::super::status::{Lag, Loss, Positions, Promotable, ProxyStatus};
     use super::super::vitals::CertificateEnd;
     use super::*;
     use crate::op::Epoch;
@@ -391,6 +394,10 @@ mod tests {
         };
         (group.peers[0].lsn, group.peers[0].lag) = (Some(lsn), Some(lag));
         let mut status = node(group);
+        status.proxies = vec![ProxyStatus {
+            epoch: Some(Epoch(3)),
+            ..ProxyStatus::default()
+        }];
         status.vitals = Vitals {
             state_free_bytes: Some(1),
             state_size_bytes: Some(1),

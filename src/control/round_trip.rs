@@ -92,6 +92,7 @@ pub(super) fn node(group: GroupStatus) -> Status {
         node: NodeName::from("mail-b"),
         version: "0.1.0".to_owned(),
         groups: vec![group],
+        proxies: Vec::new(),
         vitals: Vitals::default(),
         problems: Vec::new(),
     }

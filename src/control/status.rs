@@ -3,6 +3,7 @@
 
 use super::vitals::Vitals;
 use crate::op::{Epoch, Lsn, Modseq, NodeName, Uid, UidValidity, UserName};
+pub use crate::redirect::proxy::ProxyStatus;
 pub use crate::role::Role;
 pub use crate::store::custody::{Entry, Reason};
 pub use crate::store::source::NotCarried;
@@ -17,6 +18,9 @@ pub struct Status {
     pub version: String,
     /// One entry a group, in the configuration's order.
     pub groups: Vec<GroupStatus>,
+    /// One entry a proxy of this node, in the configuration's order.
+    #[serde(default)]
+    pub proxies: Vec<ProxyStatus>,
     /// Room, certificates, the process itself.
     #[serde(default)]
     pub vitals: Vitals,

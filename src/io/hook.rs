@@ -3,7 +3,7 @@
 use crate::limits::{EVENT_COMMAND_SECONDS_MAX, EVENT_COMPLAINT_BYTES_MAX};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 /// Why it was not done.
@@ -43,10 +43,73 @@ pub enum HookError {
 /// # Errors
 /// It can't be run, fails, or takes longer than [`EVENT_COMMAND_SECONDS_MAX`].
 pub async fn run(command: &[String], input: &[u8]) -> Result<(), HookError> {
-    run_within(command, input, Duration::from_secs(EVENT_COMMAND_SECONDS_MAX)).await
+    run_within(command, (input, &[]), Duration::from_secs(EVENT_COMMAND_SECONDS_MAX)).await
 }
 
-async fn run_within(command: &[String], input: &[u8], limit: Duration) -> Result<(), HookError> {
+/// The same without input, but with more in its environment, and its own time.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in(
+    command: &[String],
+    environment: &[(&'static str, String)],
+    limit: Duration,
+) -> Result<(), HookError> {
+    run_within(command, (b"", environment), limit).await
+}
+
+/// The same, for what it prints on standard output: at most `bytes_max`; one that prints more finds its pipe closed.
+///
+/// # Errors
+/// As [`run`].
+pub async fn ask(command: &[String], limit: Duration, bytes_max: u64) -> Result<String, HookError> {
+    let name = command.first().cloned().unwrap_or_default();
+    let start = |error| HookError::Start {
+        command: name.clone(),
+        error,
+    };
+    let mut child = Command::new(&name)
+        .args(command.get(1..).unwrap_or_default())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(start)?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let heard = async {
+        let (said, complaint, status) = tokio::join!(
+            heard(out, bytes_max),
+            heard(err, EVENT_COMPLAINT_BYTES_MAX),
+            child.wait()
+        );
+        Ok::<_, std::io::Error>((said?, complaint?, status?))
+    };
+    match tokio::time::timeout(limit, heard).await {
+        Ok(Ok((said, _, status))) if status.success() => Ok(said),
+        Ok(Ok((_, complaint, status))) => Err(HookError::Failed {
+            command: name,
+            status,
+            complaint: complaint.lines().last().unwrap_or("nothing").to_owned(),
+        }),
+        Ok(Err(error)) => Err(start(error)),
+        Err(_) => Err(HookError::TimeOut { command: name, limit }),
+    }
+}
+
+async fn heard(from: Option<impl AsyncRead + Unpin>, bytes_max: u64) -> std::io::Result<String> {
+    let mut said = Vec::new();
+    if let Some(from) = from {
+        from.take(bytes_max).read_to_end(&mut said).await?;
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+async fn run_within(
+    command: &[String],
+    (input, environment): (&[u8], &[(&'static str, String)]),
+    limit: Duration,
+) -> Result<(), HookError> {
     let (program, arguments) = command
         .split_first()
         .map_or(("", [].as_slice()), |(p, a)| (p.as_str(), a));
@@ -57,6 +120,7 @@ async fn run_within(command: &[String], input: &[u8], limit: Duration) -> Result
     };
     let child = Command::new(program)
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -116,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_that_hangs_is_killed_and_one_that_never_reads_is_no_error() {
-        let hung = run_within(&shell("exec sleep 60"), b"x", Duration::from_millis(100)).await;
+        let hung = run_within(&shell("exec sleep 60"), (b"x", &[]), Duration::from_millis(100)).await;
         assert!(matches!(hung, Err(HookError::TimeOut { .. })), "{hung:?}");
         run(&shell("exec <&-; exit 0"), &vec![b'x'; 1 << 20]).await.unwrap();
     }

@@ -10,5 +10,5 @@ pub mod lifecycle;
 pub mod lock;
 pub mod pem;
 pub mod renewal;
-mod sockets;
+pub(crate) mod sockets;
 pub mod tls;

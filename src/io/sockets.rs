@@ -8,9 +8,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Waiting callers that the system holds.
-const BACKLOG: i32 = 128;
-
 /// Connects to the first address of the name that answers. With it comes the time that the first packet took there and
 /// back.
 ///
@@ -32,11 +29,11 @@ pub(super) async fn connect(address: &HostPort) -> io::Result<(TcpStream, Durati
     Err(failed)
 }
 
-/// Listens; on `[::]` for IPv4, too.
+/// Listens; on `[::]` for IPv4, too. The system holds up to `backlog` callers who wait.
 ///
 /// # Errors
 /// The port is taken or not ours to take.
-pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -44,7 +41,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
 }
 
@@ -79,12 +76,12 @@ mod tests {
 
     #[tokio::test]
     async fn one_listener_serves_both_families_and_a_single_address_its_own() {
-        let both = listen("[::]:0".parse().unwrap()).unwrap();
+        let both = listen("[::]:0".parse().unwrap(), 8).unwrap();
         for host in ["::1", "127.0.0.1", "localhost"] {
             let (tcp, round_trip) = connect(&port(&both, host)).await.unwrap();
             assert!(tcp.nodelay().unwrap() && round_trip < Duration::from_secs(1));
         }
-        let six = listen("[::1]:0".parse().unwrap()).unwrap();
+        let six = listen("[::1]:0".parse().unwrap(), 8).unwrap();
         assert!(connect(&port(&six, "127.0.0.1")).await.is_err());
         connect(&port(&six, "::1")).await.unwrap();
     }

@@ -86,6 +86,9 @@ struct Pair {
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
+/// Waiting callers that the system holds.
+const BACKLOG: i32 = 128;
+
 /// This node's certificate in use, and whom it trusts. Connections keep the certificates that they were made with for as
 /// long as they are trusted: see [`Trust`].
 pub struct PeerTls {
@@ -221,7 +224,7 @@ impl PeerListener {
     /// # Errors
     /// The port is taken or not ours to take.
     pub async fn bind(address: SocketAddr, tls: Arc<PeerTls>) -> Result<Self, TlsError> {
-        let tcp = sockets::listen(address).map_err(|error| TlsError::Network {
+        let tcp = sockets::listen(address, BACKLOG).map_err(|error| TlsError::Network {
             address: address.to_string(),
             error,
         })?;

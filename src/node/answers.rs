@@ -23,6 +23,7 @@ use crate::control::vitals::Vitals;
 use crate::io::clock;
 use crate::limits::CUSTODY_ROWS_MAX;
 use crate::op::{NodeName, UserName};
+use crate::redirect::proxy::{Door, ProxyStatus};
 use crate::store::custody::{Custody, Entry};
 use crate::store::embedded::view::View;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub(super) struct Answers {
     config: Arc<Config>,
     groups: Arc<[GroupHandle]>,
+    proxies: Arc<[Arc<Door>]>,
     pub(super) role_desk: RoleDesk,
 }
 
@@ -40,8 +42,14 @@ impl Answers {
         Self {
             config,
             groups,
+            proxies: Arc::default(),
             role_desk: RoleDesk::new(changes),
         }
+    }
+
+    /// The same, of a node that has these proxies.
+    pub(super) fn with_proxies(self, proxies: Arc<[Arc<Door>]>) -> Self {
+        Self { proxies, ..self }
     }
 
     /// True where this node's configuration lists `name` as a peer of some group.
@@ -113,11 +121,17 @@ impl Verbs for Answers {
             tracing::error!(%error, "status");
             Default::default()
         });
+        let proxies: Vec<_> = self.proxies.iter().map(|door| door.status()).collect();
         Status {
             node: self.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             groups,
-            problems: vitals.problems(),
+            problems: proxies
+                .iter()
+                .filter_map(ProxyStatus::problem)
+                .chain(vitals.problems())
+                .collect(),
+            proxies,
             vitals,
         }
     }

@@ -9,7 +9,7 @@
 //! | `front` | the embedded store's front end |
 //! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
 //! | `promoting` `losing` `pointing` `rejoining` | what the verbs that change roles do |
-//! | `role_desk` `asking` `following` | who is primary: answered to others, and asked of them |
+//! | `role_desk` `asking` `following` `proxies` | who is primary: answered to others, asked of them, and followed |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
 
@@ -40,6 +40,7 @@ mod peer;
 mod pointing;
 mod primary;
 mod promoting;
+mod proxies;
 mod pulse;
 mod receiver;
 mod rejoining;
@@ -155,8 +156,10 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let changes = RoleChanges::default();
     let stewards = start_stewards(&config, &tls, &metrics, &changes)?;
     let handles: Arc<[_]> = stewards.iter().map(|steward| steward.means.group.clone()).collect();
-    let answers = Arc::new(Answers::new(Arc::clone(&config), Arc::clone(&handles), changes));
     let mut tasks = JoinSet::new();
+    let proxies = proxies::start(&config, &tls, &mut tasks)?;
+    let answers = Answers::new(Arc::clone(&config), Arc::clone(&handles), changes).with_proxies(proxies);
+    let answers = Arc::new(answers);
     let doors: Vec<_> = stewards.iter().filter_map(front::Door::of).collect();
     for door in doors {
         for task in front::serve(door, &config, &lifecycle, &metrics.imap).await? {

@@ -5,7 +5,7 @@ use crate::quarantine;
 use clap::Args;
 use mailshadow::config::Config;
 use mailshadow::control::client::call;
-use mailshadow::control::status::{GroupStatus, Lag, NotCarried, Positions, Role, Status, UserStatus};
+use mailshadow::control::status::{GroupStatus, Lag, NotCarried, Positions, ProxyStatus, Role, Status, UserStatus};
 use mailshadow::control::verbs::Request;
 use mailshadow::op::UserName;
 use std::fmt::Display;
@@ -40,7 +40,29 @@ fn text(status: &Status) -> String {
         text.push('\n');
         text.push_str(&group_text(group));
     }
+    for (place, proxy) in status.proxies.iter().enumerate() {
+        text.push_str(if place == 0 { "\n" } else { "" });
+        text.push_str(&proxy_text(proxy));
+    }
     text
+}
+
+fn proxy_text(proxy: &ProxyStatus) -> String {
+    let to = match (&proxy.primary, proxy.opens) {
+        (Some(node), true) => format!("to {node}"),
+        (Some(node), false) => format!("to {node}, which takes no new clients now"),
+        (None, _) => "to nobody".to_owned(),
+    };
+    format!(
+        "proxy {} of group {}: {to}; epoch {}, {} connected, {} waiting, {} moved, {} turned away\n",
+        proxy.listen,
+        proxy.group,
+        shown(proxy.epoch),
+        proxy.connections,
+        proxy.held,
+        proxy.moved,
+        proxy.refused
+    )
 }
 
 /// The first thing that a tired reader wants to know.

@@ -1,7 +1,7 @@
 //! Files that must be readable, keys that must not be readable by others.
 
 use super::{Finding, state};
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, RedirectConfig, StoreConfig};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -21,6 +21,12 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
                 found.push(readable(&key("cert"), cert));
                 found.push(private(&key("key"), cert_key, Finding::error));
             }
+        }
+    }
+    let redirects = config.groups.iter().flat_map(|group| &group.redirects);
+    for redirect in redirects {
+        if let RedirectConfig::Dns { key, .. } = redirect {
+            found.push(private("group.redirect.key", key, Finding::error));
         }
     }
     let dir = &config.node.state;

@@ -12,6 +12,7 @@ mod others;
 mod passwords;
 mod peers;
 mod ports;
+mod redirects;
 mod state;
 mod stores;
 
@@ -142,6 +143,7 @@ pub fn run(config: &Config, mut looking_at: impl FnMut(&str)) -> CheckReport {
     section("other agents", &|| others::findings(config));
     section("running daemon", &|| daemon::findings(config, daemon));
     section("peers", &|| peers::findings(config));
+    section("redirects", &|| redirects::findings(config));
     CheckReport::of(all)
 }
 
@@ -153,10 +155,10 @@ fn configuration(config: &Config) -> Finding {
             error.to_string(),
             "shadowd refuses to start with this key",
         ),
-        Ok(()) if config.groups.is_empty() => Finding::warning(
+        Ok(()) if config.groups.is_empty() && config.proxies.is_empty() => Finding::warning(
             "configuration",
-            format!("{file} has no group"),
-            "add a [[group]]: nothing is done without",
+            format!("{file} has neither a group nor a proxy"),
+            "add a [[group]] or a [[proxy]]: nothing is done without",
         ),
         Ok(()) => Finding::ok(
             "configuration",

@@ -59,7 +59,8 @@ async fn peer(config: &Config, tls: &PeerTls, name: &NodeName, address: &HostPor
         }
     };
     let asked_ms = clock::unix_ms();
-    let heard = tokio::time::timeout(ANSWER, ask(&mut stream)).await;
+    let heard = tokio::time::timeout(ANSWER, ask(&mut stream, QUESTION.to_owned())).await;
+    let heard = heard.map(|heard| heard.and_then(|json| read_about(&json)));
     let answered_ms = clock::unix_ms();
     // a clean goodbye, so that the peer's log does not speak of a broken connection; who refused us is gone already
     let _ = tokio::time::timeout(ANSWER, stream.shutdown()).await;
@@ -93,12 +94,36 @@ async fn peer(config: &Config, tls: &PeerTls, name: &NodeName, address: &HostPor
     }
 }
 
-/// Asks a peer about itself. Whoever refuses this node's certificate ends the connection instead.
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<About, String> {
-    let question = Message::Ask {
-        id: 1,
-        json: QUESTION.to_owned(),
-    };
+/// A connection to `node` at `address`; else what is wrong.
+pub(super) async fn connect(
+    tls: &PeerTls,
+    node: &NodeName,
+    address: &HostPort,
+) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, String> {
+    match tokio::time::timeout(CONNECT, tls.connect(address, node)).await {
+        Ok(connected) => connected.map(|(stream, _)| stream).map_err(|e| e.to_string()),
+        Err(_) => Err(format!("{address}: no answer within {} s", CONNECT.as_secs())),
+    }
+}
+
+/// One question and its answer, within bounds, and a clean goodbye.
+pub(super) async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    question: String,
+) -> Result<String, String> {
+    let heard = tokio::time::timeout(ANSWER, ask(stream, question)).await;
+    // whoever refused us is gone already
+    let _ = tokio::time::timeout(ANSWER, stream.shutdown()).await;
+    heard.unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER.as_secs())))
+}
+
+fn read_about(json: &str) -> Result<About, String> {
+    serde_json::from_str(json).map_err(|e| format!("its answer: {e}"))
+}
+
+/// Asks another node. Whoever refuses this node's certificate ends the connection instead.
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), json: String) -> Result<String, String> {
+    let question = Message::Ask { id: 1, json };
     let bytes = question.encode().map_err(|e| e.to_string())?;
     let ended = |_| "it ended the connection".to_owned();
     stream.write_all(&bytes).await.map_err(ended)?;
@@ -112,7 +137,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<About
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.map_err(ended)?;
     match Message::decode(&body) {
-        Ok(Message::Answer { json, .. }) => serde_json::from_str(&json).map_err(|e| format!("its answer: {e}")),
+        Ok(Message::Answer { json, .. }) => Ok(json),
         Ok(Message::Refused { why }) => Err(why),
         Ok(other) => Err(format!("it answers with a {} message", other.kind())),
         Err(error) => Err(error.to_string()),

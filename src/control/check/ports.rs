@@ -20,6 +20,8 @@ pub(super) fn findings(config: &Config, daemon_runs: bool) -> Vec<Finding> {
             wanted.push((format!("group {} embedded.{key}", group.name), address));
         }
     }
+    let proxies = config.proxies.iter().map(|proxy| proxy.listen);
+    wanted.extend(proxies.map(|listen| ("proxy.listen".to_owned(), Some(listen))));
     let mut found = Vec::from_iter(deaf(config));
     let mut seen: BTreeMap<SocketAddr, String> = BTreeMap::new();
     for (topic, address) in wanted {
