@@ -156,18 +156,11 @@ impl Builder<'_> {
         }
     }
 
-    /// This version captures from a Dovecot and applies to the embedded store.
+    /// This version applies to the embedded store only.
     fn note_unbuilt_role(&mut self, written: &Spanned<StartAsText>, start_as: StartAs, store: &StoreConfig) {
-        match (start_as, store) {
-            (StartAs::Standby, StoreConfig::Dovecot(_)) => {
-                let meanwhile = "a standby's store is \"embedded\"";
-                self.unbuilt(written.span(), "group.store = \"dovecot\" on a standby", meanwhile);
-            }
-            (StartAs::Primary, StoreConfig::Embedded(_)) => {
-                let meanwhile = "a primary's store is \"dovecot\"";
-                self.unbuilt(written.span(), "group.store = \"embedded\" on a primary", meanwhile);
-            }
-            (StartAs::Primary, StoreConfig::Dovecot(_)) | (StartAs::Standby, StoreConfig::Embedded(_)) => {}
+        if let (StartAs::Standby, StoreConfig::Dovecot(_)) = (start_as, store) {
+            let meanwhile = "a standby's store is \"embedded\"";
+            self.unbuilt(written.span(), "group.store = \"dovecot\" on a standby", meanwhile);
         }
     }
 

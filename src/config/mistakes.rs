@@ -388,11 +388,6 @@ fn a_feature_that_is_not_built_is_refused_by_its_key() {
             "rejoin = \"auto\"\nstore =",
             "17: group.rejoin = \"auto\": not built in version",
         ),
-        (
-            "\"standby\"",
-            "\"primary\"",
-            "15: group.store = \"embedded\" on a primary: not built in version",
-        ),
         ("[group.embedded]", probe, "19: group.probe: not built in version"),
     ] {
         let refused = parse(&LEAST.replacen(from, to, 1))

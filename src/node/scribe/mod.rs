@@ -177,9 +177,9 @@ struct Scribing {
 impl Scribing {
     fn run(&mut self, queued: &Queued) -> Result<(), Ended> {
         loop {
-            let first = match self.tellings.is_empty() {
-                true => Some(queued.work.recv().map_err(|_| Ended::Asked)?),
-                false => soon(&queued.work)?,
+            let first = match self.is_telling() {
+                true => soon(&queued.work)?,
+                false => Some(queued.work.recv().map_err(|_| Ended::Asked)?),
             };
             self.tools.pulse.beat();
             let (changes, command) = gather(first, queued);
@@ -192,6 +192,18 @@ impl Scribing {
             self.tell_on()?;
             self.trim_where_due()?;
         }
+    }
+
+    /// True while there is something to be told to somebody who is there. (The heartbeat looks once a second for those
+    /// who come back.)
+    fn is_telling(&self) -> bool {
+        let away = |name: &NodeName| {
+            self.tools
+                .peers
+                .iter()
+                .any(|peer| peer.name == *name && !peer.now().connected)
+        };
+        self.tellings.iter().any(|telling| !telling.peer().is_some_and(away))
     }
 
     /// Makes a batch of changes and answers them.
@@ -278,9 +290,9 @@ impl Scribing {
     }
 
     fn note_status(&self) -> Result<(), TargetError> {
-        let (counts, users) = (self.writer.counts()?, self.tools.export.users()?.len());
+        let (counts, users) = (self.writer.counts()?, self.tools.export.user_count()?);
         let mut status = self.tools.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.users = u64::try_from(users).unwrap_or(u64::MAX);
+        status.users = users;
         (status.mailboxes, status.initial_done) = (counts.mailboxes, true);
         Ok(())
     }

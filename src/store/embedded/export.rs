@@ -37,6 +37,19 @@ impl Export {
         })
     }
 
+    /// How many users are known by name.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn user_count(&self) -> Result<u64, TargetError> {
+        self.0.readers.look(|tx| {
+            let count: i64 = tx
+                .prepare_cached("SELECT count(*) FROM users")?
+                .query_row([], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
+    }
+
     /// The user's mailboxes that have a name.
     ///
     /// # Errors
