@@ -50,6 +50,16 @@ pub const INTAKE_MESSAGE_BYTES_MAX: u64 = 64 << 20;
 pub const INTAKE_BYTES_MAX: u64 = 512 << 20;
 /// Most messages of one MULTIAPPEND: they become one transaction.
 pub const INTAKE_MESSAGES_MAX: usize = 1000;
+/// Longest command line of LMTP: an address of RFC 5321 in UTF-8, and parameters.
+pub const LMTP_LINE_BYTES_MAX: usize = 8 << 10;
+/// Longest address: RFC 5321 has 256 octets, some senders more.
+pub const LMTP_PATH_BYTES_MAX: usize = 1024;
+/// Recipients of one message; a mail server sends the rest in another transaction. RFC 5321 asks for 100.
+pub const LMTP_RECIPIENTS_MAX: usize = 1000;
+/// Lines that make no sense, after which a connection ends: it is no mail server.
+pub const LMTP_WRONG_COMMANDS_MAX: u32 = 20;
+/// Recipients to which a message is delivered at a time: they share a flush.
+pub const LMTP_DELIVERIES_AT_ONCE: usize = 32;
 /// Longest tag; clients use some 10 bytes.
 pub const IMAP_TAG_BYTES_MAX: usize = 64;
 /// Deepest nesting of search keys and lists in a command: the parser recurses.
@@ -81,6 +91,14 @@ pub const PASSWD_BYTES_MAX: u64 = 64 << 20;
 pub const PASSWORD_BYTES_MAX: usize = 512;
 /// Password hashes computed at the same time: each costs a processor, ARGON2 also memory.
 pub const PASSWORD_CHECKS_MAX: usize = 4;
+/// Programs that check a password which run at a time: a directory server behind them answers some dozen questions at once.
+pub const PASSWORD_PROGRAMS_MAX: usize = 8;
+/// Seconds that such a program may take; a mail client waits for about half a minute.
+pub const PASSWORD_PROGRAM_SECONDS_MAX: u64 = 10;
+/// Seconds for which its yes holds: a web mailer logs in anew for each click.
+pub const PASSWORD_PROGRAM_CACHE_SECONDS: u64 = 30;
+/// How many such answers are remembered; each takes some 50 bytes.
+pub const PASSWORD_PROGRAM_CACHE_MAX: usize = 10_000;
 /// Highest bcrypt cost that is tried (2^15 rounds, about 2 s).
 pub const BCRYPT_COST_MAX: u32 = 15;
 /// Most SHA-CRYPT rounds that are tried (about 1 s).

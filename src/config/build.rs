@@ -220,6 +220,7 @@ impl Builder<'_> {
             imaps: embedded.imaps.map(|listen| listen.0),
             lmtp: embedded.lmtp.map(|listen| listen.0),
             users: embedded.users.under(self.folder),
+            auth_exec: embedded.auth_exec.map(|argv| argv.under(self.folder)),
             while_standby: match embedded.while_standby {
                 WhileStandbyText::ReadOnly => WhileStandby::ReadOnly,
                 WhileStandbyText::Off => WhileStandby::Off,

@@ -109,6 +109,7 @@ pub(super) struct Embedded {
     pub(super) imaps: Option<Listen>,
     pub(super) lmtp: Option<Listen>,
     pub(super) users: FilePath,
+    pub(super) auth_exec: Option<Argv>,
     #[serde(default)]
     pub(super) while_standby: WhileStandbyText,
     pub(super) cert: Option<Spanned<FilePath>>,

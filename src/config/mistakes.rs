@@ -188,7 +188,7 @@ fn what_is_left_out_has_the_documented_value() {
     };
     assert!(embedded.imap.is_none() && embedded.imaps.is_none() && embedded.lmtp.is_none());
     assert_eq!(embedded.while_standby, WhileStandby::ReadOnly);
-    assert!(embedded.certificate.is_none());
+    assert!(embedded.certificate.is_none() && embedded.auth_exec.is_none());
     let dovecot = LEAST
         .replace("standby", "primary")
         .replace("embedded", "dovecot")

@@ -209,6 +209,8 @@ pub struct EmbeddedConfig {
     pub lmtp: Option<SocketAddr>,
     /// passwd-file as Dovecot reads it.
     pub users: PathBuf,
+    /// Asked of users that the passwd-file doesn't name; name and password on its standard input.
+    pub auth_exec: Option<Argv>,
     /// What clients may do before a promotion.
     pub while_standby: WhileStandby,
     /// The front end's certificate and key, where they differ from `[tls]`.

@@ -46,6 +46,14 @@ pub async fn run(command: &[String], input: &[u8]) -> Result<(), HookError> {
     run_within(command, (input, &[]), Duration::from_secs(EVENT_COMMAND_SECONDS_MAX)).await
 }
 
+/// As [`run`], within a time of the caller's.
+///
+/// # Errors
+/// It can't be run, fails, or takes longer than `limit`.
+pub async fn run_for(command: &[String], input: &[u8], limit: Duration) -> Result<(), HookError> {
+    run_within(command, (input, &[]), limit).await
+}
+
 /// The same without input, but with more in its environment, and its own time.
 ///
 /// # Errors

@@ -3,17 +3,22 @@
 use super::NodeError;
 use super::group::{Group, GroupHandle, Side};
 use super::steward::Steward;
-use crate::config::{Config, EmbeddedConfig, WhileStandby};
+use crate::config::{Argv, Config, EmbeddedConfig, WhileStandby};
 use crate::io::front::FrontTls;
+use crate::io::hook::{self, HookError};
 use crate::io::lifecycle::Lifecycle;
+use crate::limits::PASSWORD_PROGRAM_SECONDS_MAX;
+use crate::serve::accounts::{Accounts, AskProgram};
 use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
+use crate::serve::lmtp::serve_lmtp;
 use crate::serve::room::Room;
 use crate::serve::server::{Access, AccessCheck, FrontEnd, ServeLimits, serve_imap};
 use crate::store::embedded::view::View;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -50,23 +55,25 @@ pub(super) async fn serve(
         counts: counts.clone(),
         ..front_end(embedded, door.view, config, lifecycle, access(embedded, &door.group))?
     };
+    if let Some(address) = embedded.lmtp {
+        let (listener, stop) = (bind("LMTP", address).await?, lifecycle.stop.clone());
+        let host = config.node.name.0.clone();
+        tasks.push(Box::pin(serve_lmtp(listener, front.clone(), host, stop)));
+    }
     let listeners = [(embedded.imap, false), (embedded.imaps, true)];
     for (address, implicit_tls) in listeners {
         let Some(address) = address else { continue };
-        let listener = bind(address).await?;
-
+        let listener = bind("IMAP", address).await?;
         let stop = lifecycle.stop.clone();
         tasks.push(Box::pin(serve_imap(listener, front.clone(), implicit_tls, stop)));
     }
     Ok(tasks)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|error| NodeError::Listen {
-        what: "IMAP",
-        address,
-        error,
-    })
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| NodeError::Listen { what, address, error })
 }
 
 /// What clients may do at this moment: everything where this node is primary and somebody makes their changes.
@@ -91,7 +98,8 @@ fn front_end(
     lifecycle: &Lifecycle,
     access: AccessCheck,
 ) -> Result<FrontEnd, NodeError> {
-    let auth = PasswdFile::open(&embedded.users).map_err(|e| NodeError::folder(&embedded.users, e))?;
+    let users = PasswdFile::open(&embedded.users).map_err(|e| NodeError::folder(&embedded.users, e))?;
+    let auth = Accounts::new(users, embedded.auth_exec.clone().map(asked));
     let (cert, key) = match &embedded.certificate {
         Some((cert, key)) => (cert, key),
         None => (&config.tls.cert, &config.tls.key),
@@ -107,6 +115,22 @@ fn front_end(
         census: Arc::default(),
         counts: Counts::default(),
         room: Room::default(),
+    })
+}
+
+/// How the program that checks passwords is asked: 0 is yes, 1 is no, all else no answer.
+fn asked(command: Argv) -> AskProgram {
+    let command = Arc::new(command);
+    Arc::new(move |input| {
+        let command = Arc::clone(&command);
+        Box::pin(async move {
+            let limit = Duration::from_secs(PASSWORD_PROGRAM_SECONDS_MAX);
+            match hook::run_for(command.words(), &input, limit).await {
+                Ok(()) => Ok(true),
+                Err(HookError::Failed { status, .. }) if status.code() == Some(1) => Ok(false),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     })
 }
 

@@ -165,6 +165,15 @@ impl PasswdFile {
         checked.await.unwrap_or(Verdict::Unavailable)
     }
 
+    /// The user of that name, as the file spells it, whether anybody may log in as such or not. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn knows(&self, name: &str) -> Result<Option<UserName>, PasswdError> {
+        let known = self.known()?;
+        Ok(find(&known.entries, name.as_bytes()).map(|(name, _)| UserName::from(name)))
+    }
+
     fn check_now(&self, name: &[u8], password: &[u8], from: IpAddr) -> Verdict {
         let known = match self.known() {
             Ok(known) => known,

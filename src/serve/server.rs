@@ -1,6 +1,6 @@
 //! Listeners of the front end: accepts, bounds, encrypts, and runs one session a connection.
 
-use super::auth::PasswdFile;
+use super::accounts::Accounts;
 use super::census::{Census, Seat};
 use super::counts::Counts;
 use super::imap::{Session, Wire};
@@ -72,7 +72,7 @@ pub struct FrontEnd {
     /// The mail.
     pub view: Arc<dyn View>,
     /// Who may log in.
-    pub auth: Arc<PasswdFile>,
+    pub auth: Arc<Accounts>,
     /// What clients may do now.
     pub access: AccessCheck,
     /// Bounds.

@@ -4,10 +4,9 @@ use super::mutf7;
 use super::session::{Reply, STANDBY, Session, Stop};
 use super::wire::Ended;
 use crate::op::{MailboxId, MailboxName, Uid, UidRange};
+use crate::serve::change::make;
 use crate::serve::server::Access;
-use crate::store::change::{Change, Changed, Changer, Reason, Refused};
-use std::sync::Arc;
-use tokio::sync::oneshot;
+use crate::store::change::{Change, Changed, Reason, Refused};
 
 /// What a session has been allowed to do so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,24 +100,6 @@ impl Session {
         let guid = selected.row.guid;
         Ok(MailboxId { user, guid })
     }
-}
-
-/// Waits for the changer, which may hold a thread for a while.
-pub(in crate::serve) async fn make(changer: Arc<dyn Changer>, change: Change) -> Result<Changed, Refused> {
-    let (tell, told) = oneshot::channel();
-    let asked = tokio::task::spawn_blocking(move || {
-        let answer = Box::new(move |changed| {
-            // a session that ended meanwhile doesn't hear it
-            drop(tell.send(changed));
-        });
-        changer.change(change, answer);
-    });
-    let lost = |why: &str| Refused {
-        reason: Reason::Unavailable,
-        why: why.to_owned(),
-    };
-    asked.await.map_err(|_| lost("The change could not be made"))?;
-    told.await.unwrap_or_else(|_| Err(lost("The change was lost")))
 }
 
 /// UIDs as ranges of those that follow each other. `uids` ascend.

@@ -9,7 +9,7 @@ mod answer;
 mod append;
 mod authenticate;
 mod capability;
-pub(super) mod change;
+mod change;
 mod compress;
 mod copy;
 mod expunge;
@@ -37,6 +37,9 @@ mod store;
 mod tests;
 mod thread;
 mod wire;
+
+#[cfg(test)]
+pub(crate) use tests::memory as test_store;
 
 pub use session::Session;
 pub use wire::{Duplex, Wire};

@@ -4,6 +4,7 @@
 use super::memory::Memory;
 use super::writer::noselect;
 use crate::op::{Flags, MailboxName};
+use crate::serve::accounts::Accounts;
 use crate::serve::auth::PasswdFile;
 use crate::serve::counts::Counts;
 use crate::serve::room::Room;
@@ -73,7 +74,10 @@ async fn house_of(limits: ServeLimits, role: Role) -> House {
     let counts = Counts::default();
     let front = FrontEnd {
         view: Arc::clone(&memory) as Arc<_>,
-        auth: Arc::new(PasswdFile::open(&users.path().join("users")).unwrap()),
+        auth: Arc::new(Accounts::new(
+            PasswdFile::open(&users.path().join("users")).unwrap(),
+            None,
+        )),
         access: Arc::new(move || asked.lock().unwrap().clone()),
         limits,
         tls: None,

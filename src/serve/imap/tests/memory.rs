@@ -40,6 +40,8 @@ pub(crate) struct Account {
     pub(crate) tree: Tree,
     pub(crate) boxes: BTreeMap<i64, (MailboxName, Folder)>,
     pub(crate) attributes: BTreeMap<AttributeScope, Vec<(String, Vec<u8>)>>,
+    /// Users who have no tree.
+    pub(crate) strangers: Vec<UserName>,
     /// How many mailboxes there have been.
     pub(crate) guids: u8,
 }
@@ -165,8 +167,10 @@ impl View for Memory {
         Ok(self.lock().tree.clone())
     }
 
-    fn namespaces(&self, _: &UserName) -> Result<Option<Namespaces>, ViewError> {
-        Ok(Some(self.lock().tree.namespaces.clone()))
+    fn namespaces(&self, user: &UserName) -> Result<Option<Namespaces>, ViewError> {
+        let account = self.lock();
+        let known = !account.strangers.contains(user);
+        Ok(known.then(|| account.tree.namespaces.clone()))
     }
 
     fn mailbox(&self, _: &UserName, name: &MailboxName) -> Result<Option<MailboxRow>, ViewError> {

@@ -430,7 +430,6 @@ async fn a_promotion_and_a_demotion_count_for_running_sessions() {
             "C: STORE 1 FLAGS (x)
              S: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded work \\*)] Flags permitted.
              S: * OK [READ-WRITE] This node is the primary now.
-             S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft x work)
              S: * 1 FETCH (FLAGS (x))
              S: t OK Store completed.",
         )
