@@ -12,8 +12,9 @@ use crate::io::clock;
 use crate::journal::JournalView;
 use crate::limits::STATUS_NAMED_MAX;
 use crate::op::{Epoch, Lsn, NodeName, StreamId};
+use crate::serve::lacks::NOT_CARRIED;
 use crate::store::custody::Entry;
-use crate::store::source::{Finding, SourceStatus};
+use crate::store::source::{Finding, NotCarried, SourceStatus};
 use std::sync::PoisonError;
 
 /// A primary that is silent for longer is said to be: heartbeats come once a second.
@@ -71,7 +72,10 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.view.bytes()),
         quarantine: Vec::new(),
-        not_carried: source.not_carried,
+        not_carried: match shared.embedded {
+            Some(_) => lacks(),
+            None => source.not_carried,
+        },
     }
 }
 
@@ -288,8 +292,17 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.journal.bytes()),
         quarantine: first_entries(shared, counts.quarantined),
-        not_carried: Vec::new(),
+        not_carried: lacks(),
     }
+}
+
+/// What the embedded store doesn't do for anybody.
+fn lacks() -> Vec<NotCarried> {
+    let lacks = NOT_CARRIED.iter().map(|what| NotCarried {
+        what: (*what).to_owned(),
+        users: None,
+    });
+    lacks.collect()
 }
 
 fn first_entries(shared: &StandbyShared, open: u64) -> Vec<Entry> {

@@ -6,6 +6,7 @@
 //! | [`server`] | listeners, bounds, TLS |
 //! | [`census`], [`counts`], [`room`] | who is connected; what is counted; memory for mail on its way in |
 //! | [`imap`], [`lmtp`] | the protocols; IMAP has one file per command |
+//! | [`lacks`] | what a Dovecot does and this doesn't |
 //! | `change` | has changes made, where this node is the primary |
 
 pub mod accounts;
@@ -14,6 +15,7 @@ pub mod census;
 mod change;
 pub mod counts;
 pub mod imap;
+pub mod lacks;
 pub mod lmtp;
 mod password;
 pub mod room;

@@ -180,8 +180,8 @@ pub struct SourceStatus {
 pub struct NotCarried {
     /// What, and why, for people.
     pub what: String,
-    /// How many users have it.
-    pub users: u64,
+    /// How many users have it; none: it concerns everybody.
+    pub users: Option<u64>,
 }
 
 /// Damage at the source.

@@ -112,7 +112,8 @@ fn group_text(group: &GroupStatus) -> String {
         text.push_str(&promotable(group));
     }
     for NotCarried { what, users } in &group.not_carried {
-        text.push_str(&format!("  not carried, of {users} users: {what}\n"));
+        let of = users.map_or_else(String::new, |users| format!(", of {users} users"));
+        text.push_str(&format!("  not carried{of}: {what}\n"));
     }
     text
 }

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::config::{DovecotConfig, GroupConfig, StoreConfig};
+use crate::serve::lacks::NOT_CARRIED;
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::mail_root::{Layout, MailRoot, Namespace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,14 @@ const WATCHES_FILE: &str = "/proc/sys/fs/inotify/max_user_watches";
 pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
     match &group.store {
         StoreConfig::Dovecot(dovecot) => dovecot_findings(group, dovecot),
-        StoreConfig::Embedded(_) => Vec::new(),
+        StoreConfig::Embedded(_) => vec![not_carried(group)],
     }
+}
+
+/// What whoever was on a Dovecot before has to know.
+fn not_carried(group: &GroupConfig) -> Finding {
+    let what = format!("not carried: {}", NOT_CARRIED.join("; "));
+    Finding::ok(format!("group {} embedded", group.name), what)
 }
 
 fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding> {

@@ -12,6 +12,9 @@ impl Session {
         if name == MailboxName::inbox() {
             return Reply::no("[ALREADYEXISTS] Mailbox already exists.");
         }
+        if special_use.as_deref().is_some_and(|wanted| !is_special_use(wanted)) {
+            return Reply::no("[USEATTR] No such special use is known.");
+        }
         let change = Change::Create {
             user: self.user()?,
             name: name.clone(),
@@ -110,6 +113,22 @@ impl Session {
         check_name(&name)?;
         Ok(name)
     }
+}
+
+/// RFC 6154 and RFC 8457.
+fn is_special_use(wanted: &str) -> bool {
+    let name = wanted.strip_prefix('\\').unwrap_or_default();
+    let known = [
+        "All",
+        "Archive",
+        "Drafts",
+        "Flagged",
+        "Important",
+        "Junk",
+        "Sent",
+        "Trash",
+    ];
+    known.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 fn without_end(mailbox: &[u8], separator: char) -> Vec<u8> {

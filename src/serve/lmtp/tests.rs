@@ -215,7 +215,7 @@ async fn chunks_make_one_message_and_what_is_out_of_order_is_refused() {
         )
         .await;
     sender
-        .send(b"BDAT 9\r\nSubject: BDAT 7 LAST\r\nx\n\n.\nyDATA\r\n")
+        .send(b"BDAT 9\r\nSubject: BDAT 6 LAST\r\nx\n\n.\nyDATA\r\n")
         .await;
     sender
         .play(

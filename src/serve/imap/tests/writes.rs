@@ -326,6 +326,8 @@ async fn folders_are_made_renamed_subscribed_and_deleted() {
              S: t NO [CANNOT] Invalid mailbox name: Has adjacent hierarchy separators
              C: CREATE Arc (USE (\\Archive))
              S: t OK [MAILBOXID (05050505050505050505050505050505)] Create completed.
+             C: CREATE Foo (USE (\\Nope))
+             S: t NO [USEATTR] No such special use is known.
              C: LIST \"\" Arc
              S: * LIST (\\HasNoChildren \\Archive) \"/\" Arc
              S: t OK List completed.
