@@ -193,7 +193,8 @@ impl Session {
         if self.source.is_some() {
             return Err("it runs".to_owned());
         }
-        let parts = self.copy().table.to_parts().map_err(|e| e.to_string())?;
+        let parts: Result<Vec<Vec<u8>>, _> = self.copy().table.parts().collect();
+        let parts = parts.map_err(|e| e.to_string())?;
         let table = CaptureTable::from_parts(parts.iter().map(Vec::as_slice)).map_err(|e| e.to_string())?;
         let setup = Setup {
             doveadm: Doveadm {

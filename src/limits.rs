@@ -231,8 +231,8 @@ pub const CHECKPOINT_PARTS_MAX: u32 = 4096;
 /// A journal segment that has reached this size is sealed at the next commit: small enough that trimming frees space
 /// soon, large enough that a seal (two more flushes) is rare.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
-/// Records that the journal holds in memory before it writes them; a commit writes them earlier.
-pub const JOURNAL_PENDING_BYTES_MAX: usize = 4 << 20;
+/// Records that the journal holds in memory before it writes them, but for the last; a commit writes them earlier.
+pub const JOURNAL_PENDING_BYTES_MAX: usize = 1 << 20;
 /// The newest committed frames that a journal keeps in memory: some thousand deliveries, what a follower is behind.
 pub const JOURNAL_RECENT_BYTES: usize = 1 << 20;
 /// Distance of the marks by which a reader finds an LSN inside a segment.

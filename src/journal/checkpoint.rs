@@ -3,6 +3,7 @@
 use super::error::JournalError;
 use super::record;
 use super::writer::{Covered, Journal, Tail, refused};
+use crate::codec::CodecError;
 use crate::op::Lsn;
 
 impl Journal {
@@ -11,12 +12,12 @@ impl Journal {
     /// Durable with the next [`Self::commit`]; it replaces the one before.
     ///
     /// # Errors
-    /// Nothing was appended yet, a run is open, `covers` goes back or beyond what was appended, a part is too large;
-    /// the disk, which may be tried again. Nothing of the checkpoint is left then.
+    /// Nothing was appended yet, a run is open, `covers` goes back or beyond what was appended, a part is too large or
+    /// could not be made; the disk, which may be tried again. Nothing of the checkpoint is left then.
     pub fn append_checkpoint(
         &mut self,
         covers: Lsn,
-        parts: impl IntoIterator<Item = Vec<u8>>,
+        parts: impl IntoIterator<Item = Result<Vec<u8>, CodecError>>,
     ) -> Result<(), JournalError> {
         self.usable()?;
         self.allow_checkpoint(covers)?;
@@ -55,9 +56,14 @@ impl Journal {
         Ok(())
     }
 
-    fn put_checkpoint(&mut self, covers: Lsn, parts: impl IntoIterator<Item = Vec<u8>>) -> Result<(), JournalError> {
+    fn put_checkpoint(
+        &mut self,
+        covers: Lsn,
+        parts: impl IntoIterator<Item = Result<Vec<u8>, CodecError>>,
+    ) -> Result<(), JournalError> {
         let mut count = 0;
         for part in parts {
+            let part = part.map_err(refused)?;
             self.make_room()?;
             let Some(tail) = self.tail.as_mut() else { return Ok(()) };
             record::put_checkpoint_part(covers, count, &part, tail.durable, &mut tail.pending).map_err(refused)?;

@@ -11,6 +11,9 @@ use crate::limits::{JOURNAL_PENDING_BYTES_MAX, JOURNAL_RECENT_BYTES, SEGMENT_BYT
 use crate::op::{ChainHash, Lsn};
 use std::sync::Arc;
 
+/// Room for records that is kept between writes.
+const PENDING_KEPT_BYTES: usize = 64 << 10;
+
 /// How a journal behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
@@ -300,6 +303,8 @@ impl Journal {
         }
         tail.written = tail.end();
         tail.pending.clear();
+        // The room that a checkpoint took is not kept for the few bytes of a change.
+        tail.pending.shrink_to(PENDING_KEPT_BYTES);
         Ok(())
     }
 

@@ -184,8 +184,7 @@ impl JournalOutlet {
     /// Makes the positions of everything emitted durable, then trims what every peer has.
     pub(super) fn checkpoint(&mut self, table: &CaptureTable) -> Result<(), OutletError> {
         let covers = self.sealer.head().lsn;
-        let parts = table.to_parts().map_err(|e| OutletError(e.to_string()))?;
-        self.patiently(|journal| journal.append_checkpoint(covers, parts.iter().cloned()))?;
+        self.patiently(|journal| journal.append_checkpoint(covers, table.parts()))?;
         self.commit()?;
         self.covered = covers;
         self.since_checkpoint = Since::default();

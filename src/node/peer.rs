@@ -1,14 +1,34 @@
 //! What a primary knows of one of its peers, for everybody who asks.
 
 use crate::codec::wire::Position;
+use crate::limits::VERDICTS_MAX;
 use crate::op::{DigestVerdict, Lsn, MailboxId, MessageGuid, NodeName, Uid, UidValidity};
-use std::sync::{Mutex, PoisonError};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Offers that wait for one peer's session; more are not made, and their needs follow with the lists.
 const OFFERS_QUEUED_MAX: usize = 64;
-/// Verdicts that wait for whoever asked for the digests.
-const VERDICTS_QUEUED_MAX: usize = 65_536;
+
+/// A verdict, as short as whoever asked for many thousands of digests can count it.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// Which verification asked.
+    pub(super) request: u64,
+    /// A mailbox's; else a tree's.
+    pub(super) of_mailbox: bool,
+    /// Where there is more to say than that both are equal.
+    pub(super) remark: Option<Box<DigestVerdict>>,
+}
+
+impl From<DigestVerdict> for Heard {
+    fn from(verdict: DigestVerdict) -> Self {
+        Self {
+            request: verdict.request,
+            of_mailbox: !verdict.mailbox.is_empty(),
+            remark: (!verdict.why.is_empty() || !verdict.note.is_empty()).then(|| Box::new(verdict)),
+        }
+    }
+}
 
 /// Messages that a `state` is about to list, for one peer to fetch what it lacks of them.
 pub(super) struct Offer {
@@ -33,9 +53,10 @@ pub(super) struct Standing {
 pub(super) struct Peer {
     pub(super) name: NodeName,
     pub(super) standing: watch::Sender<Standing>,
-    pub(super) verdicts: broadcast::Sender<DigestVerdict>,
     pub(super) offers: mpsc::Sender<Offer>,
     problem: Mutex<Option<String>>,
+    /// Who waits for verdicts.
+    listeners: Mutex<Vec<mpsc::Sender<Heard>>>,
 }
 
 impl Peer {
@@ -45,9 +66,9 @@ impl Peer {
         let peer = Self {
             name,
             standing: watch::Sender::default(),
-            verdicts: broadcast::Sender::new(VERDICTS_QUEUED_MAX),
             offers,
-            problem: Mutex::new(None),
+            problem: Mutex::default(),
+            listeners: Mutex::default(),
         };
         (peer, queued)
     }
@@ -70,8 +91,64 @@ impl Peer {
         news
     }
 
+    /// Hears every verdict from now on; the end, where they come too fast.
+    pub(super) fn verdicts(&self) -> mpsc::Receiver<Heard> {
+        let (listener, heard) = mpsc::channel(VERDICTS_MAX);
+        self.listeners().push(listener);
+        heard
+    }
+
+    /// The standby compared a digest.
+    pub(super) fn judged(&self, verdict: DigestVerdict) {
+        // Whoever has gone, or is too slow, hears no more.
+        self.listeners()
+            .retain(|listener| listener.try_send(verdict.clone().into()).is_ok());
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Heard>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Last LSN that is durable there, as last reported.
     pub(super) fn durable(&self) -> Lsn {
         self.now().position.map_or(Lsn(0), |p| p.durable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(mailbox: usize, why: &str) -> DigestVerdict {
+        DigestVerdict {
+            mailbox: mailbox.to_string(),
+            why: why.to_owned(),
+            request: 7,
+            lsn: Lsn(1),
+            user: "ann".into(),
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_verification_of_a_hundred_thousand_mailboxes_is_heard_to_its_end() {
+        let (peer, _offers) = Peer::new("mail-b".into());
+        let mut heard = peer.verdicts();
+        (0..100_000).for_each(|mailbox| peer.judged(verdict(mailbox, "")));
+        peer.judged(verdict(100_000, "flags"));
+        let mut count = 0;
+        while let Ok(one) = heard.try_recv() {
+            assert!(one.request == 7 && one.of_mailbox);
+            assert_eq!(
+                one.remark.is_some(),
+                count == 100_000,
+                "only a difference is kept whole"
+            );
+            count += 1;
+        }
+        assert_eq!(count, 100_001);
+        drop(heard);
+        peer.judged(verdict(1, ""));
+        assert!(peer.listeners().is_empty(), "whoever has gone is forgotten");
     }
 }

@@ -351,11 +351,7 @@ impl Drive {
                     settle(waiting, done);
                 }
             }
-            ShipRequest::Verdict(verdict) => {
-                if self.peer.verdicts.send(verdict).is_err() {
-                    tracing::trace!("nobody waits for verdicts");
-                }
-            }
+            ShipRequest::Verdict(verdict) => self.peer.judged(verdict),
             ShipRequest::Asked { request, json } => {
                 let (shared, peer) = (Arc::clone(&self.shared), self.peer.name.clone());
                 let completed = self.completed.clone();

@@ -1,7 +1,7 @@
 //! `verify`: fresh digests of the source travel in the stream; each standby compares when it decides them.
 
 use super::group::{GroupHandle, Side};
-use super::peer::Peer;
+use super::peer::{Heard, Peer};
 use super::primary::PrimaryShared;
 use super::relay;
 use super::standby::StandbyShared;
@@ -12,8 +12,7 @@ use crate::io::clock::{self, Stopwatch};
 use crate::op::{DigestVerdict, NodeName, UserName};
 use crate::store::source::{Command, Verified};
 use std::sync::Arc;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 /// See the module.
 pub(super) async fn verify(
@@ -145,7 +144,7 @@ pub(super) async fn verify_group(
         ));
     }
     let request = clock::unix_ms();
-    let heard: Vec<_> = peers.iter().map(|peer| peer.verdicts.subscribe()).collect();
+    let heard: Vec<_> = peers.iter().map(|peer| peer.verdicts()).collect();
     progress.tell(Progress {
         what: "reading the source afresh".to_owned(),
         done: None,
@@ -186,7 +185,7 @@ pub(super) async fn verify_group(
 /// Hears one verdict for each digest.
 async fn collect(
     peer: &Peer,
-    mut verdicts: broadcast::Receiver<DigestVerdict>,
+    mut verdicts: mpsc::Receiver<Heard>,
     (request, verified): (u64, &Verified),
     progress: &ProgressSink,
     report: &mut VerifyReport,
@@ -197,15 +196,16 @@ async fn collect(
         if verdict.request != request {
             continue;
         }
-        let of_mailbox = !verdict.mailbox.is_empty();
-        mailboxes += u64::from(of_mailbox);
-        trees += u64::from(!of_mailbox);
-        if !verdict.note.is_empty() {
-            report.notes.push(remark(peer, &verdict, &verdict.note));
-        }
-        if !verdict.why.is_empty() {
-            unequal += u64::from(of_mailbox);
-            report.different.push(remark(peer, &verdict, &verdict.why));
+        mailboxes += u64::from(verdict.of_mailbox);
+        trees += u64::from(!verdict.of_mailbox);
+        if let Some(said) = &verdict.remark {
+            if !said.note.is_empty() {
+                report.notes.push(remark(peer, said, &said.note));
+            }
+            if !said.why.is_empty() {
+                unequal += u64::from(verdict.of_mailbox);
+                report.different.push(remark(peer, said, &said.why));
+            }
         }
         let what = format!("{} compares", peer.name);
         progress.tell(Progress::of(what, mailboxes, Some(verified.mailboxes)));
@@ -217,7 +217,7 @@ async fn collect(
 }
 
 /// The next verdict; a standby that loses its connection drops them.
-async fn next(peer: &Peer, verdicts: &mut broadcast::Receiver<DigestVerdict>) -> Result<DigestVerdict, VerbError> {
+async fn next(peer: &Peer, verdicts: &mut mpsc::Receiver<Heard>) -> Result<Heard, VerbError> {
     let mut standing = peer.standing.subscribe();
     let heard = tokio::select! {
         biased;
@@ -226,10 +226,7 @@ async fn next(peer: &Peer, verdicts: &mut broadcast::Receiver<DigestVerdict>) ->
             return Err(VerbError::failed(format!("the connection to {} was lost: verify again", peer.name)));
         }
     };
-    heard.map_err(|error| match error {
-        RecvError::Lagged(missed) => VerbError::failed(format!("{missed} verdicts came too fast; verify by user")),
-        RecvError::Closed => VerbError::failed("this node is stopping"),
-    })
+    heard.ok_or_else(|| VerbError::failed("more verdicts came than are kept; verify by user"))
 }
 
 fn remark(peer: &Peer, verdict: &DigestVerdict, why: &str) -> Difference {

@@ -189,25 +189,37 @@ impl CaptureTable {
         }
     }
 
-    /// The table as checkpoint parts, each of at most [`TABLE_PART_BYTES_MAX`] bytes: a version byte, then facts.
+    /// The table as checkpoint parts, each of at most [`TABLE_PART_BYTES_MAX`] bytes: a version byte, then facts. One is
+    /// made when it is asked for: all of them together are larger than the table.
     ///
     /// # Errors
     /// A fact is larger than the codec's bound.
-    pub fn to_parts(&self) -> Result<Vec<Vec<u8>>, CodecError> {
-        let mut parts = Vec::new();
-        let mut part = vec![PART_VERSION];
-        for fact in self.facts().chain(self.facts_of_bases()) {
-            let bytes = packed::encode(&fact)?;
-            if part.len() + bytes.len() > TABLE_PART_BYTES_MAX {
-                parts.push(std::mem::replace(&mut part, vec![PART_VERSION]));
+    pub fn parts(&self) -> impl Iterator<Item = Result<Vec<u8>, CodecError>> {
+        let facts = self.facts().chain(self.facts_of_bases());
+        let mut encoded = facts.map(|fact| packed::encode(&fact)).peekable();
+        let mut made = 0_usize;
+        std::iter::from_fn(move || {
+            // An empty table is one part, too.
+            if made > 0 && encoded.peek().is_none() {
+                return None;
             }
-            part.extend(bytes);
-        }
-        parts.push(part);
-        Ok(parts)
+            made = made.saturating_add(1);
+            let mut part = vec![PART_VERSION];
+            // A long fact is a part of its own.
+            let room = |part: &[u8], fact: &[u8]| {
+                part.len() <= 1 || part.len().saturating_add(fact.len()) <= TABLE_PART_BYTES_MAX
+            };
+            while let Some(fact) = encoded.next_if(|fact| fact.as_ref().map_or(true, |fact| room(&part, fact))) {
+                match fact {
+                    Ok(fact) => part.extend(fact),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            Some(Ok(part))
+        })
     }
 
-    /// Reads what [`Self::to_parts`] wrote.
+    /// Reads what [`Self::parts`] made.
     ///
     /// # Errors
     /// An unknown version, or bytes that are no facts.

@@ -251,7 +251,7 @@ fn a_primary_trims_only_what_a_durable_checkpoint_covers() {
     };
     let (mut journal, _) = Journal::open(Arc::clone(&disk) as Arc<dyn Disk>, options).unwrap();
     assert!(matches!(journal.trim(Lsn(10)), Err(JournalError::Refused(_))));
-    journal.append_checkpoint(Lsn(20), [vec![1], vec![2]]).unwrap();
+    journal.append_checkpoint(Lsn(20), [vec![1], vec![2]].map(Ok)).unwrap();
     assert!(
         matches!(journal.trim(Lsn(10)), Err(JournalError::Refused(_))),
         "it is not durable yet"
@@ -274,7 +274,7 @@ fn a_primary_trims_only_what_a_durable_checkpoint_covers() {
 fn a_checkpoint_at_the_end_of_a_sealed_segment_survives_trimming() {
     let disk = FakeDisk::new();
     let (mut journal, mut sealer) = filled(&disk, 3);
-    journal.append_checkpoint(Lsn(3), [vec![7; 800]]).unwrap();
+    journal.append_checkpoint(Lsn(3), [Ok(vec![7; 800])]).unwrap();
     journal.commit().unwrap();
     assert_eq!(disk.files().len(), 2, "the checkpoint filled its segment");
     journal.append(&transaction(&mut sealer, 1)).unwrap();
@@ -287,7 +287,7 @@ fn a_checkpoint_at_the_end_of_a_sealed_segment_survives_trimming() {
 fn a_checkpoint_that_does_not_fit_leaves_nothing() {
     let disk = FakeDisk::new();
     let (mut journal, mut sealer) = filled(&disk, 2);
-    journal.append_checkpoint(Lsn(1), [vec![1]]).unwrap();
+    journal.append_checkpoint(Lsn(1), [Ok(vec![1])]).unwrap();
     journal.commit().unwrap();
     assert!(matches!(
         journal.append_checkpoint(Lsn(3), []),
@@ -299,7 +299,7 @@ fn a_checkpoint_that_does_not_fit_leaves_nothing() {
     ));
     let too_large = vec![0; crate::limits::CHECKPOINT_PART_BYTES_MAX + 1];
     assert!(matches!(
-        journal.append_checkpoint(Lsn(2), [vec![5], too_large]),
+        journal.append_checkpoint(Lsn(2), [vec![5], too_large].map(Ok)),
         Err(JournalError::Refused(_))
     ));
     // Ten parts of a megabyte are more than is held in memory: some are written before the disk is full.
@@ -307,7 +307,7 @@ fn a_checkpoint_that_does_not_fit_leaves_nothing() {
     let parts = (0..10)
         .map(|_| vec![6; 1 << 20 >> 1])
         .chain((0..10).map(|_| vec![7; 1 << 20 >> 1]));
-    let error = journal.append_checkpoint(Lsn(2), parts).unwrap_err();
+    let error = journal.append_checkpoint(Lsn(2), parts.map(Ok)).unwrap_err();
     assert_eq!(error.class(), Class::Retry);
     disk.leave_room(None);
     journal.append(&transaction(&mut sealer, 1)).unwrap();

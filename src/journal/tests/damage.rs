@@ -39,7 +39,9 @@ fn sample() -> Sample {
         ends.push((newest(&disk.files()).1.len(), count));
     }
     let covers = journal.head().unwrap().lsn;
-    journal.append_checkpoint(covers, [vec![1; 40], vec![2; 9]]).unwrap();
+    journal
+        .append_checkpoint(covers, [vec![1; 40], vec![2; 9]].map(Ok))
+        .unwrap();
     let count = commit(&mut journal, &[]);
     ends.push((newest(&disk.files()).1.len(), count));
     let before_last = *ends.last().unwrap();

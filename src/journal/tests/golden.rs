@@ -18,7 +18,7 @@ fn a_segment_has_the_bytes_that_it_always_had() {
     journal.append(&frames).unwrap();
     journal.commit().unwrap();
     journal
-        .append_checkpoint(Lsn(3), [b"positions".to_vec(), b"more".to_vec()])
+        .append_checkpoint(Lsn(3), [b"positions".to_vec(), b"more".to_vec()].map(Ok))
         .unwrap();
     journal.commit().unwrap();
     let (name, bytes) = disk.files().remove(0);

@@ -108,7 +108,11 @@ impl World {
     fn checkpoint(&mut self, parts: u8) {
         let Some(head) = self.journal.appended() else { return };
         let parts: Vec<Vec<u8>> = (0..parts).map(|part| vec![part; 30]).collect();
-        if self.journal.append_checkpoint(head.lsn, parts.clone()).is_ok() {
+        if self
+            .journal
+            .append_checkpoint(head.lsn, parts.iter().cloned().map(Ok))
+            .is_ok()
+        {
             self.checkpoints_taken.push(Some((head.lsn, parts)));
         }
     }

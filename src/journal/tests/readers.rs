@@ -22,7 +22,7 @@ fn a_reader_follows_the_writer_over_segments_trimming_and_checkpoints() {
         journal.append(&transaction).unwrap();
         frames.extend(transaction);
         let head = journal.commit().unwrap().unwrap();
-        journal.append_checkpoint(head.lsn, [vec![3; 50]]).unwrap();
+        journal.append_checkpoint(head.lsn, [Ok(vec![3; 50])]).unwrap();
     }
     assert_eq!(reading.join().unwrap()[..600], frames[..600]);
 }

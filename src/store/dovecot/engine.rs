@@ -139,7 +139,8 @@ struct Engine {
     bodies: Arc<DovecotBodies>,
     directory: UserDirectory,
     watch: Watch,
-    users: BTreeMap<UserName, UserCapture>,
+    /// Boxed: a B-tree keeps room for twice as many as it holds.
+    users: BTreeMap<UserName, Box<UserCapture>>,
     refused: BTreeMap<UserName, String>,
     /// What is to be looked at now.
     dirty: BTreeMap<UserName, Look>,
@@ -255,7 +256,7 @@ impl Engine {
         }
         if !self.introducing.is_empty() {
             let user = self.introducing.first().and_then(|user| self.users.get(user));
-            return if user.is_some_and(UserCapture::is_listing) || self.is_offering_enough() {
+            return if user.is_some_and(|user| user.is_listing()) || self.is_offering_enough() {
                 OFFER_PAUSE
             } else {
                 Duration::ZERO
@@ -412,7 +413,7 @@ impl Engine {
     /// True while standbys have enough to fetch, or must have fetched all before the next list.
     fn is_offering_enough(&mut self) -> bool {
         let introducing = self.introducing.first().and_then(|user| self.users.get(user));
-        match introducing.is_some_and(UserCapture::waits_for_offers) {
+        match introducing.is_some_and(|user| user.waits_for_offers()) {
             true => self.outlet.is_offer_open(),
             false => self.outlet.is_offer_full(),
         }

@@ -160,7 +160,7 @@ impl Job {
     /// The journal takes nothing more.
     pub fn step(
         &mut self,
-        users: &mut BTreeMap<UserName, UserCapture>,
+        users: &mut BTreeMap<UserName, Box<UserCapture>>,
         shared: &mut Shared<'_>,
     ) -> Result<Progress, OutletError> {
         if let Kind::Base {

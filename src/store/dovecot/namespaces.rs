@@ -62,6 +62,8 @@ impl Configuration {
             return Err("no namespace has inbox = yes".to_owned());
         }
         one_separator(&mut root.namespaces);
+        // Kept for every user.
+        root.namespaces.shrink_to_fit();
         Ok(root)
     }
 

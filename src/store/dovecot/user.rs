@@ -48,7 +48,8 @@ pub struct UserCapture {
     queues: Queues,
     /// A large mailbox that is listed for the first time.
     aside: Option<Aside>,
-    introduction: Option<Introduction>,
+    /// Boxed: few users have one.
+    introduction: Option<Box<Introduction>>,
     waiting: VecDeque<Guid>,
     troubles: Troubles,
     /// Mailboxes that were repaired a moment ago.
@@ -140,7 +141,7 @@ impl UserCapture {
     /// True where the mailbox that is being introduced waits until all that was offered of it is fetched.
     #[must_use]
     pub fn waits_for_offers(&self) -> bool {
-        self.introduction.as_ref().is_some_and(Introduction::waits_for_the_last)
+        self.introduction.as_ref().is_some_and(|list| list.waits_for_the_last())
     }
 
     /// True once the tree was read and nothing waits.

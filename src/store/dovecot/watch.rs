@@ -5,7 +5,7 @@
 //! there is something to read. So after [`Watch::drain`] nothing that was written before it is still unheard of: the
 //! kernel puts an event into the queue before the write that caused it returns.
 //!
-//! A watch costs some 100 bytes here (the kernel's side is about 1 KiB): its number, its user and the mailbox's GUID. Paths
+//! A watch costs some 40 bytes here (the kernel's side is about 1 KiB): its number, its user and the mailbox's GUID. Paths
 //! are not kept. Adding a watch for a directory that has one gives the same number again, so that covering a tree anew
 //! finds out by itself which directories are others than before.
 
@@ -27,12 +27,23 @@ const EVENTS_BYTES: usize = 16 << 10;
 /// How soon the bell's thread notices that the capture has ended.
 const BELL_PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// Whose a watched directory is.
-#[derive(Clone, Debug)]
+/// Whose a watched directory is. There are some hundred thousand of these.
+#[derive(Clone, Copy, Debug)]
 struct Place {
-    user: Arc<UserName>,
+    owner: Owner,
     /// The mailbox whose files lie there; none where the directory only belongs to the tree.
     mailbox: Option<Guid>,
+}
+
+/// A user, by a number of his own here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Owner(u32);
+
+/// A user's number, and the numbers of his watches.
+#[derive(Debug)]
+struct Watched {
+    owner: Owner,
+    numbers: Vec<i32>,
 }
 
 /// What the events since the last time say.
@@ -68,7 +79,9 @@ pub struct Watch {
     queue: Option<Arc<OwnedFd>>,
     answered: Sender<()>,
     places: HashMap<i32, Place>,
-    by_user: BTreeMap<Arc<UserName>, Vec<i32>>,
+    by_user: BTreeMap<UserName, Watched>,
+    owners: HashMap<Owner, UserName>,
+    next_owner: u32,
     /// Users of whom some directory is not watched.
     partly: BTreeSet<UserName>,
     /// Drained and not taken yet.
@@ -86,6 +99,8 @@ impl Watch {
             answered,
             places: HashMap::new(),
             by_user: BTreeMap::new(),
+            owners: HashMap::new(),
+            next_owner: 0,
             partly: BTreeSet::new(),
             woken: Woken::default(),
             complained: false,
@@ -107,9 +122,9 @@ impl Watch {
 
     /// Watches exactly `directories` for `user`; `mailboxes` says which of them are whose.
     pub fn cover(&mut self, user: &UserName, directories: &[PathBuf], mailboxes: &HashMap<&Path, Guid>) -> Covered {
-        let (owner, before) = match self.by_user.remove_entry(user) {
-            Some((owner, before)) => (owner, before.into_iter().collect()),
-            None => (Arc::new(user.clone()), BTreeSet::new()),
+        let (owner, before) = match self.by_user.remove(user) {
+            Some(watched) => (watched.owner, watched.numbers.into_iter().collect()),
+            None => (self.number(user), BTreeSet::new()),
         };
         let mut now: BTreeSet<i32> = BTreeSet::new();
         let mut covered = Covered::default();
@@ -123,7 +138,7 @@ impl Watch {
                         covered.begun.extend(mailbox);
                     }
                     now.insert(number);
-                    self.own(number, &owner, mailbox);
+                    self.own(number, owner, mailbox);
                 }
                 // A directory that has gone meanwhile: the listing's end finds that out.
                 Added::Gone => covered.missed = true,
@@ -131,23 +146,25 @@ impl Watch {
             }
         }
         for number in before.difference(&now) {
-            self.forget(*number, &owner);
+            self.forget(*number, owner);
         }
         if whole {
             self.partly.remove(user);
         } else {
             self.partly.insert(user.clone());
         }
-        self.by_user.insert(owner, now.into_iter().collect());
+        let numbers = now.into_iter().collect();
+        self.by_user.insert(user.clone(), Watched { owner, numbers });
         covered
     }
 
     /// Watches nothing of this user any more.
     pub fn forget_user(&mut self, user: &UserName) {
-        if let Some((owner, numbers)) = self.by_user.remove_entry(user) {
-            for number in numbers {
-                self.forget(number, &owner);
+        if let Some(watched) = self.by_user.remove(user) {
+            for number in watched.numbers {
+                self.forget(number, watched.owner);
             }
+            self.owners.remove(&watched.owner);
         }
         self.partly.remove(user);
     }
@@ -220,8 +237,11 @@ impl Watch {
             return;
         }
         let Some(place) = self.places.get(&number) else { return };
+        let Some(user) = self.owners.get(&place.owner) else {
+            return;
+        };
         let Some(meaning) = meaning(events, name) else { return };
-        let look = self.woken.users.entry((*place.user).clone()).or_default();
+        let look = self.woken.users.entry(user.clone()).or_default();
         match (meaning, place.mailbox) {
             (Meaning::Log, Some(guid)) => drop(look.logs.insert(guid)),
             (Meaning::Name, Some(guid)) => drop(look.names.insert(guid)),
@@ -259,21 +279,27 @@ impl Watch {
         }
     }
 
+    /// A number that nobody has.
+    fn number(&mut self, user: &UserName) -> Owner {
+        while self.owners.contains_key(&Owner(self.next_owner)) {
+            self.next_owner = self.next_owner.wrapping_add(1);
+        }
+        let owner = Owner(self.next_owner);
+        self.owners.insert(owner, user.clone());
+        owner
+    }
+
     /// A directory that two users share wakes the one who was covered last; the other one is scanned.
-    fn own(&mut self, number: i32, owner: &Arc<UserName>, mailbox: Option<Guid>) {
-        let place = Place {
-            user: Arc::clone(owner),
-            mailbox,
-        };
-        if let Some(before) = self.places.insert(number, place)
-            && before.user != *owner
+    fn own(&mut self, number: i32, owner: Owner, mailbox: Option<Guid>) {
+        if let Some(before) = self.places.insert(number, Place { owner, mailbox })
+            && before.owner != owner
         {
-            self.partly.insert((*before.user).clone());
+            self.partly.extend(self.owners.get(&before.owner).cloned());
         }
     }
 
-    fn forget(&mut self, number: i32, owner: &UserName) {
-        if self.places.get(&number).is_none_or(|place| *place.user != *owner) {
+    fn forget(&mut self, number: i32, owner: Owner) {
+        if self.places.get(&number).is_none_or(|place| place.owner != owner) {
             return;
         }
         self.places.remove(&number);

@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn read_back(table: &CaptureTable) -> CaptureTable {
-        let parts = table.to_parts().unwrap();
+        let parts: Vec<Vec<u8>> = table.parts().collect::<Result<_, _>>().unwrap();
         CaptureTable::from_parts(parts.iter().map(Vec::as_slice)).unwrap()
     }
 

@@ -5,7 +5,6 @@ use crate::limits::{OPEN_LOGS_MAX, SCAN_MAILBOXES_A_SECOND, SCAN_SECONDS, WATCHE
 use crate::op::UserName;
 use crate::store::dovecot::job::Job;
 use crate::store::dovecot::look::Look;
-use crate::store::dovecot::user::UserCapture;
 use crate::store::source::{Finding, Takes};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -26,7 +25,7 @@ impl Engine {
         }
         for _ in 0..self.rotas.1.due(now, self.watch.partly().len(), self.scan_period()) {
             if let Some(user) = self.rotas.1.next_of(self.watch.partly()) {
-                let look = self.users.get_mut(&user).map(UserCapture::scan).unwrap_or_default();
+                let look = self.users.get_mut(&user).map(|user| user.scan()).unwrap_or_default();
                 if !look.is_nothing() {
                     self.look_at(&user, look);
                 }
@@ -94,7 +93,7 @@ impl Engine {
     /// Counts a user as read, where he was and nothing of his is left, or his mail is nowhere to be found.
     pub(super) fn answer_sweeps(&mut self, read: Option<&UserName>) {
         let done =
-            |user: &&UserName| self.users.get(*user).is_none_or(UserCapture::is_settled) || self.is_nowhere(user);
+            |user: &&UserName| self.users.get(*user).is_none_or(|user| user.is_settled()) || self.is_nowhere(user);
         if let Some(user) = read.filter(done) {
             for sweep in &mut self.sweeps {
                 sweep.remaining.remove(user);

@@ -83,7 +83,8 @@ impl Engine {
                     self.refused.remove(&user);
                     self.look_at(&user, Look::everything());
                     self.unlisted.insert(user.clone());
-                    self.users.insert(user.clone(), UserCapture::new(user, Arc::new(root)));
+                    let capture = UserCapture::new(user.clone(), Arc::new(root));
+                    self.users.insert(user, Box::new(capture));
                 }
                 Ok(_) => {}
                 Err(why) => {

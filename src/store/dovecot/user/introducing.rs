@@ -18,7 +18,7 @@ use std::time::Instant;
 impl UserCapture {
     /// Mailboxes of the tree that have no position yet.
     pub(super) fn find_waiting(&mut self, table: &CaptureTable) {
-        let introducing = self.introduction.as_ref().map(Introduction::guid);
+        let introducing = self.introduction.as_ref().map(|list| list.guid());
         let introducing = introducing.or_else(|| self.aside.as_ref().map(Aside::guid));
         let known = table.user(&self.user);
         let lacking = known
@@ -73,7 +73,7 @@ impl UserCapture {
         if let Some(aside) = self.aside.take() {
             match aside.take() {
                 None => self.aside = Some(aside),
-                Some(Ok(introduction)) => self.introduction = Some(introduction),
+                Some(Ok(introduction)) => self.introduction = Some(Box::new(introduction)),
                 Some(Err(e)) => self.not_introduced(aside.guid(), aside.directory(), &e),
             }
             return Ok(());
@@ -91,7 +91,7 @@ impl UserCapture {
                 return Ok(());
             }
             match Introduction::begin(self.id(guid), &self.root, &place, shared.identities) {
-                Ok(introduction) => self.introduction = Some(introduction),
+                Ok(introduction) => self.introduction = Some(Box::new(introduction)),
                 Err(e) => self.not_introduced(guid, &place, &e),
             }
             return Ok(());
