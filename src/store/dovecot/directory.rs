@@ -1,7 +1,7 @@
 //! Asks for the list of users on a thread of its own: the answer may take seconds, and capture goes on meanwhile.
 
 use super::doveadm::{Doveadm, DoveadmError, Users};
-use crate::limits::{PLACES_SECONDS, USERS_SECONDS};
+use crate::limits::{PLACES_A_SECOND, PLACES_SECONDS, USERS_SECONDS};
 use crate::op::UserName;
 use std::collections::BTreeSet;
 use std::io;
@@ -130,8 +130,7 @@ struct Known {
 /// may have moved.
 fn answer(doveadm: &Doveadm, known: &mut Known, places: bool) -> Result<Option<Users>, DoveadmError> {
     let names: BTreeSet<UserName> = doveadm.user_names()?.into_iter().collect();
-    let good_for = Duration::from_secs(PLACES_SECONDS);
-    let fresh = known.at.is_some_and(|at| at.elapsed() < good_for);
+    let fresh = known.at.is_some_and(|at| at.elapsed() < good_for(names.len()));
     if fresh && !places && names == known.names {
         return Ok(None);
     }
@@ -141,4 +140,22 @@ fn answer(doveadm: &Doveadm, known: &mut Known, places: bool) -> Result<Option<U
         at: Some(Instant::now()),
     };
     Ok(Some(users))
+}
+
+/// How long places are not asked for again: longer where the users are many, so that asking costs no more a second.
+fn good_for(users: usize) -> Duration {
+    let users = u64::try_from(users).unwrap_or(u64::MAX);
+    Duration::from_secs(PLACES_SECONDS.max(users / PLACES_A_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_where_everybodys_mail_lies_costs_no_more_a_second_where_they_are_many() {
+        assert_eq!(good_for(0), Duration::from_secs(PLACES_SECONDS));
+        assert_eq!(good_for(500), Duration::from_secs(PLACES_SECONDS));
+        assert_eq!(good_for(5_000), Duration::from_secs(1_000));
+    }
 }
