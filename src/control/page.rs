@@ -1,6 +1,6 @@
 //! The status page: one self-contained HTML document that fetches itself anew every two seconds.
 
-use super::status::{GroupStatus, Lag, PeerStatus, Positions, Role, Status};
+use super::status::{GroupStatus, Lag, PeerStatus, Positions, ProxyStatus, Role, Status};
 use super::vitals::Vitals;
 use crate::io::clock;
 use std::fmt::Display;
@@ -19,11 +19,12 @@ pub(super) fn render(status: &Status) -> String {
     } else {
         ""
     };
+    let proxies: String = status.proxies.iter().map(proxy).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{node} · mailshadow</title>\
          <style>{STYLE}</style></head><body><main><header><h1>{node} <span>mailshadow {version}</span></h1>\
-         {verdict}</header>{own}{groups}{none}<footer>{vitals}</footer></main></body></html>\n",
+         {verdict}</header>{own}{groups}{none}{proxies}<footer>{vitals}</footer></main></body></html>\n",
         verdict = verdict(status)
     )
 }
@@ -82,6 +83,25 @@ fn group(group: &GroupStatus) -> String {
     let positions = positions_table(group);
     let notes = notes(group);
     format!("<section><h2>{name} {tags}</h2>{figures}{positions}{notes}</section>")
+}
+
+fn proxy(proxy: &ProxyStatus) -> String {
+    let (class, to) = match (&proxy.primary, proxy.opens) {
+        (Some(node), true) => ("good", format!("to {node}")),
+        (Some(node), false) => ("warn", format!("to {node}, new clients wait")),
+        (None, _) => ("bad", "nobody is primary".to_owned()),
+    };
+    format!(
+        "<section><h2>proxy {} of {} <span class=\"tag {class}\">{}</span></h2>{} connected, {} waiting, {} moved, {} turned \
+         away</section>",
+        escape(&proxy.listen),
+        escape(&proxy.group),
+        escape(&to),
+        number(Some(proxy.connections)),
+        number(Some(proxy.held)),
+        number(Some(proxy.moved)),
+        number(Some(proxy.refused))
+    )
 }
 
 fn tags(group: &GroupStatus) -> String {

@@ -10,6 +10,7 @@ use crate::io::tls::PeerTls;
 use crate::limits::{PROXY_ASK_AGAIN_MS, PROXY_BACKLOG};
 use crate::op::NodeName;
 use crate::redirect::proxy::{Claim, Door, Leader, Mark, Word};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ pub(super) fn start(
     tls: &Arc<PeerTls>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Arc<[Arc<Door>]>, NodeError> {
+    if !config.proxies.is_empty() {
+        raise_descriptors();
+    }
     let mut leaders: BTreeMap<&str, Arc<Leader>> = BTreeMap::new();
     let mut doors = Vec::new();
     for proxy in &config.proxies {
@@ -43,6 +47,19 @@ pub(super) fn start(
         doors.push(door);
     }
     Ok(doors.into())
+}
+
+/// Lets this process open as many files as it may: each client takes two, and the usual limit is 1,024.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::debug!(most = limit.maximum, "file descriptors for proxies"),
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),
+    }
 }
 
 /// Who is followed for one group: all its proxies ask the same nodes.

@@ -82,8 +82,14 @@ async fn the_page_shows_the_node_and_nothing_that_a_name_smuggles_in() {
         problems: vec!["<script>\"'&".to_owned()],
         ..standby()
     };
+    let proxy = ProxyStatus {
+        listen: "<b>:143".to_owned(),
+        primary: Some(NodeName::from("<script")),
+        ..ProxyStatus::default()
+    };
     let status = Status {
         node: NodeName::from("<b>"),
+        proxies: vec![proxy],
         ..node(evil)
     };
     let page = crate::control::page::render(&status);
