@@ -2,7 +2,9 @@
 //! answers. A connection whose first message is such a question stays open for the next one, so that whoever follows the
 //! roles hears of a promotion in milliseconds. `schema/wire.md` has the texts.
 
+use super::promotion::PromoteReport;
 use super::status::Role;
+use super::verbs::VerbError;
 use crate::op::{Epoch, Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,57 @@ pub enum RoleQuestion {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         known: Option<u64>,
     },
+    /// A step of a planned switchover, from a peer.
+    HandOver {
+        /// Which group.
+        group: String,
+        /// What is to be done.
+        step: HandOver,
+    },
+}
+
+/// The steps of a planned switchover, in order. The standby asks, the primary answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HandOver {
+    /// Asked by the primary: take over from me.
+    TakeOver {
+        /// As the operator gave it.
+        max_wait_ms: u64,
+    },
+    /// Compare what you have with me, while clients work.
+    Compare,
+    /// Keep clients out, and say where your stream ends then. Clients are let in again by themselves after this time.
+    Drain {
+        /// Milliseconds.
+        at_most_ms: u64,
+    },
+    /// Compare what was changed since the first comparison.
+    CompareAgain {
+        /// The last LSN of that comparison.
+        since: Lsn,
+    },
+    /// You are primary no more, where your stream still ends here; I take this epoch.
+    Yield {
+        /// The epoch.
+        epoch: Epoch,
+        /// Where it begins.
+        lsn: Lsn,
+    },
+    /// Let clients in again: it is called off.
+    CallOff,
+}
+
+/// What came of such a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandedOver {
+    /// Done; the last LSN of the primary's stream.
+    Done(Lsn),
+    /// The whole is done.
+    Report(Box<PromoteReport>),
+    /// Not done, and why. Nothing has changed by it.
+    Refused(VerbError),
 }
 
 /// The answer: what the answering node is, in the groups that the asking one may know of.

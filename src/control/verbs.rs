@@ -240,6 +240,13 @@ pub struct JournalRequest {
     pub most: Option<u64>,
 }
 
+/// What a switchover may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwitchoverTerms {
+    /// How long clients may be kept out, milliseconds.
+    pub max_wait_ms: u64,
+}
+
 /// How far long work has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {

@@ -2,8 +2,8 @@
 
 use super::group::{GroupHandle, Side};
 use super::role_desk::{RoleChanges, RoleDesk};
-use super::steward::Deed;
-use super::{custody, journal_text, state, verifying, waiting};
+use super::steward::{Deed, Means};
+use super::{custody, journal_text, state, switching, verifying, waiting};
 use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
 use crate::control::promotion::{
@@ -16,14 +16,16 @@ use crate::control::report::{
 use crate::control::roles::Roles;
 use crate::control::status::{MailboxStatus, Status, UserStatus};
 use crate::control::verbs::{
-    CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, VerbError, Verbs, VerifyRequest,
+    CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, SwitchoverTerms, VerbError, Verbs, VerifyRequest,
     WaitRequest,
 };
 use crate::control::vitals::Vitals;
 use crate::io::clock;
+use crate::io::tls::PeerTls;
 use crate::limits::CUSTODY_ROWS_MAX;
 use crate::op::{NodeName, UserName};
 use crate::redirect::proxy::{Door, ProxyStatus};
+use crate::role::Role;
 use crate::store::custody::{Custody, Entry};
 use crate::store::embedded::view::View;
 use std::collections::BTreeMap;
@@ -34,15 +36,22 @@ pub(super) struct Answers {
     config: Arc<Config>,
     groups: Arc<[GroupHandle]>,
     proxies: Arc<[Arc<Door>]>,
+    tls: Arc<PeerTls>,
     pub(super) role_desk: RoleDesk,
 }
 
 impl Answers {
-    pub(super) fn new(config: Arc<Config>, groups: Arc<[GroupHandle]>, changes: RoleChanges) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        groups: Arc<[GroupHandle]>,
+        tls: Arc<PeerTls>,
+        changes: RoleChanges,
+    ) -> Self {
         Self {
             config,
             groups,
             proxies: Arc::default(),
+            tls,
             role_desk: RoleDesk::new(changes),
         }
     }
@@ -74,6 +83,13 @@ impl Answers {
         }
     }
 
+    /// A group in which `peer` is listed: observers ask for roles and nothing else.
+    pub(super) fn group_of(&self, peer: &NodeName, name: &str) -> Result<GroupHandle, String> {
+        let listed = |group: &&GroupHandle| group.config.name == name && group.config.peers.contains_key(peer);
+        let found = self.groups.iter().find(listed).cloned();
+        found.ok_or_else(|| format!("{peer} is no peer of a group \"{name}\" here"))
+    }
+
     /// What `peer` is told when it asks who this is.
     pub(super) fn about(&self, peer: &NodeName) -> About {
         let shared = self.groups.iter().filter(|group| group.config.peers.contains_key(peer));
@@ -87,6 +103,14 @@ impl Answers {
             unix_ms: clock::unix_ms(),
             state_free_bytes: Vitals::read(&self.config).state_free_bytes,
             groups: groups.collect(),
+        }
+    }
+
+    fn means(&self, group: GroupHandle) -> Means {
+        Means {
+            group,
+            config: Arc::clone(&self.config),
+            tls: Arc::clone(&self.tls),
         }
     }
 
@@ -196,11 +220,14 @@ impl Verbs for Answers {
     }
 
     async fn switchover(&self, request: SwitchoverRequest, progress: ProgressSink) -> Result<PromoteReport, VerbError> {
-        drop(progress);
-        self.only(request.group.as_deref())?;
-        Err(VerbError::refused(
-            "a planned switchover is not in this version yet: stop the primary, then `promote`",
-        ))
+        let group = self.only(request.group.as_deref())?;
+        let terms = SwitchoverTerms {
+            max_wait_ms: request.max_wait_ms,
+        };
+        if group.role() == Role::Primary {
+            return switching::ask_standby(&self.means(group), terms).await;
+        }
+        group.ask(|done| Deed::Switchover { terms, progress, done }).await
     }
 
     async fn rejoin(&self, of: OfGroup, _progress: ProgressSink) -> Result<RejoinReport, VerbError> {

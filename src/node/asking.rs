@@ -4,10 +4,11 @@ use super::connection::Connection;
 use super::squeeze::Manner;
 use crate::codec::wire::Message;
 use crate::config::HostPort;
-use crate::control::roles::{RoleQuestion, Roles};
+use crate::control::roles::{HandOver, HandedOver, RoleQuestion, Roles};
 use crate::io::tls::{PeerTls, TlsError, Trust};
 use crate::limits::{ROLES_HELD_MS, ROLES_MS_MAX};
 use crate::op::NodeName;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,22 +60,38 @@ impl Asking {
         let known = known.filter(|_| self.open.is_some());
         let held = known.map_or(0, |_| ROLES_HELD_MS);
         let limit = Duration::from_millis(ROLES_MS_MAX.saturating_add(held));
-        let question = RoleQuestion::Roles { known };
-        // taken out: a question that fails or is dropped half way leaves no connection behind
-        let open = self.open.take();
-        self.asked = self.asked.wrapping_add(1);
-        let asked = tokio::time::timeout(limit, self.ask(open, self.asked, &question)).await;
-        let (connection, roles) = asked.map_err(|_| AskError::TimeOut(limit))??;
-        self.open = Some(connection);
+        let roles: Roles = self.within(limit, &RoleQuestion::Roles { known }).await?;
+        if roles.node != self.node {
+            return Err(AskError::Broken(format!("{} answers as {}", self.node, roles.node)));
+        }
         Ok(roles)
     }
 
-    async fn ask(
+    /// A step of a switchover, answered within `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::roles`]; whether it was done is not known then.
+    pub(super) async fn hand_over(&mut self, group: &str, step: HandOver, limit: Duration) -> Result<HandedOver, AskError> {
+        let group = group.to_owned();
+        self.within(limit, &RoleQuestion::HandOver { group, step }).await
+    }
+
+    async fn within<T: DeserializeOwned>(&mut self, limit: Duration, question: &RoleQuestion) -> Result<T, AskError> {
+        // taken out: a question that fails or is dropped half way leaves no connection behind
+        let open = self.open.take();
+        self.asked = self.asked.wrapping_add(1);
+        let asked = tokio::time::timeout(limit, self.ask(open, self.asked, question)).await;
+        let (connection, told) = asked.map_err(|_| AskError::TimeOut(limit))??;
+        self.open = Some(connection);
+        Ok(told)
+    }
+
+    async fn ask<T: DeserializeOwned>(
         &self,
         open: Option<Connection>,
         id: u64,
         question: &RoleQuestion,
-    ) -> Result<(Connection, Roles), AskError> {
+    ) -> Result<(Connection, T), AskError> {
         let mut connection = match open {
             Some(connection) => connection,
             None => self.dial().await?,
@@ -84,11 +101,8 @@ impl Asking {
         connection.outgoing.say(Message::Ask { id, json });
         match connection.incoming.recv().await {
             Some(Ok(Message::Answer { id: of, json })) if of == id => {
-                let roles: Roles = serde_json::from_str(&json).map_err(broken)?;
-                if roles.node != self.node {
-                    return Err(AskError::Broken(format!("{} answers as {}", self.node, roles.node)));
-                }
-                Ok((connection, roles))
+                let told = serde_json::from_str(&json).map_err(broken)?;
+                Ok((connection, told))
             }
             Some(Ok(Message::Refused { why })) => Err(AskError::Refused(why)),
             Some(Ok(other)) => Err(AskError::Broken(format!("it answers with a {} message", other.kind()))),
@@ -152,7 +166,7 @@ mod tests {
             let changes = RoleChanges::default();
             let steward = Steward::start(&config.groups[0], &config, &own, &metrics, &changes).unwrap();
             let groups: Arc<[GroupHandle]> = Arc::new([steward.means.group.clone()]);
-            let answers = Answers::new(config, Arc::clone(&groups), changes.clone());
+            let answers = Answers::new(config, Arc::clone(&groups), Arc::clone(&own), changes.clone());
             let peers = PeerListener::bind("127.0.0.1:0".parse().unwrap(), own).await.unwrap();
             let port = peers.address().unwrap().port();
             tokio::spawn(listener::run(peers, Arc::new(answers), groups, metrics));

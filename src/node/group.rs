@@ -18,7 +18,6 @@ use crate::store::embedded::view::View;
 use crate::telemetry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -31,13 +30,21 @@ pub(super) struct GroupHandle {
     pub(super) deeds: mpsc::Sender<Deed>,
 }
 
+/// Whether clients are kept out of a primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Draining {
+    pub(super) is_draining: bool,
+    /// How often it began.
+    times: u64,
+}
+
 /// What changes while the node runs.
 struct Now {
     side: RwLock<Side>,
     standing: watch::Sender<Standing>,
     peers: Mutex<BTreeMap<NodeName, GroupRole>>,
     changes: RoleChanges,
-    draining: AtomicBool,
+    draining: watch::Sender<Draining>,
 }
 
 /// By role.
@@ -62,7 +69,7 @@ impl GroupHandle {
             standing: watch::Sender::new(standing),
             peers: Mutex::default(),
             changes,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::default(),
         };
         Self {
             config: Arc::clone(config),
@@ -88,14 +95,30 @@ impl GroupHandle {
 
     /// True while clients are kept out so that another node can take over.
     pub(super) fn is_draining(&self) -> bool {
-        self.now.draining.load(Ordering::Acquire)
+        self.now.draining.borrow().is_draining
     }
 
-    /// Keeps clients out, or lets them in again.
-    #[expect(dead_code, reason = "a planned switchover, which comes next")]
-    pub(super) fn drain(&self, draining: bool) {
-        self.now.draining.store(draining, Ordering::Release);
+    /// Hears when clients are kept out, and when they are let in again.
+    pub(super) fn follow_draining(&self) -> watch::Receiver<Draining> {
+        self.now.draining.subscribe()
+    }
+
+    /// Keeps clients out, or lets them in again. The number is this time's.
+    pub(super) fn drain(&self, is_draining: bool) -> u64 {
+        let mut time = 0;
+        self.now.draining.send_modify(|draining| {
+            draining.is_draining = is_draining;
+            draining.times = draining.times.wrapping_add(u64::from(is_draining));
+            time = draining.times;
+        });
         self.now.changes.note();
+        time
+    }
+
+    /// True while clients are kept out since that time.
+    pub(super) fn drained_by(&self, time: u64) -> bool {
+        let draining = *self.now.draining.borrow();
+        draining.is_draining && draining.times == time
     }
 
     /// Something else that others may ask for has changed.

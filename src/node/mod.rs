@@ -8,7 +8,7 @@
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `front` | the embedded store's front end |
 //! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
-//! | `promoting` `losing` `pointing` `rejoining` | what the verbs that change roles do |
+//! | `promoting` `switching` `handover` `losing` `pointing` `rejoining` | what the verbs that change roles do |
 //! | `role_desk` `asking` `following` `proxies` | who is primary: answered to others, asked of them, and followed |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
@@ -27,6 +27,7 @@ mod files;
 mod following;
 mod front;
 mod group;
+mod handover;
 mod health;
 mod journal_text;
 mod listener;
@@ -54,6 +55,7 @@ mod squeeze;
 mod standby;
 mod state;
 mod steward;
+mod switching;
 mod verifying;
 mod waiting;
 mod written;
@@ -158,7 +160,8 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let handles: Arc<[_]> = stewards.iter().map(|steward| steward.means.group.clone()).collect();
     let mut tasks = JoinSet::new();
     let proxies = proxies::start(&config, &tls, &mut tasks)?;
-    let answers = Answers::new(Arc::clone(&config), Arc::clone(&handles), changes).with_proxies(proxies);
+    let answers = Answers::new(Arc::clone(&config), Arc::clone(&handles), Arc::clone(&tls), changes);
+    let answers = answers.with_proxies(proxies);
     let answers = Arc::new(answers);
     let doors: Vec<_> = stewards.iter().filter_map(front::Door::of).collect();
     for door in doors {

@@ -2,6 +2,7 @@
 
 use super::answers::Answers;
 use super::connection::{Connection, LOST};
+use super::handover;
 use crate::codec::wire::Message;
 use crate::control::roles::{EpochMark, GroupRole, RoleQuestion};
 use crate::limits::{ROLE_ASKERS_MAX, ROLE_SILENCE_SECONDS_MAX, ROLES_HELD_MS};
@@ -98,11 +99,19 @@ pub(super) async fn converse(
 }
 
 async fn answer(answers: &Answers, asker: &NodeName, question: &RoleQuestion) -> Result<String, String> {
-    let RoleQuestion::Roles { known } = question;
-    if let Some(known) = known {
-        answers.role_desk.changes.beyond(*known).await;
-    }
-    serde_json::to_string(&answers.roles(asker)).map_err(|e| e.to_string())
+    let json = match question {
+        RoleQuestion::Roles { known } => {
+            if let Some(known) = known {
+                answers.role_desk.changes.beyond(*known).await;
+            }
+            serde_json::to_string(&answers.roles(asker))
+        }
+        RoleQuestion::HandOver { group, step } => {
+            let group = answers.group_of(asker, group)?;
+            serde_json::to_string(&handover::answer(&group, asker, step).await)
+        }
+    };
+    json.map_err(|e| e.to_string())
 }
 
 /// Says why to the other side, then ends.

@@ -5,16 +5,16 @@ use super::NodeError;
 use super::group::{Group, GroupHandle, Side};
 use super::role_desk::RoleChanges;
 use super::role_file::RoleFile;
-use super::{promoting, rejoining};
-use crate::config::{Config, GroupConfig, StartAs};
+use super::{promoting, rejoining, switching};
+use crate::config::{Config, GroupConfig, StartAs, StoreConfig};
 use crate::control::metrics::Metrics;
 use crate::control::promotion::{PromoteReport, PromoteRequest, RejoinReport};
-use crate::control::verbs::{ProgressSink, VerbError};
+use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
 use crate::io::clock;
 use crate::io::tls::PeerTls;
 use crate::limits::DEEDS_QUEUED_MAX;
-use crate::op::{Epoch, EpochId, NodeName};
-use crate::role::{Heard, Role, Standing};
+use crate::op::{Epoch, EpochId, Lsn, NodeName};
+use crate::role::{Fork, Heard, Role, Standing};
 use crate::session::announced::Announced;
 use crate::telemetry;
 use serde_json::{Value, json};
@@ -44,6 +44,14 @@ pub(super) enum Deed {
         progress: ProgressSink,
         done: Told<PromoteReport>,
     },
+    /// Take over from a primary that yields.
+    Switchover {
+        terms: SwitchoverTerms,
+        progress: ProgressSink,
+        done: Told<PromoteReport>,
+    },
+    /// Yield to a peer that takes this epoch, where the stream still ends at this LSN.
+    Yield { epoch: EpochId, lsn: Lsn, done: Told<()> },
     /// Nothing is applied, or it is again.
     Pause { paused: bool, done: Told<()> },
     /// A fenced node becomes a standby.
@@ -172,6 +180,16 @@ impl Steward {
                 answer(done, promoted);
                 Ok(())
             }
+            Deed::Switchover { terms, progress, done } => {
+                let switched = switching::switch_over(self, terms, progress).await?;
+                answer(done, switched);
+                Ok(())
+            }
+            Deed::Yield { epoch, lsn, done } => {
+                let yielded = self.yield_to(epoch, lsn).await?;
+                answer(done, yielded);
+                Ok(())
+            }
             Deed::Rejoin { done } => {
                 let rejoined = rejoining::rejoin(self).await?;
                 answer(done, rejoined);
@@ -239,6 +257,33 @@ impl Steward {
         tracing::warn!(epoch = %standing.epoch(), "primary again, on the operator's word");
         self.note("resumed alone", &json!({ "epoch": standing.epoch() }));
         self.take(standing).await?;
+        Ok(Ok(()))
+    }
+
+    /// Stops being primary. The half is stopped first, so that nothing comes behind what is compared; where something did,
+    /// this node goes on as primary.
+    async fn yield_to(&mut self, epoch: EpochId, lsn: Lsn) -> Result<Result<(), VerbError>, NodeError> {
+        let mut standing = self.means.group.standing();
+        if !standing.may_write() || !self.means.group.is_draining() || epoch.number <= standing.epoch().number {
+            return Ok(Err(VerbError::refused(format!("this node is {} and yields nothing to epoch {epoch}", standing.role()))));
+        }
+        let head = self.with_group(|group| Ok(group.rest()?.journal().head())).await?;
+        let head = head.unwrap_or(super::files::NOWHERE);
+        if head.lsn != lsn {
+            self.settle(&standing).await?;
+            let why = format!("{}: it ends at LSN {} now, not at {lsn}", switching::MOVED_ON, head.lsn);
+            return Ok(Err(VerbError::refused(why)));
+        }
+        let fork = Fork { lsn, chain: head.chain };
+        self.note("yielded", &json!({ "to": epoch, "before": standing.epoch(), "fork": fork }));
+        standing.yield_to(epoch, fork);
+        // an embedded store has nothing that its successor lacks: it is a standby at once
+        if matches!(self.means.group.config.store, StoreConfig::Embedded(_)) {
+            standing.rejoin().map_err(|e| NodeError::Journal(e.to_string()))?;
+        }
+        tracing::warn!(epoch = %standing.epoch(), %lsn, "yielded: another node is primary");
+        self.take(standing).await?;
+        self.means.group.drain(false);
         Ok(Ok(()))
     }
 

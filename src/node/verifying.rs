@@ -62,6 +62,13 @@ pub(super) struct Comparison {
     repair: bool,
 }
 
+impl Comparison {
+    /// Everything of one user, or of all.
+    pub(super) fn of_user(user: Option<UserName>) -> Self {
+        Self { user, ..Self::default() }
+    }
+}
+
 impl From<&VerifyRequest> for Comparison {
     fn from(request: &VerifyRequest) -> Self {
         Self {
