@@ -554,3 +554,11 @@ pub const HANDOVER_GRACE_MS: u64 = 5_000;
 /// Users who may change something between the comparison of everything and the last one: each costs a few milliseconds in
 /// which nobody can log in.
 pub const HANDOVER_USERS_MAX: usize = 2_000;
+/// Everything that a mail server may say to a login that proves a promotion.
+pub const PROBE_ANSWER_BYTES_MAX: u64 = 256 << 10;
+/// Largest password file of such a login.
+pub const PROBE_PASSWORD_BYTES_MAX: u64 = 4 << 10;
+/// How long it is tried, seconds: redirects take their time.
+pub const PROBE_SECONDS_MAX: u64 = 10;
+/// Pause between two tries, milliseconds.
+pub const PROBE_AGAIN_MS: u64 = 100;

@@ -230,7 +230,6 @@ impl Builder<'_> {
     }
 
     fn probe(&mut self, probe: Spanned<file::Probe>) -> ProbeConfig {
-        self.unbuilt(probe.span(), "group.probe", "leave it out");
         let probe = probe.into_inner();
         ProbeConfig {
             address: probe.address,

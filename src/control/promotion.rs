@@ -1,6 +1,7 @@
 //! What the verbs that change roles are asked and answer.
 
 use crate::op::{Epoch, Lsn, NodeName};
+pub use crate::redirect::Redirected;
 pub use crate::role::loss::MaxLoss;
 use serde::{Deserialize, Serialize};
 
@@ -131,23 +132,6 @@ pub struct Step {
     /// Why it failed, where it did; the promotion went on.
     #[serde(default)]
     pub problem: Option<String>,
-}
-
-/// One redirect.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Redirected {
-    /// `haproxy`, `dovecot`, `dns`, `exec` or `proxy`.
-    pub kind: String,
-    /// True where new clients are led here now.
-    pub ok: bool,
-    /// Old sessions that were ended; none where that can't be counted.
-    pub moved_sessions: Option<u64>,
-    /// Why it failed, or what else is to be known.
-    #[serde(default)]
-    pub why: Option<String>,
-    /// Seconds that it took.
-    #[serde(default)]
-    pub seconds: f64,
 }
 
 /// A login as a client.

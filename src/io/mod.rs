@@ -9,6 +9,7 @@ pub mod hook;
 pub mod lifecycle;
 pub mod lock;
 pub mod pem;
+pub mod probe;
 pub mod renewal;
 pub(crate) mod sockets;
 pub mod tls;

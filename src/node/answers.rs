@@ -16,8 +16,8 @@ use crate::control::report::{
 use crate::control::roles::Roles;
 use crate::control::status::{MailboxStatus, Status, UserStatus};
 use crate::control::verbs::{
-    CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, SwitchoverTerms, VerbError, Verbs, VerifyRequest,
-    WaitRequest,
+    CustodyRequest, EntryRequest, JournalRequest, ProgressSink, RepairRequest, SwitchoverTerms, VerbError, Verbs,
+    VerifyRequest, WaitRequest,
 };
 use crate::control::vitals::Vitals;
 use crate::io::clock;

@@ -71,7 +71,12 @@ impl Asking {
     ///
     /// # Errors
     /// As [`Self::roles`]; whether it was done is not known then.
-    pub(super) async fn hand_over(&mut self, group: &str, step: HandOver, limit: Duration) -> Result<HandedOver, AskError> {
+    pub(super) async fn hand_over(
+        &mut self,
+        group: &str,
+        step: HandOver,
+        limit: Duration,
+    ) -> Result<HandedOver, AskError> {
         let group = group.to_owned();
         self.within(limit, &RoleQuestion::HandOver { group, step }).await
     }

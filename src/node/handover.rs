@@ -59,7 +59,10 @@ async fn take_over(group: &GroupHandle, peer: &NodeName, max_wait_ms: u64) -> Ha
 fn primary(group: &GroupHandle) -> Result<Arc<PrimaryShared>, VerbError> {
     match group.side() {
         Side::Primary(shared) => Ok(shared),
-        _ => Err(VerbError::refused(format!("this node is {}, not primary", group.role()))),
+        _ => Err(VerbError::refused(format!(
+            "this node is {}, not primary",
+            group.role()
+        ))),
     }
 }
 
@@ -116,7 +119,9 @@ fn user_of(payload: &Payload) -> Option<UserName> {
         Payload::State(state) => Some(state.mailbox.user.clone()),
         Payload::Tree(change) => Some(change.user.clone()),
         Payload::Attributes(change) => Some(change.user.clone()),
-        Payload::Epoch(_) | Payload::Base(_) | Payload::BaseEnd(_) | Payload::Digest(_) | Payload::TreeDigest(_) => None,
+        Payload::Epoch(_) | Payload::Base(_) | Payload::BaseEnd(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {
+            None
+        }
     }
 }
 
@@ -125,7 +130,10 @@ async fn drain(group: &GroupHandle, peer: &NodeName, at_most_ms: u64) -> Result<
     let shared = primary(group)?;
     let ticket = group.drain(true);
     tracing::warn!(%peer, "clients are kept out, so that another node can take over");
-    let (watched, patience) = (group.clone(), Duration::from_millis(at_most_ms.saturating_add(HANDOVER_GRACE_MS)));
+    let (watched, patience) = (
+        group.clone(),
+        Duration::from_millis(at_most_ms.saturating_add(HANDOVER_GRACE_MS)),
+    );
     tokio::spawn(async move {
         tokio::time::sleep(patience).await;
         if watched.drained_by(ticket) {

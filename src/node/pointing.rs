@@ -1,8 +1,19 @@
 //! Points clients at this node: every redirect, then a login through each public name to prove it.
 
+use super::promoting::ask_all;
 use super::steward::Means;
+use crate::config::{GroupConfig, ProbeConfig, StoreConfig};
 use crate::control::promotion::{Probed, Redirected};
-use crate::op::EpochId;
+use crate::io::clock::Stopwatch;
+use crate::io::probe::Login;
+use crate::limits::{PROBE_AGAIN_MS, PROBE_SECONDS_MAX};
+use crate::op::{EpochId, NodeName};
+use crate::redirect::{self, Facts};
+use crate::role::Role;
+use crate::serve::lacks::NOT_CARRIED;
+use std::path::Path;
+use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -13,7 +24,83 @@ pub(super) struct Pointed {
     pub(super) not_carried: Vec<String>,
 }
 
-/// Runs them all at once; each is bounded in time, and none stops another.
-pub(super) async fn point(_means: &Means, _epoch: &EpochId) -> Pointed {
-    Pointed::default()
+/// Runs them all at once; each is bounded in time, and none stops another. `before`: the primary before, where it is known.
+pub(super) async fn point(means: &Means, epoch: &EpochId, before: Option<NodeName>) -> Pointed {
+    let redirects = redirects(means, epoch, before).await;
+    let probes = probes(&means.group.config, &means.config.tls.ca).await;
+    Pointed {
+        redirects,
+        probes,
+        old_side_fenced: is_old_side_shut(means).await,
+        not_carried: match means.group.config.store {
+            StoreConfig::Embedded(_) => NOT_CARRIED.iter().map(|what| (*what).to_owned()).collect(),
+            StoreConfig::Dovecot(_) => Vec::new(),
+        },
+    }
+}
+
+async fn redirects(means: &Means, epoch: &EpochId, before: Option<NodeName>) -> Vec<Redirected> {
+    let facts = Facts {
+        group: means.group.config.name.clone(),
+        role: Role::Primary.to_string(),
+        node: means.config.node.name.clone(),
+        peer: before,
+        epoch: epoch.number,
+    };
+    let mut running = JoinSet::new();
+    for (number, config) in means.group.config.redirects.iter().enumerate() {
+        let (config, facts) = (config.clone(), facts.clone());
+        running.spawn(async move { (number, redirect::run(&config, &facts).await) });
+    }
+    let mut done = running.join_all().await;
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, redirected)| redirected).collect()
+}
+
+async fn probes(group: &GroupConfig, ca: &Path) -> Vec<Probed> {
+    let mut running = JoinSet::new();
+    for (number, probe) in group.probes.iter().cloned().enumerate() {
+        let ca = ca.to_owned();
+        running.spawn(async move { (number, log_in(&probe, &ca).await) });
+    }
+    let mut done = running.join_all().await;
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, probed)| probed).collect()
+}
+
+/// Tries again for a while: names and balancers take their time.
+async fn log_in(probe: &ProbeConfig, ca: &Path) -> Probed {
+    let time = Stopwatch::start();
+    let address = probe.address.to_string();
+    let login = Login {
+        address: &address,
+        tls_name: &probe.tls_name,
+        user: &probe.user,
+        password_file: &probe.password_file,
+        ca,
+    };
+    let limit = Duration::from_secs(PROBE_SECONDS_MAX);
+    let mut why = None;
+    let tries = async {
+        while let Err(error) = login.run().await {
+            why = Some(error);
+            tokio::time::sleep(Duration::from_millis(PROBE_AGAIN_MS)).await;
+        }
+    };
+    let ok = tokio::time::timeout(limit, tries).await.is_ok();
+    let why = (!ok).then(|| why.unwrap_or_else(|| format!("no answer within {} s", limit.as_secs())));
+    Probed {
+        ok,
+        why,
+        seconds: time.elapsed().as_secs_f64(),
+        address,
+    }
+}
+
+/// True where a former primary answers, and says that nobody gets in there.
+async fn is_old_side_shut(means: &Means) -> bool {
+    let answers = ask_all(means).await;
+    let former = |role: Role| role != Role::Primary;
+    let all = answers.len() == means.group.config.peers.len();
+    all && answers.iter().all(|(_, role)| former(role.role) && !role.serves)
 }

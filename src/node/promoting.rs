@@ -100,7 +100,8 @@ pub(super) async fn take_over(
     let facts = json!({ "epoch": epoch, "before": before, "fork": begun, "planned": how == Takeover::Switchover, "loss": statement });
     steward.note(how.word(), &facts);
     tracing::warn!(epoch = %epoch, lsn = %begun.lsn, lost = loss.operations(), "{}: this node is primary", how.word());
-    point_clients(steward, standing, telling, statement).await
+    let before = Some(before.node).filter(|node| !node.as_str().is_empty());
+    point_clients(steward, standing, telling, statement, before).await
 }
 
 /// The last steps, which may be done again.
@@ -109,8 +110,9 @@ async fn point_clients(
     mut standing: Standing,
     mut telling: Telling,
     loss: LossStatement,
+    before: Option<NodeName>,
 ) -> Ended<PromoteReport> {
-    let pointed = pointing::point(&steward.means.clone(), standing.epoch()).await;
+    let pointed = pointing::point(&steward.means.clone(), standing.epoch(), before).await;
     for redirect in &pointed.redirects {
         telling.step(
             format!("clients led here by {}", redirect.kind),
@@ -177,7 +179,7 @@ async fn finish_what_was_begun(
     let mut loss = losing::Last::default();
     let lsn = standing.record().fork.map(|fork| fork.lsn).unwrap_or_default();
     let statement = losing::statement(&steward.means.group, &mut loss, lsn);
-    point_clients(steward, standing, telling, statement).await
+    point_clients(steward, standing, telling, statement, None).await
 }
 
 /// What refuses a promotion; else the highest epoch that anybody knows.

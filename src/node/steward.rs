@@ -265,7 +265,10 @@ impl Steward {
     async fn yield_to(&mut self, epoch: EpochId, lsn: Lsn) -> Result<Result<(), VerbError>, NodeError> {
         let mut standing = self.means.group.standing();
         if !standing.may_write() || !self.means.group.is_draining() || epoch.number <= standing.epoch().number {
-            return Ok(Err(VerbError::refused(format!("this node is {} and yields nothing to epoch {epoch}", standing.role()))));
+            return Ok(Err(VerbError::refused(format!(
+                "this node is {} and yields nothing to epoch {epoch}",
+                standing.role()
+            ))));
         }
         let head = self.with_group(|group| Ok(group.rest()?.journal().head())).await?;
         let head = head.unwrap_or(super::files::NOWHERE);
@@ -275,7 +278,10 @@ impl Steward {
             return Ok(Err(VerbError::refused(why)));
         }
         let fork = Fork { lsn, chain: head.chain };
-        self.note("yielded", &json!({ "to": epoch, "before": standing.epoch(), "fork": fork }));
+        self.note(
+            "yielded",
+            &json!({ "to": epoch, "before": standing.epoch(), "fork": fork }),
+        );
         standing.yield_to(epoch, fork);
         // an embedded store has nothing that its successor lacks: it is a standby at once
         if matches!(self.means.group.config.store, StoreConfig::Embedded(_)) {

@@ -15,14 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the standby primary: this node, or the one that this primary asks.
-pub(super) async fn switch_over(steward: &mut Steward, terms: SwitchoverTerms, progress: ProgressSink) -> Ended<PromoteReport> {
+pub(super) async fn switch_over(
+    steward: &mut Steward,
+    terms: SwitchoverTerms,
+    progress: ProgressSink,
+) -> Ended<PromoteReport> {
     let mut telling = Telling::new(progress);
     let means = steward.means.clone();
     let standing = means.group.standing();
     match standing.role() {
         Role::Standby => {}
         Role::Primary => {
-            return Ok(Err(VerbError::usage("a primary's switchover is not its steward's deed")));
+            return Ok(Err(VerbError::usage(
+                "a primary's switchover is not its steward's deed",
+            )));
         }
         Role::Fenced => return Ok(Err(VerbError::refused("this node is fenced: `rejoin` comes first"))),
     }
@@ -42,9 +48,14 @@ pub(super) async fn switch_over(steward: &mut Steward, terms: SwitchoverTerms, p
 
 /// A primary asks its standby: the one that has most of the stream.
 pub(super) async fn ask_standby(means: &Means, terms: SwitchoverTerms) -> Result<PromoteReport, VerbError> {
-    let standbys = ask_all(means).await.into_iter().filter(|(_, role)| role.role == Role::Standby);
+    let standbys = ask_all(means)
+        .await
+        .into_iter()
+        .filter(|(_, role)| role.role == Role::Standby);
     let Some((peer, _)) = standbys.max_by_key(|(_, role)| role.durable) else {
-        return Err(VerbError::refused("no standby answers: there is nobody to hand over to"));
+        return Err(VerbError::refused(
+            "no standby answers: there is nobody to hand over to",
+        ));
     };
     let mut asking = asking(means, &peer)?;
     let limit = Duration::from_millis(terms.max_wait_ms)
@@ -57,7 +68,9 @@ pub(super) async fn ask_standby(means: &Means, terms: SwitchoverTerms) -> Result
         Ok(HandedOver::Report(report)) => Ok(*report),
         Ok(HandedOver::Refused(refused)) => Err(refused),
         Ok(HandedOver::Done(_)) => Err(VerbError::failed(format!("{peer} answered something else"))),
-        Err(error) => Err(VerbError::failed(format!("{peer}: {error}; `shadowctl status` there says what became of it"))),
+        Err(error) => Err(VerbError::failed(format!(
+            "{peer}: {error}; `shadowctl status` there says what became of it"
+        ))),
     }
 }
 
@@ -104,7 +117,9 @@ impl Primary {
             Ok(HandedOver::Done(lsn)) => Ok(lsn),
             Ok(HandedOver::Refused(refused)) => Err(refused),
             Ok(HandedOver::Report(_)) => Err(VerbError::failed(format!("{} answered something else", self.name))),
-            Err(AskError::TimeOut(limit)) => Err(VerbError::timed_out(format!("{}: no answer in {limit:?}", self.name))),
+            Err(AskError::TimeOut(limit)) => {
+                Err(VerbError::timed_out(format!("{}: no answer in {limit:?}", self.name)))
+            }
             Err(error) => Err(VerbError::failed(format!("{}: {error}", self.name))),
         }
     }
@@ -136,7 +151,10 @@ async fn hand_over(
     primary.drained = true;
     let at_most_ms = terms.max_wait_ms;
     let mut end = primary.step(HandOver::Drain { at_most_ms }, patience).await?;
-    telling.step(format!("clients are kept out of {}; its stream ends at LSN {end}", primary.name), None);
+    telling.step(
+        format!("clients are kept out of {}; its stream ends at LSN {end}", primary.name),
+        None,
+    );
     loop {
         let left = patience.saturating_sub(out.elapsed());
         await_applied(means, end, left).await?;
@@ -157,7 +175,13 @@ async fn hand_over(
         }
     }
     let seconds = out.elapsed().as_secs_f64();
-    telling.step(format!("{} has yielded; everything it had is here ({seconds:.3} s without clients)", primary.name), None);
+    telling.step(
+        format!(
+            "{} has yielded; everything it had is here ({seconds:.3} s without clients)",
+            primary.name
+        ),
+        None,
+    );
     primary.drained = false;
     Ok(epoch)
 }

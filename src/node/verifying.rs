@@ -65,7 +65,10 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Everything of one user, or of all.
     pub(super) fn of_user(user: Option<UserName>) -> Self {
-        Self { user, ..Self::default() }
+        Self {
+            user,
+            ..Self::default()
+        }
     }
 }
 
