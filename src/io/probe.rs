@@ -122,6 +122,8 @@ fn quoted(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    const LOGIN: &str = r#"a LOGIN "an\"n" "p\\w""#;
+
     async fn against(script: &'static [(&'static str, &'static str)]) -> Result<(), String> {
         let (client, server) = tokio::io::duplex(1 << 16);
         let server = tokio::spawn(async move {
@@ -141,15 +143,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_login_that_is_refused_or_cut_off_is_told() {
-        let login = r#"a LOGIN "an\"n" "p\\w""#;
         let whole = against(&[
             ("", "* OK hello\r\n"),
-            (login, "* CAPABILITY IMAP4rev1\r\na OK in\r\n"),
+            (LOGIN, "* CAPABILITY IMAP4rev1\r\na OK in\r\n"),
             ("b SELECT INBOX", "* 3 EXISTS\r\nb OK selected\r\n"),
             ("c LOGOUT", "* BYE\r\nc OK bye\r\n"),
         ]);
         assert_eq!(whole.await, Ok(()));
-        let refused = against(&[("", "* OK hello\r\n"), (login, "a NO [AUTHENTICATIONFAILED] no\r\n")]).await;
+        let refused = against(&[("", "* OK hello\r\n"), (LOGIN, "a NO [AUTHENTICATIONFAILED] no\r\n")]).await;
         assert!(refused.unwrap_err().contains("AUTHENTICATIONFAILED"));
         assert!(against(&[("", "* BYE closed\r\n")]).await.unwrap_err().contains("BYE"));
         assert!(against(&[("", "* OK hel")]).await.unwrap_err().contains("ended"));
