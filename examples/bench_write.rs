@@ -36,7 +36,8 @@ fn main() -> Result<()> {
             let mut seen = [Vec::new(), Vec::new()];
             for _ in 0..rounds {
                 for (port, seen) in servers.iter().zip(&mut seen) {
-                    seen.push(rate(*port, &theirs.users()[..clients], deed)?);
+                    let users = theirs.users().get(..clients).unwrap_or_default();
+                    seen.push(rate(*port, users, deed)?);
                 }
             }
             report(&format!("{name}, {clients} clients, /s"), seen);
@@ -50,7 +51,7 @@ fn report(name: &str, mut seen: [Vec<f64>; 2]) {
     let at = |rates: &[f64], place: usize| rates.get(place).copied().unwrap_or(f64::NAN);
     let median = |rates: &[f64]| at(rates, rates.len() / 2);
     let told = |rates: &[f64]| {
-        let (least, most) = (at(rates, 0), at(rates, rates.len() - 1));
+        let (least, most) = (at(rates, 0), at(rates, rates.len().saturating_sub(1)));
         format!("{:.0} ({least:.0}-{most:.0})", median(rates))
     };
     let [theirs, ours] = &seen;

@@ -406,6 +406,8 @@ pub const DISK_ROUND_MAX: usize = 1024;
 pub const WRITE_BATCH_CHANGES: usize = 256;
 /// ... and the octets of their messages: nobody waits long for those before him.
 pub const WRITE_BATCH_BYTES: usize = 16 << 20;
+/// Microseconds that a batch waits for as many changes as the one before had: a fraction of the flushes that they share.
+pub const WRITE_GATHER_US: u64 = 1000;
 /// Changes of clients that wait for the next batch, ...
 pub const CHANGES_QUEUED_MAX: usize = 4096;
 /// ... and the octets that they hold in memory; one larger change may go alone.

@@ -23,7 +23,7 @@ use super::replaced::Replaced;
 use super::written::OpenedEmbedded;
 use crate::io::clock::{Clock, Stopwatch};
 use crate::journal::{Head, JournalView, Sealer};
-use crate::limits::{JOURNAL_BYTES_MAX, STANDBY_JOURNAL_BYTES, WRITE_BATCH_BYTES, WRITE_BATCH_CHANGES};
+use crate::limits::{JOURNAL_BYTES_MAX, STANDBY_JOURNAL_BYTES};
 use crate::op::{BaseStart, Lsn, NodeName, Payload, StreamId};
 use crate::store::change::{Reason, Refused};
 use crate::store::embedded::export::Export;
@@ -31,9 +31,8 @@ use crate::store::embedded::write::{Batch, Outcome, Writer};
 use crate::store::source::{Command, Reply, SourceStatus};
 use crate::store::target::{Frame, TargetError};
 use ledger::JournalLedger;
-use queue::{Asked, Queued, Work};
+use queue::{Asked, Queued};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -176,13 +175,15 @@ struct Scribing {
 
 impl Scribing {
     fn run(&mut self, queued: &Queued) -> Result<(), Ended> {
+        let mut before = 0;
         loop {
             let first = match self.is_telling() {
-                true => soon(&queued.work)?,
+                true => queued.soon(TELLING_PAUSE).map_err(|_| Ended::Asked)?,
                 false => Some(queued.work.recv().map_err(|_| Ended::Asked)?),
             };
             self.tools.pulse.beat();
-            let (changes, command) = gather(first, queued);
+            let (changes, command) = queued.gather(first, before);
+            before = changes.len();
             if !changes.is_empty() {
                 self.make(changes)?;
             }
@@ -465,30 +466,4 @@ fn unavailable(why: &str) -> Outcome {
         reason: Reason::Unavailable,
         why: why.to_owned(),
     })
-}
-
-/// The next work, if some comes soon.
-fn soon(work: &Receiver<Work>) -> Result<Option<Work>, Ended> {
-    match work.recv_timeout(TELLING_PAUSE) {
-        Ok(work) => Ok(Some(work)),
-        Err(RecvTimeoutError::Timeout) => Ok(None),
-        Err(RecvTimeoutError::Disconnected) => Err(Ended::Asked),
-    }
-}
-
-/// The changes that wait, as many as one batch takes, up to the first command.
-fn gather(first: Option<Work>, queued: &Queued) -> (Vec<Asked>, Option<Command>) {
-    let (mut changes, mut bytes, mut next) = (Vec::new(), 0usize, first);
-    while let Some(work) = next {
-        match work {
-            Work::Command(command) => return (changes, Some(command)),
-            Work::Change(asked) => {
-                bytes = bytes.saturating_add(asked.bytes());
-                changes.push(asked);
-            }
-        }
-        let full = changes.len() >= WRITE_BATCH_CHANGES || bytes >= WRITE_BATCH_BYTES;
-        next = if full { None } else { queued.work.try_recv().ok() };
-    }
-    (changes, None)
 }

@@ -1,10 +1,14 @@
 //! Changes and commands on their way to the scribe: bounded, and every change is answered whatever happens.
 
-use crate::limits::{CHANGE_SECONDS_MAX, CHANGES_QUEUED_BYTES_MAX, CHANGES_QUEUED_MAX};
+use crate::io::clock::Stopwatch;
+use crate::limits::{
+    CHANGE_SECONDS_MAX, CHANGES_QUEUED_BYTES_MAX, CHANGES_QUEUED_MAX, WRITE_BATCH_BYTES, WRITE_BATCH_CHANGES,
+    WRITE_GATHER_US,
+};
 use crate::store::change::{Answer, Change, Changer, Reason, Refused};
 use crate::store::embedded::write::Outcome;
 use crate::store::source::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +21,46 @@ pub(super) enum Work {
 /// The scribe's end.
 pub(in super::super) struct Queued {
     pub(super) work: Receiver<Work>,
+}
+
+impl Queued {
+    /// The next work, if some comes within that time.
+    ///
+    /// # Errors
+    /// Nobody can ask any more.
+    pub(super) fn soon(&self, patience: Duration) -> Result<Option<Work>, RecvTimeoutError> {
+        match self.work.recv_timeout(patience) {
+            Ok(work) => Ok(Some(work)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(ended) => Err(ended),
+        }
+    }
+
+    /// The changes that wait, as many as one batch takes, up to the first command. Where the batch before had several,
+    /// their clients are likely to come again at once, and are waited for: otherwise the first of them would take a flush
+    /// alone.
+    pub(super) fn gather(&self, first: Option<Work>, before: usize) -> (Vec<Asked>, Option<Command>) {
+        let (mut changes, mut bytes, mut next) = (Vec::new(), 0usize, first);
+        let time = Stopwatch::start();
+        while let Some(work) = next {
+            match work {
+                Work::Command(command) => return (changes, Some(command)),
+                Work::Change(asked) => {
+                    bytes = bytes.saturating_add(asked.bytes());
+                    changes.push(asked);
+                }
+            }
+            if changes.len() >= WRITE_BATCH_CHANGES || bytes >= WRITE_BATCH_BYTES {
+                break;
+            }
+            let patience = match changes.len() < before {
+                true => Duration::from_micros(WRITE_GATHER_US).saturating_sub(time.elapsed()),
+                false => Duration::ZERO,
+            };
+            next = self.work.recv_timeout(patience).ok();
+        }
+        (changes, None)
+    }
 }
 
 /// Everybody else's end; cheap to clone.

@@ -94,112 +94,104 @@ const NOBODYS: Guid = Guid([9; 16]);
 
 /// The change, and the name of the mailbox that it is selected by.
 fn change(primary: &Primary, account: &Account, step: &Step) -> (Change, Option<MailboxName>) {
-    let user: UserName = USERS[step.user].into();
-    let called = |number: usize| name(NAMES[number]);
-    let select = |number: usize| {
-        let known = account.boxes.contains_key(&called(number));
-        let guid = match known {
-            true => primary.id(USERS[step.user], &called(number)).guid,
-            false => NOBODYS,
-        };
-        let user = user.clone();
-        (MailboxId { user, guid }, known.then(|| called(number)))
+    let user = USERS[step.user];
+    let number = match step.deed {
+        Deed::Replace(mailbox, ..) | Deed::Store(mailbox, ..) | Deed::Expunge(mailbox, _) | Deed::Copy(mailbox, ..) => {
+            mailbox
+        }
+        _ => return (of_account(account, user, &step.deed), None),
     };
-    match step.deed.clone() {
+    let selected = Some(called(number)).filter(|name| account.boxes.contains_key(name));
+    let guid = selected.as_ref().map_or(NOBODYS, |name| primary.id(user, name).guid);
+    let mailbox = MailboxId {
+        user: user.into(),
+        guid,
+    };
+    let highest = selected.as_ref().map_or(0, |name| account.boxes[name].highest);
+    (in_mailbox(mailbox, highest, &step.deed), selected)
+}
+
+fn called(number: usize) -> MailboxName {
+    name(NAMES[number])
+}
+
+fn in_mailbox(mailbox: MailboxId, highest: u64, deed: &Deed) -> Change {
+    match *deed {
+        Deed::Replace(_, uid, into) => Change::Replace {
+            mailbox,
+            uid: Uid(u32::from(uid)),
+            into: called(into),
+            message: message(&text(uid)),
+        },
+        Deed::Store(_, uids, verb, flags, keyword, since) => Change::Store {
+            mailbox,
+            uids: range(uids),
+            verb: [FlagVerb::Add, FlagVerb::Remove, FlagVerb::Replace][usize::from(verb)],
+            flags: Flags::from_bits(flags),
+            keywords: keywords(keyword),
+            unchanged_since: since.then(|| Modseq(highest.saturating_sub(2))),
+        },
+        Deed::Expunge(_, uids) => {
+            let uids = uids.map(range);
+            Change::Expunge { mailbox, uids }
+        }
+        Deed::Copy(_, uids, into, moved) => Change::Copy {
+            mailbox,
+            uids: range(uids),
+            into: called(into),
+            moved,
+        },
+        ref other => panic!("{other:?} is of no mailbox"),
+    }
+}
+
+fn of_account(account: &Account, user: &str, deed: &Deed) -> Change {
+    let user: UserName = user.into();
+    match deed {
         Deed::Append(mailbox, texts) => {
             let messages = texts.iter().map(|number| NewMessage {
                 flags: Flags::from_bits(number & 0x1f),
                 keywords: keywords(number % 4),
                 ..message(&text(*number))
             });
-            let (mailbox, messages) = (called(mailbox), messages.collect());
-            (
-                Change::Append {
-                    user,
-                    mailbox,
-                    messages,
-                },
-                None,
-            )
-        }
-        Deed::Deliver(mailbox, number) => {
-            let (mailbox, message) = (called(mailbox), message(&text(number)));
-            (Change::Deliver { user, mailbox, message }, None)
-        }
-        Deed::Replace(mailbox, uid, into) => {
-            let (mailbox, selected) = select(mailbox);
-            let (uid, into, message) = (Uid(u32::from(uid)), called(into), message(&text(uid)));
-            (
-                Change::Replace {
-                    mailbox,
-                    uid,
-                    into,
-                    message,
-                },
-                selected,
-            )
-        }
-        Deed::Store(mailbox, uids, verb, flags, keyword, since) => {
-            let (mailbox, selected) = select(mailbox);
-            let highest = selected.as_ref().map_or(0, |name| account.boxes[name].highest);
-            let change = Change::Store {
-                mailbox,
-                uids: range(uids),
-                verb: [FlagVerb::Add, FlagVerb::Remove, FlagVerb::Replace][usize::from(verb)],
-                flags: Flags::from_bits(flags),
-                keywords: keywords(keyword),
-                unchanged_since: since.then(|| Modseq(highest.saturating_sub(2))),
-            };
-            (change, selected)
-        }
-        Deed::Expunge(mailbox, uids) => {
-            let (mailbox, selected) = select(mailbox);
-            let uids = uids.map(range);
-            (Change::Expunge { mailbox, uids }, selected)
-        }
-        Deed::Copy(mailbox, uids, into, moved) => {
-            let (mailbox, selected) = select(mailbox);
-            let (uids, into) = (range(uids), called(into));
-            (
-                Change::Copy {
-                    mailbox,
-                    uids,
-                    into,
-                    moved,
-                },
-                selected,
-            )
-        }
-        Deed::Create(name) => (create(USERS[step.user], &called(name)), None),
-        Deed::Delete(name) => (
-            Change::Delete {
+            Change::Append {
                 user,
-                name: called(name),
-            },
-            None,
-        ),
+                mailbox: called(*mailbox),
+                messages: messages.collect(),
+            }
+        }
+        Deed::Deliver(mailbox, number) => Change::Deliver {
+            user,
+            mailbox: called(*mailbox),
+            message: message(&text(*number)),
+        },
+        Deed::Create(name) => create(user.as_str(), &called(*name)),
+        Deed::Delete(name) => {
+            let name = called(*name);
+            Change::Delete { user, name }
+        }
         Deed::Rename(from, to) => {
-            let (from, to) = (called(from), called(to));
-            (Change::Rename { user, from, to }, None)
+            let (from, to) = (called(*from), called(*to));
+            Change::Rename { user, from, to }
         }
-        Deed::Subscribe(name, subscribed) => {
-            let name = called(name);
-            (Change::Subscribe { user, name, subscribed }, None)
-        }
+        Deed::Subscribe(name, subscribed) => Change::Subscribe {
+            user,
+            name: called(*name),
+            subscribed: *subscribed,
+        },
         Deed::Attributes(mailbox, entry, value) => {
-            let mailbox = account.boxes.contains_key(&called(mailbox)).then(|| called(mailbox));
-            let value = [None, Some(b"short".to_vec()), Some(vec![value; 5000])][usize::from(value)].clone();
-            let change = Change::Attributes {
+            let value = [None, Some(b"short".to_vec()), Some(vec![*value; 5000])][usize::from(*value)].clone();
+            Change::Attributes {
                 user,
-                mailbox,
+                mailbox: Some(called(*mailbox)).filter(|name| account.boxes.contains_key(name)),
                 scope: AttributeScope {
                     mailbox: None,
                     kind: AttributeKind::Metadata,
                 },
                 entries: vec![(format!("/private/e{entry}"), value)],
-            };
-            (change, None)
+            }
         }
+        other => panic!("{other:?} is of a mailbox"),
     }
 }
 
