@@ -45,7 +45,7 @@ impl Census {
         seats.by_address.insert(address, here.saturating_add(1));
         Some(Seat {
             census: Arc::clone(self),
-            address,
+            address: Some(address),
             user: None,
         })
     }
@@ -55,12 +55,13 @@ impl Census {
 #[derive(Debug)]
 pub struct Seat {
     census: Arc<Census>,
-    address: IpAddr,
+    /// None once it counts for a user: behind a proxy's address may be all of them.
+    address: Option<IpAddr>,
     user: Option<UserName>,
 }
 
 impl Seat {
-    /// Counts for this user from now on; false where the user has too many connections already.
+    /// Counts for this user from now on, and no longer for its address; false where the user has too many connections already.
     pub fn take_for(&mut self, user: &UserName, limits: &ServeLimits) -> bool {
         let mut seats = self.census.seats();
         let mine = seats.by_user.entry(user.clone()).or_default();
@@ -69,6 +70,9 @@ impl Seat {
         }
         *mine = mine.saturating_add(1);
         self.user = Some(user.clone());
+        if let Some(address) = self.address.take() {
+            give_back(&mut seats.by_address, &address);
+        }
         true
     }
 }
@@ -77,7 +81,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.census.seats();
         seats.all = seats.all.saturating_sub(1);
-        give_back(&mut seats.by_address, &self.address);
+        if let Some(address) = &self.address {
+            give_back(&mut seats.by_address, address);
+        }
         if let Some(user) = &self.user {
             give_back(&mut seats.by_user, user);
         }
@@ -112,6 +118,7 @@ mod tests {
         let mut second = census.admit(b, &limits).unwrap();
         assert!(first.take_for(&"ann".into(), &limits) && !second.take_for(&"ann".into(), &limits));
         assert!(second.take_for(&"bob".into(), &limits));
+        drop(census.admit(a, &limits).expect("who has logged in counts for the user"));
         let local: IpAddr = [127, 0, 0, 1].into();
         let third = census.admit(local, &limits).unwrap();
         let fourth = census.admit(local, &limits).unwrap();

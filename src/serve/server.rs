@@ -35,7 +35,7 @@ pub type AccessCheck = Arc<dyn Fn() -> Access + Send + Sync>;
 pub struct ServeLimits {
     /// Connections at a time.
     pub connections: usize,
-    /// Connections at a time from one address; loopback (proxies, webmail) is exempt.
+    /// Connections at a time from one address that have not logged in (IMAP), or in all (LMTP); loopback is exempt.
     pub per_address: usize,
     /// Sessions at a time of one user.
     pub per_user: usize,
@@ -52,8 +52,8 @@ pub struct ServeLimits {
 impl Default for ServeLimits {
     fn default() -> Self {
         Self {
-            connections: 1024,
-            per_address: 100,
+            connections: 10_000,
+            per_address: 1000,
             per_user: 100,
             login: Duration::from_secs(60),
             idle: Duration::from_secs(30 * 60),

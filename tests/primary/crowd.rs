@@ -168,7 +168,7 @@ fn a_crash_takes_nothing_that_was_answered() -> Result<()> {
     imap.select("INBOX")?.must()?;
     imap.run("MOVE 1:2 Other")?.must()?;
     imap.run("STORE 1 FLAGS ($Work)")?.must()?;
-    primary.node.crash_and_restart()?;
+    primary.crash_and_go_on()?;
     let mut imap = primary.client()?;
     let (inbox, other) = (subjects(&mut imap, "INBOX")?, subjects(&mut imap, "Other")?);
     ensure!(

@@ -51,6 +51,12 @@ impl Primary {
         })
     }
 
+    /// `kill -9`, a new start, and the word that nobody else has become primary: there is no peer to ask.
+    fn crash_and_go_on(&mut self) -> Result<()> {
+        self.node.crash_and_restart()?;
+        self.node.ask(&["resume", "--alone"]).map(drop)
+    }
+
     fn client(&self) -> Result<Imap> {
         Imap::login(self.imap_port, USER, PASSWORD)
     }

@@ -133,6 +133,7 @@ const DIFFERENT: &[(&str, &str)] = &[
         "CREATE useless (USE (\\Nope))",
         "is refused with USEATTR, as RFC 6154 has it",
     ),
+    ("STATUS moved (MESSAGES)", "says NONEXISTENT, as 2.4 does"),
     ("SUBSCRIBE nope", "says NONEXISTENT, as RFC 5530 has it"),
     ("DELETE INBOX", "says CANNOT, as RFC 5530 has it"),
     ("DELETE \"\"", "is told what is wrong with the name"),

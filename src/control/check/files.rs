@@ -1,7 +1,7 @@
 //! Files that must be readable, keys that must not be readable by others.
 
 use super::{Finding, state};
-use crate::config::{Config, RedirectConfig, StoreConfig};
+use crate::config::{Argv, Config, RedirectConfig, StoreConfig};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +17,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         if let StoreConfig::Embedded(embedded) = &group.store {
             let key = |name: &str| format!("group {} embedded.{name}", group.name);
             found.push(private(&key("users"), &embedded.users, Finding::warning));
+            found.extend(embedded.auth_exec.as_ref().map(|argv| program(&key("auth_exec"), argv)));
             if let Some((cert, cert_key)) = &embedded.certificate {
                 found.push(readable(&key("cert"), cert));
                 found.push(private(&key("key"), cert_key, Finding::error));
@@ -34,6 +35,25 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     found.extend(ca_key(&config.tls.ca));
     found.push(control(&config.node.control));
     found
+}
+
+/// A program that is named by its path can be run; one that is looked up in `PATH` is not judged.
+fn program(topic: &str, command: &Argv) -> Finding {
+    let path = command.program();
+    let runs = |path: &str| {
+        Path::new(path)
+            .metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+    };
+    if path.contains('/') && !runs(path) {
+        let todo = "name a program that shadowd's user can run, or leave the key out";
+        return Finding::error(topic, format!("{path} is no program"), todo)
+            .because("nobody but the users of the passwd-file could log in");
+    }
+    Finding::ok(
+        topic,
+        format!("{path} is asked about users whom the passwd-file doesn't name"),
+    )
 }
 
 fn readable(topic: &str, path: &Path) -> Finding {
@@ -131,6 +151,19 @@ mod tests {
         assert!(ca_key(&ca).is_none());
         std::fs::write(dir.path().join("ca.key"), "secret").unwrap();
         assert_eq!(ca_key(&ca).unwrap().level, Level::Warning);
+    }
+
+    #[test]
+    fn a_program_that_nobody_can_run_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("check-password");
+        let level = |mode| {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let argv = Argv::try_from(vec![path.display().to_string()]).unwrap();
+            program("auth_exec", &argv).level
+        };
+        std::fs::write(&path, "#!/bin/sh").unwrap();
+        assert_eq!((level(0o755), level(0o644)), (Level::Ok, Level::Error));
     }
 
     #[test]

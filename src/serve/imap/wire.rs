@@ -5,6 +5,7 @@ use super::line::{CommandBuffer, Event, Flood};
 use crate::limits::{IMAP_ANSWER_CHUNK_BYTES, IMAP_READ_BYTES};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// How long a client may pause within a message that it is sending.
@@ -46,6 +47,8 @@ pub struct Wire {
     deflate: Option<Box<Deflate>>,
     /// What was read and not unpacked yet.
     packed: Vec<u8>,
+    /// When the client was last heard.
+    heard: Instant,
 }
 
 impl Wire {
@@ -59,6 +62,7 @@ impl Wire {
             write,
             deflate: None,
             packed: Vec::new(),
+            heard: Instant::now(),
         }
     }
 

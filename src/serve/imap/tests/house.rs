@@ -41,7 +41,12 @@ pub(super) async fn house_with(limits: ServeLimits) -> House {
 
 /// The same store on a node that takes changes.
 pub(super) async fn primary() -> House {
-    house_of(ServeLimits::default(), Role::Primary).await
+    primary_with(ServeLimits::default()).await
+}
+
+/// The same, with bounds of its own.
+pub(super) async fn primary_with(limits: ServeLimits) -> House {
+    house_of(limits, Role::Primary).await
 }
 
 #[derive(PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Transcripts of commands that change something, on a primary.
 
-use super::house::{Client, House, house, primary};
+use super::house::{Client, House, house, primary, primary_with};
 use crate::limits::INTAKE_MESSAGE_BYTES_MAX;
 use crate::op::Flags;
-use crate::serve::server::Access;
+use crate::serve::server::{Access, ServeLimits};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client in the INBOX of a primary.
 async fn in_inbox() -> (House, Client) {
@@ -136,6 +137,19 @@ async fn a_huge_message_is_taken_whole() {
     client
         .play("C: FETCH 4 RFC822.SIZE\nS: * 4 FETCH (RFC822.SIZE 3200000)\nS: t OK Fetch completed.")
         .await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_within_a_message_does_not_keep_its_room() {
+    let limits = ServeLimits {
+        write: Duration::from_millis(800),
+        ..ServeLimits::default()
+    };
+    let house = primary_with(limits).await;
+    let mut client = house.ann().await;
+    client.play("C: APPEND INBOX {100}\nS: + OK").await;
+    client.send("some octets").await;
+    client.play("S:").await;
 }
 
 #[tokio::test]
