@@ -107,16 +107,18 @@ impl Wire {
                 continue;
             }
             let owes = self.commands.is_within_message();
+            // counted from the last octet: this future is dropped and begun anew while a session waits
+            let patience = self.heard + self.write.min(MESSAGE_STALLED);
             let stream = self.stream.as_mut().ok_or(Ended::Gone)?;
             let read = stream.read(&mut chunk);
             let n = if owes {
                 // what is reserved for a message is not lent to somebody who sends nothing
-                tokio::time::timeout(MESSAGE_STALLED, read)
-                    .await
-                    .map_err(|_| Ended::Gone)??
+                let read = tokio::time::timeout_at(patience, read).await;
+                read.map_err(|_| Ended::Gone)??
             } else {
                 read.await?
             };
+            self.heard = Instant::now();
             if n == 0 {
                 return Err(Ended::Gone);
             }

@@ -124,7 +124,10 @@ impl Session {
         Ok(match (gone, pending, undecodable) {
             (true, ..) => Reply::No("[EXPUNGEISSUED] Some of the requested messages no longer exist.".to_owned()),
             (_, true, _) => {
-                Reply::No("[UNAVAILABLE] The content of some messages has not arrived on this standby".to_owned())
+                let here = if self.is_primary() { "here" } else { "on this standby" };
+                Reply::No(format!(
+                    "[UNAVAILABLE] The content of some messages has not arrived {here}"
+                ))
             }
             (.., true) => Reply::No("[UNKNOWN-CTE] FETCH BINARY[] can't decode a part's encoding".to_owned()),
             _ => Reply::Ok("Fetch completed.".to_owned()),
