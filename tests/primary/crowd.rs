@@ -50,12 +50,18 @@ fn act(client: &mut Strict, rng: &mut Rng, word: &str, deeds: &mut Deeds) -> Res
     let count = client.uids.len() as u64;
     if count == 0 || rng.chance(30) {
         let reply = client.append(format!("Subject: {word}\r\n\r\ntext of {word}\r\n").as_bytes())?;
-        let uid = code(&reply.text, "APPENDUID").context("no APPENDUID")?[1][0];
+        let told = code(&reply.text, "APPENDUID").context("no APPENDUID")?;
+        let uid = *told.get(1).and_then(|uids| uids.first()).context("no UID")?;
         deeds.appended.insert(uid, word.to_owned());
         return Ok(());
     }
     let n = rng.below(count) + 1;
-    let uid = client.uids[usize::try_from(n)? - 1].context("learned")?;
+    let uid = client
+        .uids
+        .get(usize::try_from(n)? - 1)
+        .copied()
+        .flatten()
+        .context("learned")?;
     let command = match rng.below(12) {
         0 => format!("STORE {n} +FLAGS (\\Flagged)"),
         1 => format!("UID STORE {uid} -FLAGS.SILENT (\\Flagged $Work)"),
@@ -99,10 +105,13 @@ fn subjects(imap: &mut Imap, mailbox: &str) -> Result<BTreeMap<u32, String>> {
     let reply = imap.run("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?.must()?;
     let mut found = BTreeMap::new();
     for words in reply.all(1, "FETCH") {
-        let items = words[2].list();
+        let items = words.get(2).context("no items")?.list();
         let text = items.last().context("no header")?.text();
         let word = text.trim().strip_prefix("Subject: ").context("no subject")?.to_owned();
-        found.insert(u32::try_from(items[1].number().context("no UID")?)?, word);
+        found.insert(
+            u32::try_from(items.get(1).and_then(|uid| uid.number()).context("no UID")?)?,
+            word,
+        );
     }
     Ok(found)
 }

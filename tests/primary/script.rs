@@ -174,7 +174,7 @@ impl Talk {
             };
             let start = bytes.len();
             bytes.resize(start + octets, 0);
-            self.stream.read_exact(&mut bytes[start..])?;
+            self.stream.read_exact(bytes.get_mut(start..).unwrap_or_default())?;
         }
     }
 

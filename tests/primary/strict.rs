@@ -124,11 +124,18 @@ impl Strict {
             return Ok(());
         };
         let uid = u32::try_from(number(items.get(at + 1).context("UID without a number")?)?)?;
-        match self.uids[place] {
-            Some(known) => ensure!(known == uid, "message {} was {known} and is {uid}", place + 1),
-            None => self.uids[place] = Some(uid),
-        }
-        let before = self.uids[..place].iter().flatten().next_back();
+        let known = *self.uids.get(place).context("no such message")?;
+        ensure!(
+            known.is_none_or(|known| known == uid),
+            "message {} was {known:?} and is {uid}",
+            place + 1
+        );
+        self.uids
+            .iter_mut()
+            .skip(place)
+            .take(1)
+            .for_each(|slot| *slot = Some(uid));
+        let before = self.uids.iter().take(place).flatten().next_back();
         ensure!(
             before.is_none_or(|before| *before < uid),
             "{uid} stands behind {before:?}"
