@@ -88,6 +88,10 @@ impl Outlet for JournalOutlet {
         Ok(self.sealer.head().lsn)
     }
 
+    fn beat(&mut self) {
+        self.pulse.beat();
+    }
+
     fn gather(&mut self) {
         self.gathered = Some(0);
     }

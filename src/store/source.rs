@@ -28,6 +28,9 @@ pub trait Outlet: Send {
     /// The journal can't take them any more: the source must stop.
     fn emit(&mut self, captured: Vec<Captured>, table: &mut CaptureTable) -> Result<Lsn, OutletError>;
 
+    /// Capture goes on, although it may emit nothing for minutes: at a start everybody is looked at.
+    fn beat(&mut self) {}
+
     /// What is emitted from now on may become durable together, and is shipped no sooner.
     fn gather(&mut self) {}
 

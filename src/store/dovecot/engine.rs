@@ -354,6 +354,7 @@ impl Engine {
     }
 
     fn turn(&mut self, user: &UserName, look: Look) -> Result<(), OutletError> {
+        self.outlet.beat();
         let Some(capture) = self.users.get_mut(user) else {
             return Ok(());
         };
@@ -442,3 +443,6 @@ impl Engine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
