@@ -189,19 +189,14 @@ impl Builder<'_> {
         }
     }
 
-    fn dovecot(&mut self, dovecot: file::Dovecot) -> DovecotConfig {
-        let by_hand = "leave it out and do it by hand";
-        if let Some(fence) = &dovecot.fence {
-            self.unbuilt(fence.span(), "group.dovecot.fence", by_hand);
-        }
-        if let Some(start) = &dovecot.start_store {
-            self.unbuilt(start.span(), "group.dovecot.start_store", by_hand);
-        }
+    fn dovecot(&self, dovecot: file::Dovecot) -> DovecotConfig {
         DovecotConfig {
             doveadm: dovecot.doveadm.unwrap_or_default().under(self.folder),
             config: dovecot.config.map(|path| path.under(self.folder)),
-            fence: dovecot.fence.map(|argv| argv.into_inner().under(self.folder)),
-            start_store: dovecot.start_store.map(|argv| argv.into_inner().under(self.folder)),
+            fence: dovecot.fence.map(|argv| argv.under(self.folder)),
+            start_store: dovecot.start_store.map(|argv| argv.under(self.folder)),
+            imap: dovecot.imap,
+            lmtp: dovecot.lmtp,
         }
     }
 

@@ -2,7 +2,7 @@
 //! judged is left to [`super::build`].
 
 use super::values::{BackendServer, BytesPerSecond, Compress, DnsName, FilePath, Listen, PlainName};
-use super::{Argv, HostPort, RetainFor, UserPatterns};
+use super::{Argv, HostPort, RetainFor, ServiceAddress, UserPatterns};
 use serde::Deserialize;
 use serde_spanned::Spanned;
 use std::collections::BTreeMap;
@@ -98,8 +98,10 @@ pub(super) enum StoreText {
 pub(super) struct Dovecot {
     pub(super) doveadm: Option<Argv>,
     pub(super) config: Option<FilePath>,
-    pub(super) fence: Option<Spanned<Argv>>,
-    pub(super) start_store: Option<Spanned<Argv>>,
+    pub(super) fence: Option<Argv>,
+    pub(super) start_store: Option<Argv>,
+    pub(super) imap: Option<ServiceAddress>,
+    pub(super) lmtp: Option<ServiceAddress>,
 }
 
 #[derive(Deserialize)]

@@ -387,15 +387,6 @@ fn a_feature_that_is_not_built_is_refused_by_its_key() {
         .to_string();
     let expected = "/etc/mailshadow/shadowd.toml:17: group.rejoin = \"auto\": not built in version";
     assert!(refused.starts_with(expected), "{refused}");
-    let vault_of_dovecot = LEAST
-        .replace("embedded", "dovecot")
-        .replace("users = \"users\"", "fence = [\"x\"]");
-    let refused = parse(&vault_of_dovecot)
-        .unwrap()
-        .refuse_unbuilt()
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("group.dovecot.fence: not built"), "{refused}");
 }
 
 #[test]

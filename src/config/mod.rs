@@ -16,7 +16,7 @@ pub mod values;
 pub use error::ConfigError;
 pub use unbuilt::Unbuilt;
 pub use users::UserPatterns;
-pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor};
+pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor, ServiceAddress};
 
 use crate::op::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,6 +196,10 @@ pub struct DovecotConfig {
     pub fence: Option<Argv>,
     /// Starts the mail server.
     pub start_store: Option<Argv>,
+    /// Where its IMAP service is watched; none: where its configuration says.
+    pub imap: Option<ServiceAddress>,
+    /// Where its LMTP service is watched; none: where its configuration says.
+    pub lmtp: Option<ServiceAddress>,
 }
 
 /// `[group.embedded]`

@@ -33,6 +33,12 @@ impl TryFrom<Vec<String>> for UserPatterns {
 }
 
 impl UserPatterns {
+    /// True where nobody can be left out.
+    #[must_use]
+    pub fn take_everybody(&self) -> bool {
+        self.leave.is_empty() && self.take.iter().any(|pattern| pattern.chars().all(|c| c == '*'))
+    }
+
     /// True where the user belongs to the group.
     #[must_use]
     pub fn matches(&self, user: &str) -> bool {

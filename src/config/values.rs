@@ -43,6 +43,36 @@ impl std::fmt::Display for HostPort {
     }
 }
 
+/// Where a service of this machine is: `HOST:PORT`, or the absolute path of a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum ServiceAddress {
+    /// Over TCP.
+    Tcp(HostPort),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for ServiceAddress {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let tcp = HostPort::try_from(text).map(Self::Tcp);
+        tcp.map_err(|wrong| wrong.replace("HOST:PORT\"", "HOST:PORT\" or the absolute path of a socket"))
+    }
+}
+
+impl std::fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// Letters, digits, dots and hyphens: what a host name or an IPv4 address is written in.
 fn is_host(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';

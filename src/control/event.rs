@@ -26,6 +26,10 @@ pub enum EventKind {
     Role,
     /// This node was overtaken by a higher epoch.
     Fenced,
+    /// A fenced node's mail server lets clients in, or may.
+    NotFenced,
+    /// A primary's mail service does not answer, although its node does.
+    ServiceDown,
     /// No session with a peer.
     PeerLost,
     /// The copy is being built (on a primary: not all mailboxes have been listed yet).
@@ -50,10 +54,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of `docs/events.md`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Started,
         Self::Role,
         Self::Fenced,
+        Self::NotFenced,
+        Self::ServiceDown,
         Self::PeerLost,
         Self::Building,
         Self::Lagging,
@@ -73,6 +79,8 @@ impl EventKind {
             Self::Started => "started",
             Self::Role => "role",
             Self::Fenced => "fenced",
+            Self::NotFenced => "not-fenced",
+            Self::ServiceDown => "service-down",
             Self::PeerLost => "peer-lost",
             Self::Building => "building",
             Self::Lagging => "lagging",
@@ -261,6 +269,7 @@ fn ended(status: &Status, key: &Key, was: Open) -> Event {
         text: match (key.0, &was.peer) {
             (EventKind::PeerLost, Some(peer)) => format!("{peer} is connected again"),
             (EventKind::Building, _) => format!("done: {}", was.text),
+            (EventKind::ServiceDown, _) => "the mail service answers again".to_owned(),
             (EventKind::Lagging, _) => "the copy has caught up".to_owned(),
             (EventKind::Stalled, _) => "the group makes progress again".to_owned(),
             _ => format!("no more: {}", was.text),

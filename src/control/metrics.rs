@@ -126,13 +126,23 @@ type Figure = Gauge<f64, AtomicU64>;
 /// Name, help, and the value; what is not known has no sample.
 type GaugeOf<T> = (&'static str, &'static str, fn(&T) -> Option<f64>);
 
-const GROUP_GAUGES: [GaugeOf<GroupStatus>; 22] = [
+const GROUP_GAUGES: [GaugeOf<GroupStatus>; 24] = [
     ("primary", "1 where this node is primary of the group", |g| {
         is(g.role == Role::Primary)
     }),
     ("fenced", "1 where a higher epoch exists elsewhere", |g| {
         is(g.role == Role::Fenced)
     }),
+    (
+        "shut",
+        "1 where a mail server that must let nobody in is shut, 0 where it is not",
+        |g| is(g.fence.as_ref()?.shut),
+    ),
+    (
+        "service_up",
+        "1 where the primary's mail service answers, 0 where it does not",
+        |g| is(g.service.as_ref()?.up()?),
+    ),
     (
         "confirmed",
         "0 on a restarted primary that has heard from nobody",

@@ -26,6 +26,13 @@ pub enum RoleQuestion {
         /// What is to be done.
         step: HandOver,
     },
+    /// A peer that takes over asks a primary whose mail service is down to let nobody in any more. The answer comes once
+    /// that is so, at most [`crate::limits::FENCE_ASKED_SECONDS_MAX`] later. Without a higher epoch within
+    /// [`crate::limits::FENCE_LEASE_SECONDS`] it opens again.
+    Fence {
+        /// Which group.
+        group: String,
+    },
 }
 
 /// The steps of a planned switchover, in order. The standby asks, the primary answers.
@@ -72,6 +79,16 @@ pub enum HandedOver {
     Refused(VerbError),
 }
 
+/// The answer to [`RoleQuestion::Fence`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceAnswer {
+    /// True: nobody is in, and nobody can come in.
+    pub shut: bool,
+    /// Why not.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
 /// The answer: what the answering node is, in the groups that the asking one may know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
@@ -99,6 +116,12 @@ pub struct GroupRole {
     /// On a standby: last LSN that is durable there with every body.
     #[serde(default)]
     pub durable: Option<Lsn>,
+    /// Where its mail server must let nobody in: true once that is so. None: it may serve, or that is not known.
+    #[serde(default)]
+    pub shut: Option<bool>,
+    /// On a primary: whether its mail service answers, where that is known.
+    #[serde(default)]
+    pub service_up: Option<bool>,
 }
 
 /// An epoch as its two halves: equal numbers of different nodes are a fork.

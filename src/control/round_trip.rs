@@ -83,6 +83,8 @@ pub(super) fn standby() -> GroupStatus {
         journal_bytes: Some(4_096),
         quarantine: Vec::new(),
         not_carried: Vec::new(),
+        fence: None,
+        service: None,
     }
 }
 

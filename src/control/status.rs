@@ -95,6 +95,79 @@ pub struct GroupStatus {
     /// What users have at this source and no copy will have.
     #[serde(default)]
     pub not_carried: Vec<NotCarried>,
+    /// Where a Dovecot here must let nobody in: whether it does.
+    #[serde(default)]
+    pub fence: Option<FenceStatus>,
+    /// On a primary: whether its mail service answers.
+    #[serde(default)]
+    pub service: Option<ServiceStatus>,
+}
+
+/// A Dovecot that must let nobody in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceStatus {
+    /// True where nobody is in and nobody can come in.
+    pub shut: bool,
+    /// Sessions that were ended since.
+    pub ended: u64,
+    /// Why not, where it is not.
+    pub why: Option<String>,
+}
+
+impl std::fmt::Display for FenceStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.shut, &self.why) {
+            (true, _) => write!(
+                f,
+                "fenced: the mail server lets nobody in, {} sessions ended",
+                self.ended
+            ),
+            (false, why) => write!(
+                f,
+                "NOT fenced: {}",
+                why.as_deref().unwrap_or("it has not been looked at yet")
+            ),
+        }
+    }
+}
+
+/// Whether a door of the mail service answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answers {
+    /// It greets.
+    Up,
+    /// It does not.
+    Down,
+}
+
+/// The mail service beside a primary, as a client and a delivering server find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// IMAP; none where it is not known where it is.
+    pub imap: Option<Answers>,
+    /// LMTP, likewise.
+    pub lmtp: Option<Answers>,
+    /// Since when it is as it is, UNIX milliseconds.
+    pub since_ms: u64,
+    /// What is wrong, where something is.
+    pub why: Option<String>,
+}
+
+impl ServiceStatus {
+    /// False where one of the doors does not answer; none where nothing is known.
+    #[must_use]
+    pub fn up(&self) -> Option<bool> {
+        let known: Vec<Answers> = [self.imap, self.lmtp].into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.iter().all(|answers| *answers == Answers::Up))
+    }
+
+    /// For people, where it is down.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let why = self.why.as_deref().unwrap_or("it does not answer");
+        (self.up() == Some(false)).then(|| format!("the mail service is down: {why}"))
+    }
 }
 
 impl GroupStatus {

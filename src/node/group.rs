@@ -2,6 +2,7 @@
 
 use super::NodeError;
 use super::counted::Counted;
+use super::doors::Doors;
 use super::primary::{Primary, PrimaryShared};
 use super::role_desk::RoleChanges;
 use super::standby::{Standby, StandbyShared};
@@ -45,6 +46,7 @@ struct Now {
     peers: Mutex<BTreeMap<NodeName, GroupRole>>,
     changes: RoleChanges,
     draining: watch::Sender<Draining>,
+    doors: Doors,
 }
 
 /// By role.
@@ -68,6 +70,7 @@ impl GroupHandle {
             side: RwLock::new(side),
             standing: watch::Sender::new(standing),
             peers: Mutex::default(),
+            doors: Doors::new(changes.clone()),
             changes,
             draining: watch::Sender::default(),
         };
@@ -99,7 +102,6 @@ impl GroupHandle {
     }
 
     /// Hears when clients are kept out, and when they are let in again.
-    #[expect(dead_code, reason = "for whoever shuts a Dovecot, which comes next")]
     pub(super) fn follow_draining(&self) -> watch::Receiver<Draining> {
         self.now.draining.subscribe()
     }
@@ -107,6 +109,10 @@ impl GroupHandle {
     /// Keeps clients out, or lets them in again. The number is this time's.
     pub(super) fn drain(&self, is_draining: bool) -> u64 {
         let mut time = 0;
+        if is_draining && !self.is_draining() {
+            // that it was shut at an earlier time proves nothing
+            self.doors().fenced(None);
+        }
         self.now.draining.send_modify(|draining| {
             draining.is_draining = is_draining;
             draining.times = draining.times.wrapping_add(u64::from(is_draining));
@@ -114,6 +120,11 @@ impl GroupHandle {
         });
         self.now.changes.note();
         time
+    }
+
+    /// What is known of its doors on this node.
+    pub(super) fn doors(&self) -> &Doors {
+        &self.now.doors
     }
 
     /// True while clients are kept out since that time.

@@ -5,7 +5,6 @@ use super::group::{GroupHandle, Side};
 use super::primary::PrimaryShared;
 use super::steward::Deed;
 use super::verifying::{self, Comparison};
-use crate::config::StoreConfig;
 use crate::control::report::VerifyReport;
 use crate::control::roles::{HandOver, HandedOver};
 use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
@@ -141,7 +140,8 @@ async fn drain(group: &GroupHandle, peer: &NodeName, at_most_ms: u64) -> Result<
             watched.drain(false);
         }
     });
-    let shut = shut(group, Duration::from_millis(at_most_ms)).await;
+    // an embedded store: what was begun before stands in the queue that the sweep stands behind
+    let shut = group.until_shut(Duration::from_millis(at_most_ms)).await;
     let swept = match shut {
         Ok(()) => shared.ask(Command::Sweep).await.map_err(VerbError::failed),
         Err(why) => Err(why),
@@ -149,15 +149,6 @@ async fn drain(group: &GroupHandle, peer: &NodeName, at_most_ms: u64) -> Result<
     swept.inspect_err(|_| {
         group.drain(false);
     })
-}
-
-/// Returns once nobody can change anything at the source any more.
-async fn shut(group: &GroupHandle, _patience: Duration) -> Result<(), VerbError> {
-    match group.config.store {
-        // the front end asks before each command; what was begun before stands in the queue that the sweep stands behind
-        StoreConfig::Embedded(_) => Ok(()),
-        StoreConfig::Dovecot(_) => Err(VerbError::refused("a Dovecot can't be drained by this version")),
-    }
 }
 
 fn call_off(group: &GroupHandle, peer: &NodeName) {

@@ -6,6 +6,7 @@
 //! | `scribe` `written` | the left half of an embedded store: changes → journal and store |
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
+//! | `fencing` `service` `doors` | keeps a Dovecot shut, watches the mail service, and what is known of both |
 //! | `front` | the embedded store's front end |
 //! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
 //! | `promoting` `switching` `handover` `losing` `pointing` `rejoining` | what the verbs that change roles do |
@@ -23,9 +24,12 @@ mod counted;
 mod custody;
 mod desk;
 mod disk_desk;
+mod doors;
+mod fencing;
 mod files;
 mod following;
 mod front;
+mod giving_up;
 mod group;
 mod handover;
 mod health;
@@ -50,6 +54,7 @@ mod replaced;
 mod role_desk;
 mod role_file;
 mod scribe;
+mod service;
 mod shipper;
 mod squeeze;
 mod standby;
@@ -169,6 +174,8 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
             tasks.spawn(task);
         }
     }
+    fencing::tasks(&handles, &config).for_each(|task| drop(tasks.spawn(task)));
+    service::tasks(&handles).for_each(|task| drop(tasks.spawn(task)));
     following::tasks(&handles, &tls)
         .into_iter()
         .for_each(|task| drop(tasks.spawn(task)));

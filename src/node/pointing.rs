@@ -4,9 +4,10 @@ use super::promoting::ask_all;
 use super::steward::Means;
 use crate::config::{GroupConfig, ProbeConfig, StoreConfig};
 use crate::control::promotion::{Probed, Redirected};
+use crate::control::roles::GroupRole;
 use crate::io::clock::Stopwatch;
 use crate::io::probe::Login;
-use crate::limits::{PROBE_AGAIN_MS, PROBE_SECONDS_MAX};
+use crate::limits::{OLD_SIDE_SECONDS_MAX, PROBE_AGAIN_MS, PROBE_SECONDS_MAX};
 use crate::op::{EpochId, NodeName};
 use crate::redirect::{self, Facts};
 use crate::role::Role;
@@ -97,10 +98,26 @@ async fn log_in(probe: &ProbeConfig, ca: &Path) -> Probed {
     }
 }
 
-/// True where a former primary answers, and says that nobody gets in there.
+/// True where every peer answers, and none of them lets anybody change anything. Who has just heard of the epoch gets a
+/// moment to shut its mail server; who does not answer gets none.
 async fn is_old_side_shut(means: &Means) -> bool {
-    let answers = ask_all(means).await;
-    let former = |role: Role| role != Role::Primary;
-    let all = answers.len() == means.group.config.peers.len();
-    all && answers.iter().all(|(_, role)| former(role.role) && !role.serves)
+    let time = Stopwatch::start();
+    let is_out = |role: &GroupRole| match role.role {
+        Role::Primary => false,
+        Role::Fenced => role.shut == Some(true),
+        Role::Standby => !role.serves && role.shut != Some(false),
+    };
+    loop {
+        let answers = ask_all(means).await;
+        if answers.len() != means.group.config.peers.len() {
+            return false;
+        }
+        if answers.iter().all(|(_, role)| is_out(role)) {
+            return true;
+        }
+        if time.elapsed() > Duration::from_secs(OLD_SIDE_SECONDS_MAX) {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(PROBE_AGAIN_MS)).await;
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::answers::Answers;
 use super::connection::{Connection, LOST};
-use super::handover;
+use super::{giving_up, handover};
 use crate::codec::wire::Message;
 use crate::control::roles::{EpochMark, GroupRole, RoleQuestion};
+use crate::control::status::ServiceStatus;
 use crate::limits::{ROLE_ASKERS_MAX, ROLE_SILENCE_SECONDS_MAX, ROLES_HELD_MS};
 use crate::node::group::{GroupHandle, Side};
 use crate::op::NodeName;
@@ -106,6 +107,10 @@ async fn answer(answers: &Answers, asker: &NodeName, question: &RoleQuestion) ->
             }
             serde_json::to_string(&answers.roles(asker))
         }
+        RoleQuestion::Fence { group } => {
+            let group = answers.group_of(asker, group)?;
+            serde_json::to_string(&giving_up::give_up(&group, asker).await)
+        }
         RoleQuestion::HandOver { group, step } => {
             let group = answers.group_of(asker, group)?;
             serde_json::to_string(&handover::answer(&group, asker, step).await)
@@ -137,6 +142,8 @@ impl GroupHandle {
                 node: Some(epoch.node.clone()).filter(|node| !node.as_str().is_empty()),
             },
             durable: self.durable(),
+            shut: self.is_shut(),
+            service_up: self.doors().service().as_ref().and_then(ServiceStatus::up),
         }
     }
 }

@@ -22,11 +22,13 @@ const SILENT_SECONDS: f64 = 10.0;
 
 /// The group now. Reads at most a few frames' headers from disk.
 pub(super) fn of(group: &GroupHandle) -> GroupStatus {
-    match group.side() {
+    let mut status = match group.side() {
         Side::Primary(shared) => primary(group, &shared),
         Side::Standby(shared, _) => standby(group, &shared),
         Side::Idle(journal) => idle(group, &journal),
-    }
+    };
+    group.doors().tell(&mut status);
+    status
 }
 
 fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
@@ -72,6 +74,8 @@ fn primary(group: &GroupHandle, shared: &PrimaryShared) -> GroupStatus {
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.view.bytes()),
         quarantine: Vec::new(),
+        fence: None,
+        service: None,
         not_carried: match shared.embedded {
             Some(_) => lacks(),
             None => source.not_carried,
@@ -133,6 +137,8 @@ fn idle(group: &GroupHandle, journal: &JournalView) -> GroupStatus {
         journal_bytes: Some(journal.bytes()),
         quarantine: Vec::new(),
         not_carried: Vec::new(),
+        fence: None,
+        service: None,
     }
 }
 
@@ -293,6 +299,8 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         journal_bytes: Some(shared.journal.bytes()),
         quarantine: first_entries(shared, counts.quarantined),
         not_carried: lacks(),
+        fence: None,
+        service: None,
     }
 }
 

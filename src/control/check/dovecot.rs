@@ -23,15 +23,46 @@ pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
     let settings = settings(dovecot);
     let mut found = rotation(&topic, &settings);
     found.extend(replication(&topic, &settings));
+    found.extend(fence(&topic, group, dovecot));
     found
+}
+
+/// Whether clients could be kept out after a promotion elsewhere. Nothing is tried but a question.
+fn fence(topic: &str, group: &GroupConfig, dovecot: &DovecotConfig) -> Option<Finding> {
+    if dovecot.fence.is_some() {
+        return None;
+    }
+    let doveadm = doveadm(dovecot);
+    let (_, complaint, ok) = doveadm.call(&["service", "status"]).ok()?;
+    if !ok && complaint.contains("Permission denied") {
+        let what =
+            "this Dovecot could not be shut after a promotion elsewhere: its socket \"master\" is closed to this user";
+        let todo = "run shadowd as root, or set doveadm = [\"sudo\", \"-n\", \"doveadm\"] with a rule for it, or group.dovecot.fence";
+        return Some(
+            Finding::warning(topic, what, todo)
+                .because("what clients change there afterwards is lost to the new primary"),
+        );
+    }
+    let others = |name: &crate::op::UserName| !group.users.matches(name.as_str());
+    let shared = !group.users.take_everybody() && doveadm.user_names().is_ok_and(|names| names.iter().any(others));
+    if shared {
+        let what = "this Dovecot has users of other groups too: after a promotion elsewhere those of this group can be sent away, but not refused";
+        let todo = "set group.dovecot.fence to a command that refuses their logins: docs/fencing.md has one";
+        return Some(Finding::warning(topic, what, todo));
+    }
+    ok.then(|| Finding::ok(topic, "clients can be kept out by doveadm, if another node takes over"))
+}
+
+fn doveadm(dovecot: &DovecotConfig) -> Doveadm {
+    Doveadm {
+        command: dovecot.doveadm.words().to_vec(),
+        config: dovecot.config.clone(),
+    }
 }
 
 /// What `doveadm config` prints; nothing where it can't be asked, which the store's own findings tell.
 fn settings(dovecot: &DovecotConfig) -> String {
-    let doveadm = Doveadm {
-        command: dovecot.doveadm.words().to_vec(),
-        config: dovecot.config.clone(),
-    };
+    let doveadm = doveadm(dovecot);
     let ask = |arguments: &[&str]| doveadm.call(arguments).map(|(text, _, _)| text).unwrap_or_default();
     // these have defaults that are printed only where they are asked for by name
     let rotation: String = ROTATION.iter().map(|name| ask(&["config", name])).collect();

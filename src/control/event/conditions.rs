@@ -1,7 +1,7 @@
 //! What of a [`Status`] is worth an event as long as it holds.
 
 use super::{EventKind, Severity};
-use crate::control::status::{GroupStatus, Role, Status};
+use crate::control::status::{GroupStatus, Role, ServiceStatus, Status};
 use crate::io::clock;
 use crate::limits::{
     CERTIFICATE_DAYS_LOW, CERTIFICATE_DAYS_SHORT, EVENT_PROBLEMS_MAX, STALLED_SECONDS, STATE_FREE_BYTES_LOW,
@@ -13,6 +13,8 @@ use crate::op::NodeName;
 const LOST_MS: u64 = 10_000;
 /// What heals by itself within this time is not worth a page.
 const HEALS_MS: u64 = 10_000;
+/// Time that the last sessions have to end.
+const SHUTS_MS: u64 = 5_000;
 /// A copy that is further behind than this is lagging.
 const LAG_SECONDS: f64 = 60.0;
 
@@ -122,6 +124,18 @@ fn group_conditions(group: &GroupStatus) -> Vec<Holds> {
     if group.role == Role::Fenced {
         let text = "a higher epoch exists: this node neither serves nor captures".to_owned();
         holds.push(condition(EventKind::Fenced, Some(group), Severity::Error, text));
+    }
+    if let Some(fence) = group.fence.as_ref().filter(|fence| !fence.shut) {
+        holds.push(Holds {
+            patience_ms: SHUTS_MS,
+            ..condition(EventKind::NotFenced, Some(group), Severity::Error, fence.to_string())
+        });
+    }
+    if let Some(text) = group.service.as_ref().and_then(ServiceStatus::problem) {
+        holds.push(Holds {
+            patience_ms: HEALS_MS,
+            ..condition(EventKind::ServiceDown, Some(group), Severity::Error, text)
+        });
     }
     if group.building {
         let text = match group.role {

@@ -9,7 +9,7 @@ use super::location::Fields;
 use super::mail_root::{Layout, MailRoot};
 use super::namespaces::Configuration;
 use super::settings::{self, Settings};
-use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX};
+use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX, FENCE_CALL_SECONDS_MAX};
 use crate::op::UserName;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -165,9 +165,14 @@ impl Doveadm {
         if ok {
             Ok(text)
         } else {
-            let last = complaint.lines().last().unwrap_or("it failed and said nothing");
-            Err(self.error(arguments, last))
+            Err(self.failed(arguments, &complaint))
         }
+    }
+
+    /// It ran and failed; the last line of what it said is why.
+    pub(super) fn failed(&self, arguments: &[&str], complaint: &str) -> DoveadmError {
+        let last = complaint.lines().last().unwrap_or("it failed and said nothing");
+        self.error(arguments, last)
     }
 
     fn error(&self, arguments: &[&str], why: impl ToString) -> DoveadmError {
@@ -177,11 +182,63 @@ impl Doveadm {
         }
     }
 
+    /// Where the server's sockets lie, running or not.
+    pub(super) fn base_dir(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.setting("base_dir")?);
+        path.is_absolute().then_some(path)
+    }
+
+    /// Where clients read plain IMAP, as far as the configuration tells: address and port.
+    #[must_use]
+    pub fn imap_door(&self) -> Option<(String, u16)> {
+        let port = self.setting("service/imap-login/inet_listener/imap/port")?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let listen = self.setting("listen").unwrap_or_default();
+        let first = listen.split([',', ' ']).next().unwrap_or_default();
+        let host = match first {
+            "" | "*" | "0.0.0.0" => "127.0.0.1",
+            "::" | "[::]" => "::1",
+            address => address,
+        };
+        Some((host.to_owned(), port))
+    }
+
+    /// The socket that deliveries come to, where LMTP is configured.
+    #[must_use]
+    pub fn lmtp_door(&self) -> Option<PathBuf> {
+        let protocols = self.setting("protocols")?;
+        let has_lmtp = protocols.split_whitespace().any(|protocol| protocol == "lmtp");
+        self.base_dir().filter(|_| has_lmtp).map(|dir| dir.join("lmtp"))
+    }
+
+    /// One setting of the configuration. 2.3 answers for a part of a block in one line, 2.4 with the block.
+    fn setting(&self, name: &str) -> Option<String> {
+        let limit = Duration::from_secs(FENCE_CALL_SECONDS_MAX);
+        let (text, _, ok) = self.call_within(&["config", name], limit).ok()?;
+        if !ok {
+            return None;
+        }
+        let last = name.rsplit('/').next()?;
+        text.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.trim().rsplit('/').next() == Some(last)).then(|| value.trim().to_owned())
+        })
+    }
+
     /// Standard output, standard error, and whether it went well.
     ///
     /// # Errors
     /// It can't be run, hangs or says too much.
     pub fn call(&self, arguments: &[&str]) -> Result<(String, String, bool), DoveadmError> {
+        self.call_within(arguments, Duration::from_secs(DOVEADM_SECONDS_MAX))
+    }
+
+    /// As [`Self::call`], for at most `limit`.
+    pub(super) fn call_within(
+        &self,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<(String, String, bool), DoveadmError> {
         let (program, before) = self
             .command
             .split_first()
@@ -197,15 +254,15 @@ impl Doveadm {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = command.spawn().map_err(|e| self.error(arguments, e))?;
-        collect(child).map_err(|why| self.error(arguments, why))
+        collect(child, limit).map_err(|why| self.error(arguments, why))
     }
 }
 
 /// Reads both outputs to their bound and waits for the end, for a bounded time.
-fn collect(mut child: Child) -> Result<(String, String, bool), String> {
+fn collect(mut child: Child, limit: Duration) -> Result<(String, String, bool), String> {
     let out = reader(child.stdout.take());
     let err = reader(child.stderr.take());
-    let deadline = Instant::now() + Duration::from_secs(DOVEADM_SECONDS_MAX);
+    let deadline = Instant::now() + limit;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -214,7 +271,7 @@ fn collect(mut child: Child) -> Result<(String, String, bool), String> {
                 // Errors of killing leave nothing more to do: the time is up either way.
                 drop(child.kill());
                 drop(child.wait());
-                return Err(format!("no answer within {DOVEADM_SECONDS_MAX} s"));
+                return Err(format!("no answer within {} s", limit.as_secs()));
             }
             Err(e) => return Err(e.to_string()),
         }

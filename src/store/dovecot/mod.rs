@@ -25,6 +25,7 @@
 //! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
+//! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
 
 pub mod acl;
 pub mod attachment;
@@ -73,6 +74,7 @@ pub mod catalogue;
 pub mod directory;
 pub mod doveadm;
 pub mod engine;
+pub mod fence;
 pub mod folder;
 pub mod identity;
 pub mod introduction;
@@ -87,6 +89,7 @@ mod namespaces;
 pub mod order;
 pub mod places;
 mod sdbox_folder;
+mod sessions;
 pub mod settings;
 pub mod settling;
 pub mod shared;

@@ -196,6 +196,11 @@ impl Dovecot {
         self.server.take().map_or(Ok(()), |s| s.stop(Duration::from_secs(20)))
     }
 
+    /// Ends its master as a crash would. Sessions live on.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), Server::kill)
+    }
+
     /// The end of its logs, for an error message.
     pub fn logs(&self) -> String {
         ["start.log", "dovecot.log"]
