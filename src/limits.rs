@@ -1,8 +1,10 @@
 //! Every bound in one place, each with its reason. A bound that a peer, a disk or a client can reach is checked where
 //! the bytes come in, never later.
 
+mod fencing;
 mod front_end;
 
+pub use fencing::*;
 pub use front_end::*;
 
 /// Largest frame on disk and on the wire, header included: a transaction beyond it becomes a run.
@@ -493,32 +495,3 @@ pub const PROBE_PASSWORD_BYTES_MAX: u64 = 4 << 10;
 pub const PROBE_SECONDS_MAX: u64 = 10;
 /// Pause between two tries, milliseconds.
 pub const PROBE_AGAIN_MS: u64 = 100;
-
-// Fencing a Dovecot, and watching the service.
-
-/// Longest wait for one call of `doveadm` while a Dovecot is fenced: both versions answer within 50 ms, a container's
-/// within a second.
-pub const FENCE_CALL_SECONDS_MAX: u64 = 10;
-/// Users who are kicked one by one in one turn, where a server has other users too: some 50 ms each. The next turn goes on.
-pub const FENCE_KICKS_MAX: usize = 100;
-/// Seconds between two looks at the doors of a fenced Dovecot: a reload opens them.
-pub const FENCE_AGAIN_SECONDS: u64 = 1;
-/// Seconds that the operator's own command has, to fence or to start a mail server.
-pub const FENCE_COMMAND_SECONDS_MAX: u64 = 60;
-/// Seconds after which the operator's command to fence, which succeeded, is run again: what it did may have been undone.
-pub const FENCE_COMMAND_AGAIN_SECONDS: u64 = 15;
-/// Seconds that a node that gives up its service waits for a higher epoch before it opens again.
-pub const FENCE_LEASE_SECONDS: u64 = 30;
-/// Seconds within which a mail server must be shut when another node asks for it.
-pub const FENCE_ASKED_SECONDS_MAX: u64 = 10;
-/// Seconds between two looks at a primary's mail service.
-pub const SERVICE_EVERY_SECONDS: u64 = 5;
-/// Seconds in which a mail service must greet.
-pub const SERVICE_SECONDS_MAX: u64 = 2;
-/// Longest line of a greeting that is read.
-pub const SERVICE_LINE_BYTES_MAX: u64 = 8 << 10;
-/// Most lines of an answer of a mail service that are read.
-pub const SERVICE_LINES_MAX: usize = 64;
-/// Seconds that a promotion waits for a former primary that answers to shut its mail server: it hears of the epoch within
-/// one, and needs another.
-pub const OLD_SIDE_SECONDS_MAX: u64 = 3;

@@ -133,16 +133,12 @@ const GROUP_GAUGES: [GaugeOf<GroupStatus>; 24] = [
     ("fenced", "1 where a higher epoch exists elsewhere", |g| {
         is(g.role == Role::Fenced)
     }),
-    (
-        "shut",
-        "1 where a mail server that must let nobody in is shut, 0 where it is not",
-        |g| is(g.fence.as_ref()?.shut),
-    ),
-    (
-        "service_up",
-        "1 where the primary's mail service answers, 0 where it does not",
-        |g| is(g.service.as_ref()?.up()?),
-    ),
+    ("shut", "1 where a mail server that must let nobody in is shut", |g| {
+        is(g.fence.as_ref()?.shut)
+    }),
+    ("service_up", "1 where the primary's mail service answers", |g| {
+        is(g.service.as_ref()?.up()?)
+    }),
     (
         "confirmed",
         "0 on a restarted primary that has heard from nobody",

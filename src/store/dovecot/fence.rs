@@ -210,9 +210,8 @@ impl Fence {
         if !whole {
             return Ok((0, 0));
         }
-        let Some(base_dir) = self.base_dir() else {
-            return Ok((0, 0));
-        };
+        let unknown = || std::io::Error::other("its configuration does not say where its sockets lie");
+        let base_dir = self.base_dir().ok_or_else(unknown)?;
         let found = sessions::of_server(&base_dir, is_open_to_clients)?;
         let ended = sessions::end(&found, &self.warned);
         self.warned = found.iter().map(|process| process.id).collect();
