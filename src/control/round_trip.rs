@@ -83,8 +83,15 @@ pub(super) fn standby() -> GroupStatus {
         journal_bytes: Some(4_096),
         quarantine: Vec::new(),
         not_carried: Vec::new(),
-        fence: None,
-        service: None,
+        fence: Some(FenceStatus {
+            shut: true,
+            ended: 12,
+            why: None,
+        }),
+        service: Some(ServiceStatus {
+            imap: Some(Answers::Up),
+            ..ServiceStatus::default()
+        }),
     }
 }
 

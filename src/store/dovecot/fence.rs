@@ -329,7 +329,7 @@ mod tests {
             user: "user1@example.test".to_owned(),
             service: "imap".to_owned(),
         };
-        assert_eq!(who(of_2_3), [imap.clone()]);
+        assert_eq!(who(of_2_3), who(of_2_4));
         assert_eq!(who(of_2_4), [imap]);
         assert_eq!(who("username\tproto\tpid\tip\n"), []);
         assert_eq!(who(""), []);
