@@ -118,7 +118,7 @@ fn append(imap: &mut Imap, number: usize) -> Result<()> {
 }
 
 fn store(imap: &mut Imap, number: usize) -> Result<()> {
-    let sign = if number % 2 == 0 { '+' } else { '-' };
+    let sign = if number.is_multiple_of(2) { '+' } else { '-' };
     imap.run(&format!("STORE 1 {sign}FLAGS.SILENT (\\Flagged)"))?
         .must()
         .map(drop)

@@ -1,5 +1,10 @@
 //! Two embedded nodes make a pair: what clients change on the one is what they read on the other.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a document without the field fails the test, as it should"
+)]
+
 use anyhow::{Context, ensure};
 use std::path::Path;
 use testbed::imap::Imap;

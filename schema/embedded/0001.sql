@@ -9,7 +9,7 @@ CREATE TABLE stream (
     epoch       INTEGER NOT NULL,
     lsn         INTEGER NOT NULL,
     chain       BLOB    NOT NULL,
-    building    INTEGER NOT NULL,           -- 1 from a base until its end
+    building    INTEGER NOT NULL,           -- LSN of the base (1: of the stream) that is being built; 0: none
     pack        INTEGER NOT NULL,           -- every record before (pack, pack_offset) stands in bodies and body_names
     pack_offset INTEGER NOT NULL,
     mailboxes   INTEGER NOT NULL,           -- those with a name, and the messages in them: kept by the triggers below

@@ -64,6 +64,9 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As the disk says.
     fn sync_directory(&self) -> io::Result<()>;
+
+    /// The journal's writer is gone: another one may open it, although readers of this one are left.
+    fn release(&self) {}
 }
 
 const LOCK: &str = "journal.lock";
@@ -73,7 +76,7 @@ const LOCK: &str = "journal.lock";
 pub struct Directory {
     path: PathBuf,
     /// Held, never read: closing it releases the lock.
-    _lock: File,
+    lock: Mutex<Option<File>>,
     /// Files stay open: a reader that holds one goes on when it is trimmed away.
     open: Mutex<HashMap<String, Arc<File>>>,
 }
@@ -100,7 +103,7 @@ impl Directory {
         }
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
             open: Mutex::default(),
         })
     }
@@ -205,6 +208,10 @@ impl Disk for Directory {
         fs::remove_file(self.path.join(name))?;
         self.forget(name);
         Ok(())
+    }
+
+    fn release(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn sync_directory(&self) -> io::Result<()> {

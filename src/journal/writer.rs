@@ -100,6 +100,13 @@ pub struct Journal {
     pub(super) poisoned: bool,
 }
 
+impl Drop for Journal {
+    /// A role that ends leaves readers behind for a moment; the next role opens the journal all the same.
+    fn drop(&mut self) {
+        self.shelf.disk.release();
+    }
+}
+
 impl Journal {
     /// What other threads may see of it.
     #[must_use]

@@ -28,6 +28,12 @@ pub(super) fn known(shared: Option<&StandbyShared>) -> Known {
     }
 }
 
+/// True while a session with the primary is open.
+pub(super) fn is_connected(shared: &StandbyShared) -> bool {
+    let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.peer.is_some()
+}
+
 /// Last LSN that is durable with every body.
 pub(super) fn durable(shared: &StandbyShared) -> Lsn {
     let applied = shared.progress.borrow().applied.lsn;

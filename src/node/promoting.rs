@@ -200,6 +200,9 @@ async fn may_promote(means: &Means, request: &PromoteRequest, standing: &Standin
         highest = highest.max(role.epoch.number);
     }
     let known = losing::known(shared.as_deref());
+    if shared.as_deref().is_some_and(losing::is_connected) && known.silent_seconds.is_none() {
+        return refused("the primary is connected, and has just begun: it is alive".to_owned());
+    }
     if let Some(silent) = known
         .silent_seconds
         .filter(|silent| *silent < ALIVE_SECONDS && standing.role() == Role::Standby)
@@ -248,7 +251,7 @@ fn judge_peer(
             role.epoch.number
         )));
     }
-    let durable = shared.map(|shared| losing::durable(shared));
+    let durable = shared.map(losing::durable);
     match (role.durable, durable) {
         (Some(theirs), Some(ours)) if role.role == Role::Standby && theirs > ours => Err(VerbError::refused(format!(
             "{peer} has more of the stream (up to LSN {theirs}) than this node (up to {ours}): promote it instead"

@@ -178,7 +178,7 @@ mod tests {
         let text = std::fs::read_to_string(&log).unwrap();
         assert_eq!(text.lines().count(), 4);
         assert!(audit::verify(&text).is_ok());
-        std::fs::write(&log, &text[..text.len() - 9]).unwrap();
+        std::fs::write(&log, text.get(..text.len() - 9).unwrap()).unwrap();
         RoleFile::open(dir.path())
             .unwrap()
             .0

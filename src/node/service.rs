@@ -23,7 +23,7 @@ const FIND_AGAIN: Duration = Duration::from_secs(60);
 
 /// One task for each group.
 pub(super) fn tasks(groups: &[GroupHandle]) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
-    groups.to_vec().into_iter().map(|group| {
+    groups.iter().cloned().map(|group| {
         let name = telemetry::group(&group.config.name);
         watch(group).instrument(name)
     })

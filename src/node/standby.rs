@@ -118,12 +118,7 @@ impl Standby {
         let view = journal.view();
         let mut start = receive_start(group, node, &view, opened.target.applied());
         start.epoch = start.epoch.max(floor);
-        let notices = NoticeFile::new(dir);
-        let recalled = notices.recall(&view, start.applied)?;
-        let mut machine = Receive::new(start);
-        if let Some(announced) = recalled {
-            machine.recall(announced);
-        }
+        let (machine, notices) = machine(start, dir, &view)?;
         let (questions, asked) = mpsc::channel(relay::QUESTIONS_MAX);
         let counted = Counted {
             metrics,
@@ -141,9 +136,7 @@ impl Standby {
                 trim: disk.handle(),
             },
         )?;
-        if shared.applying.set(applier.handle()).is_err() {
-            tracing::error!("two applying threads for one store");
-        }
+        shared.applying.get_or_init(|| applier.handle());
         let (incoming, callers) = mpsc::channel(INCOMING_MAX);
         let receiver = Receiver {
             shared: Arc::clone(&shared),
@@ -191,6 +184,17 @@ impl Standby {
             embedded: self.again,
         }
     }
+}
+
+/// The receiving machine, with what was announced before a restart.
+fn machine(start: ReceiveStart, dir: &Path, view: &JournalView) -> Result<(Receive, NoticeFile), NodeError> {
+    let notices = NoticeFile::new(dir);
+    let recalled = notices.recall(view, start.applied)?;
+    let mut machine = Receive::new(start);
+    if let Some(announced) = recalled {
+        machine.recall(announced);
+    }
+    Ok((machine, notices))
 }
 
 fn share(

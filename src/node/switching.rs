@@ -24,6 +24,11 @@ pub(super) async fn switch_over(
     let means = steward.means.clone();
     let standing = means.group.standing();
     match standing.role() {
+        Role::Standby if is_paused(&means) => {
+            return Ok(Err(VerbError::refused(
+                "this copy is paused: `shadowctl resume` comes first",
+            )));
+        }
         Role::Standby => {}
         Role::Primary => {
             return Ok(Err(VerbError::usage(
@@ -44,6 +49,10 @@ pub(super) async fn switch_over(
             Ok(Err(refused))
         }
     }
+}
+
+fn is_paused(means: &Means) -> bool {
+    means.group.as_standby().is_ok_and(|shared| shared.is_paused())
 }
 
 /// A primary asks its standby: the one that has most of the stream.

@@ -4,7 +4,7 @@ use super::NodeError;
 use super::standby;
 use crate::io::clock::{self, Clock};
 use crate::journal::{Journal, JournalOptions, Sealer};
-use crate::op::{Epoch, NodeName};
+use crate::op::{Epoch, NodeName, Payload};
 use crate::store::embedded::Embedded;
 use crate::store::embedded::write::{Random, Writer};
 use crate::store::target::TargetError;
@@ -38,9 +38,11 @@ pub(super) fn sealer(journal: &mut Journal, node: &NodeName) -> Result<Sealer, N
     let mut sealer = Sealer::begin(super::files::new_stream_id()?, Epoch(1));
     let first = sealer.begin_epoch(Epoch(1), node, None, clock::unix_ms());
     let first = first.map_err(|e| NodeError::Journal(e.to_string()))?;
-    journal
-        .append(std::slice::from_ref(&first))
-        .map_err(NodeError::journal)?;
+    // nothing is here that would have to be copied first
+    let whole = sealer.seal(&[Payload::BaseEnd(first.lsn)], None, clock::unix_ms());
+    let mut frames = whole.map_err(|e| NodeError::Journal(e.to_string()))?;
+    frames.insert(0, first.clone());
+    journal.append(&frames).map_err(NodeError::journal)?;
     journal.commit().map_err(NodeError::journal)?;
     tracing::info!(stream = %first.stream, "a new stream begins");
     Ok(sealer)

@@ -131,7 +131,8 @@ pub enum Payload {
     Epoch(EpochStart),
     /// A peer may join here.
     Base(BaseStart),
-    /// Everything that belongs to the base at this LSN has been sent.
+    /// Everything that belongs to the base at this LSN has been sent. For all peers, and 1: everything that the source held
+    /// when the stream began, so that whoever follows it from there has all.
     BaseEnd(Lsn),
     /// A transaction of one mailbox.
     Mailbox(MailboxTxn),

@@ -14,8 +14,8 @@ pub use mailbox::{Mailbox, Quarantine};
 
 use super::digest::Sum;
 use super::{
-    AttributeKind, AttributeScope, Attributes, GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName, MessageGuid,
-    Namespaces, Payload, TreeDigest, Uid, Unselectable, UserName, whole,
+    AttributeKind, AttributeScope, Attributes, Epoch, GoneQuestion, Guid, MailboxDigest, MailboxId, MailboxName,
+    MessageGuid, Namespaces, Payload, TreeDigest, Uid, Unselectable, UserName, whole,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +59,7 @@ impl Model {
                 Payload::Base(_) => self.building = true,
                 Payload::BaseEnd(_) => self.building = false,
                 Payload::Epoch(start) => {
+                    self.building |= start.previous == Epoch(0);
                     let mailboxes = self
                         .accounts
                         .values_mut()

@@ -96,10 +96,10 @@ pub fn judge(known: &Known, most: MaxLoss, silence_max: Option<Duration>) -> Res
                     .to_owned(),
             );
         }
-        (MaxLoss::None, Some(operations), seconds) => {
-            if operations > 0 || known.at_least || seconds.is_none_or(|seconds| seconds > 0.0) {
-                return refused(format!("{} would be lost, and --max-loss is none", amount(known)));
-            }
+        (MaxLoss::None, Some(operations), seconds)
+            if operations > 0 || known.at_least || seconds.is_none_or(|seconds| seconds > 0.0) =>
+        {
+            return refused(format!("{} would be lost, and --max-loss is none", amount(known)));
         }
         (MaxLoss::Operations(most), Some(operations), _) if operations > most => {
             return refused(format!("{} would be lost, and --max-loss is {most}", amount(known)));

@@ -49,6 +49,8 @@ const BASE: u8 = 10;
 const BASE_USER: u8 = 11;
 const BASE_TREE: u8 = 12;
 const BASE_MAILBOX: u8 = 13;
+/// Everything was listed once, and the stream says so.
+const WHOLE: u8 = 14;
 
 /// A checkpoint can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +112,17 @@ pub struct CaptureTable {
     /// Of all users.
     mailboxes: u64,
     bases: bases::Bases,
+    /// Everything has been listed once, and the stream says so.
+    whole: bool,
 }
 
 impl CaptureTable {
+    /// True once the stream has said that everything was listed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// What is remembered of a user; none before its first tree was emitted.
     #[must_use]
     pub fn user(&self, user: &UserName) -> Option<&UserRow> {
@@ -181,11 +191,8 @@ impl CaptureTable {
             }
             Payload::Tree(change) => self.change_tree(change),
             Payload::Attributes(change) => self.change_attributes(&change.user, change.scope, change.fingerprint),
-            Payload::Epoch(_)
-            | Payload::Base(_)
-            | Payload::BaseEnd(_)
-            | Payload::Digest(_)
-            | Payload::TreeDigest(_) => {}
+            Payload::BaseEnd(_) => self.whole = true,
+            Payload::Epoch(_) | Payload::Base(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {}
         }
     }
 
@@ -195,7 +202,7 @@ impl CaptureTable {
     /// # Errors
     /// A fact is larger than the codec's bound.
     pub fn parts(&self) -> impl Iterator<Item = Result<Vec<u8>, CodecError>> {
-        let facts = self.facts().chain(self.facts_of_bases());
+        let facts = self.facts().chain(self.facts_of_bases()).chain(self.fact_of_whole());
         let mut encoded = facts.map(|fact| packed::encode(&fact)).peekable();
         let mut made = 0_usize;
         std::iter::from_fn(move || {
@@ -310,6 +317,19 @@ impl CaptureTable {
         })
     }
 
+    fn fact_of_whole(&self) -> Option<Fact> {
+        self.whole.then(|| Fact {
+            user: UserName::default(),
+            kind: WHOLE,
+            guid: Guid::default(),
+            name: MailboxName::default(),
+            position: None,
+            special_use: None,
+            attributes: None,
+            base: None,
+        })
+    }
+
     fn take_base(&mut self, fact: Fact) -> Result<(), TableError> {
         let (peer, begun) = fact.base.ok_or(TableError::Fact(fact.kind))?;
         let open = self.bases.entry(peer).or_default();
@@ -325,6 +345,10 @@ impl CaptureTable {
     fn take(&mut self, fact: Fact) -> Result<(), TableError> {
         if matches!(fact.kind, BASE | BASE_USER | BASE_TREE | BASE_MAILBOX) {
             return self.take_base(fact);
+        }
+        if fact.kind == WHOLE {
+            self.whole = true;
+            return Ok(());
         }
         let row = self.users.entry(fact.user).or_default();
         let (name, position, guid) = (fact.name, fact.position, fact.guid);

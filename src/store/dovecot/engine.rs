@@ -238,6 +238,7 @@ impl Engine {
             self.tick();
             self.read_dirty()?;
             self.step()?;
+            self.tell_whole()?;
             self.tell_status();
         }
     }

@@ -18,7 +18,8 @@ pub(super) struct Applier {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) applied: Applied,
-    pub(super) building: bool,
+    /// LSN of the base (1: of the stream's beginning) that is being built; 0: none.
+    pub(super) building: Lsn,
 }
 
 impl Applier {
@@ -89,7 +90,7 @@ pub(super) fn counts(tx: &Connection) -> Result<TargetCounts, TargetError> {
         bodies_pending: count("SELECT count(*) FROM messages WHERE body IS NULL")?
             .saturating_add(count(attributes::PENDING)?),
         quarantined: count(quarantine::OPEN)?,
-        building: Place::load(tx)?.building,
+        building: Place::load(tx)?.building != Lsn(0),
     })
 }
 
@@ -124,9 +125,15 @@ pub(super) fn decide(
             Payload::Attributes(change) => attributes::apply(tx, change)?,
             Payload::Digest(source) => verdicts.push(digest::mailbox(tx, &store.packs, lsn, source)?),
             Payload::TreeDigest(source) => verdicts.push(digest::tree(tx, lsn, source)?),
-            Payload::Base(_) => place.building = true,
-            Payload::BaseEnd(_) => place.building = false,
-            Payload::Epoch(start) => epoch::begin(tx, start.leap)?,
+            Payload::Base(_) => place.building = lsn,
+            Payload::BaseEnd(of) if *of == place.building => place.building = Lsn(0),
+            Payload::BaseEnd(_) => {}
+            Payload::Epoch(start) => {
+                if start.previous == Epoch(0) {
+                    place.building = lsn;
+                }
+                epoch::begin(tx, start.leap)?;
+            }
         }
     }
     quarantine::settle(tx)?;
@@ -145,7 +152,7 @@ impl Place {
             };
             Ok(Self {
                 applied,
-                building: row.get(4)?,
+                building: Lsn(number(row.get(4)?)),
             })
         })?;
         Ok(place)
@@ -164,7 +171,7 @@ impl Place {
                 epoch.0.cast_signed(),
                 lsn.0.cast_signed(),
                 chain.0,
-                self.building
+                self.building.0.cast_signed()
             ])?;
         Ok(())
     }

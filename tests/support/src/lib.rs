@@ -28,5 +28,6 @@ pub mod ports;
 pub mod process;
 pub mod rng;
 pub mod truth;
+pub mod twins;
 
 pub use anyhow::Result;

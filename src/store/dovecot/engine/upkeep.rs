@@ -2,10 +2,10 @@
 
 use super::Engine;
 use crate::limits::{OPEN_LOGS_MAX, SCAN_MAILBOXES_A_SECOND, SCAN_SECONDS, WATCHED_SCAN_SECONDS};
-use crate::op::UserName;
+use crate::op::{Lsn, Payload, UserName};
 use crate::store::dovecot::job::Job;
 use crate::store::dovecot::look::Look;
-use crate::store::source::{Finding, Takes};
+use crate::store::source::{Captured, Finding, OutletError, Takes};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -123,6 +123,19 @@ impl Engine {
             }
             takes != Takes::Later
         })
+    }
+
+    /// Says in the stream when everything has been listed once: before that no copy may take over.
+    pub(super) fn tell_whole(&mut self) -> Result<(), OutletError> {
+        if self.table.is_whole() || !self.users_known || !self.unlisted.is_empty() {
+            return Ok(());
+        }
+        let whole = Captured {
+            payloads: vec![Payload::BaseEnd(Lsn(1))],
+            peer: None,
+        };
+        self.last = self.outlet.emit(vec![whole], &mut self.table)?;
+        Ok(())
     }
 
     pub(super) fn tell_status(&mut self) {

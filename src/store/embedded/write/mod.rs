@@ -140,7 +140,7 @@ impl Writer {
     /// Whatever built this copy is over once it is a primary.
     fn place(&self) -> Place {
         Place {
-            building: false,
+            building: crate::op::Lsn(0),
             ..self.applier.place
         }
     }
