@@ -495,3 +495,5 @@ pub const PROBE_PASSWORD_BYTES_MAX: u64 = 4 << 10;
 pub const PROBE_SECONDS_MAX: u64 = 10;
 /// Pause between two tries, milliseconds.
 pub const PROBE_AGAIN_MS: u64 = 100;
+/// How long `promote` waits for a primary whose mail service is down to yield, milliseconds.
+pub const RELIEVE_MS_MAX: u64 = 10_000;

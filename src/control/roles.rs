@@ -26,13 +26,6 @@ pub enum RoleQuestion {
         /// What is to be done.
         step: HandOver,
     },
-    /// A peer that takes over asks a primary whose mail service is down to let nobody in any more. The answer comes once
-    /// that is so, at most [`crate::limits::FENCE_ASKED_SECONDS_MAX`] later. Without a higher epoch within
-    /// [`crate::limits::FENCE_LEASE_SECONDS`] it opens again.
-    Fence {
-        /// Which group.
-        group: String,
-    },
 }
 
 /// The steps of a planned switchover, in order. The standby asks, the primary answers.
@@ -77,16 +70,6 @@ pub enum HandedOver {
     Report(Box<PromoteReport>),
     /// Not done, and why. Nothing has changed by it.
     Refused(VerbError),
-}
-
-/// The answer to [`RoleQuestion::Fence`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FenceAnswer {
-    /// True: nobody is in, and nobody can come in.
-    pub shut: bool,
-    /// Why not.
-    #[serde(default)]
-    pub why: Option<String>,
 }
 
 /// The answer: what the answering node is, in the groups that the asking one may know of.

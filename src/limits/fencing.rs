@@ -11,10 +11,6 @@ pub const FENCE_AGAIN_SECONDS: u64 = 1;
 pub const FENCE_COMMAND_SECONDS_MAX: u64 = 60;
 /// Seconds after which the operator's command to fence, which succeeded, is run again: what it did may have been undone.
 pub const FENCE_COMMAND_AGAIN_SECONDS: u64 = 15;
-/// Seconds that a node that gives up its service waits for a higher epoch before it opens again.
-pub const FENCE_LEASE_SECONDS: u64 = 30;
-/// Seconds within which a mail server must be shut when another node asks for it.
-pub const FENCE_ASKED_SECONDS_MAX: u64 = 10;
 /// Seconds between two looks at a primary's mail service.
 pub const SERVICE_EVERY_SECONDS: u64 = 5;
 /// Seconds in which a mail service must greet.

@@ -4,9 +4,9 @@ use super::connection::Connection;
 use super::squeeze::Manner;
 use crate::codec::wire::Message;
 use crate::config::HostPort;
-use crate::control::roles::{FenceAnswer, HandOver, HandedOver, RoleQuestion, Roles};
+use crate::control::roles::{HandOver, HandedOver, RoleQuestion, Roles};
 use crate::io::tls::{PeerTls, TlsError, Trust};
-use crate::limits::{FENCE_ASKED_SECONDS_MAX, ROLES_HELD_MS, ROLES_MS_MAX};
+use crate::limits::{ROLES_HELD_MS, ROLES_MS_MAX};
 use crate::op::NodeName;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -79,20 +79,6 @@ impl Asking {
     ) -> Result<HandedOver, AskError> {
         let group = group.to_owned();
         self.within(limit, &RoleQuestion::HandOver { group, step }).await
-    }
-
-    /// Asks a primary whose mail service is down to let nobody in any more; the answer comes once that is so.
-    ///
-    /// # Errors
-    /// As [`Self::roles`]; what was asked for may be done all the same.
-    #[expect(
-        dead_code,
-        reason = "for a promotion while the primary answers and its mail service does not"
-    )]
-    pub(super) async fn fence(&mut self, group: &str) -> Result<FenceAnswer, AskError> {
-        let limit = Duration::from_millis(ROLES_MS_MAX) + Duration::from_secs(FENCE_ASKED_SECONDS_MAX);
-        let group = group.to_owned();
-        self.within(limit, &RoleQuestion::Fence { group }).await
     }
 
     async fn within<T: DeserializeOwned>(&mut self, limit: Duration, question: &RoleQuestion) -> Result<T, AskError> {

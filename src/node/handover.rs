@@ -151,7 +151,8 @@ async fn drain(group: &GroupHandle, peer: &NodeName, at_most_ms: u64) -> Result<
     })
 }
 
-fn call_off(group: &GroupHandle, peer: &NodeName) {
+/// Lets clients in again, where this node is still primary.
+pub(super) fn call_off(group: &GroupHandle, peer: &NodeName) {
     if group.is_draining() && group.role() == crate::role::Role::Primary {
         tracing::warn!(%peer, "the switchover was called off: clients are let in again");
         group.drain(false);

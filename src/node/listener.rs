@@ -167,8 +167,11 @@ async fn standby_of(peer: &NodeName, hello: &Hello, groups: &[GroupHandle]) -> R
             hello.group
         ));
     }
-    let followed = group.ask(|done| Deed::Follow { epoch, done }).await;
-    followed.map_err(|refused| refused.to_string())?;
+    // the steward is asked where that is news only: it may be busy with what waits for this very stream
+    if *standing.epoch() != epoch {
+        let followed = group.ask(|done| Deed::Follow { epoch, done }).await;
+        followed.map_err(|refused| refused.to_string())?;
+    }
     match group.side() {
         Side::Standby(_, incoming) => Ok(Entry::Standby(incoming)),
         Side::Primary(_) | Side::Idle(_) => Err("its role is changing".to_owned()),

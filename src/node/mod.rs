@@ -29,7 +29,6 @@ mod fencing;
 mod files;
 mod following;
 mod front;
-mod giving_up;
 mod group;
 mod handover;
 mod health;

@@ -6,7 +6,7 @@ use super::asking::Asking;
 use super::group::{Group, GroupHandle};
 use super::standby::StandbyShared;
 use super::steward::{Means, Steward};
-use super::{losing, pointing};
+use super::{losing, pointing, switching};
 use crate::control::promotion::{LossStatement, PromoteReport, PromoteRequest, Step};
 use crate::control::roles::GroupRole;
 use crate::control::verbs::{Progress, ProgressSink, VerbError};
@@ -33,6 +33,9 @@ pub(super) async fn promote(
     let standing = steward.means.group.standing();
     if standing.role() == Role::Primary {
         return finish_what_was_begun(steward, standing, telling).await;
+    }
+    if is_primary_without_service(&steward.means.clone()).await {
+        return switching::relieve(steward, telling).await;
     }
     let highest = match may_promote(&steward.means.clone(), request, &standing).await {
         Ok(highest) => highest,
@@ -229,6 +232,15 @@ fn is_whole(shared: &StandbyShared) -> Result<(), VerbError> {
         ));
     }
     Ok(())
+}
+
+/// True where the primary's daemon answers, and says that its mail service is down.
+async fn is_primary_without_service(means: &Means) -> bool {
+    let ours = means.group.standing().epoch().number;
+    let down = |role: &GroupRole| {
+        role.role == Role::Primary && role.confirmed && role.epoch.number == ours && role.service_up == Some(false)
+    };
+    means.group.role() == Role::Standby && ask_all(means).await.iter().any(|(_, role)| down(role))
 }
 
 fn judge_peer(

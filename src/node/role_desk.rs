@@ -2,9 +2,9 @@
 
 use super::answers::Answers;
 use super::connection::{Connection, LOST};
-use super::{giving_up, handover};
+use super::handover;
 use crate::codec::wire::Message;
-use crate::control::roles::{EpochMark, GroupRole, RoleQuestion};
+use crate::control::roles::{EpochMark, GroupRole, HandOver, RoleQuestion};
 use crate::control::status::ServiceStatus;
 use crate::limits::{ROLE_ASKERS_MAX, ROLE_SILENCE_SECONDS_MAX, ROLES_HELD_MS};
 use crate::node::group::{GroupHandle, Side};
@@ -63,7 +63,7 @@ pub(super) fn question(json: &str) -> Option<RoleQuestion> {
 /// # Errors
 /// It says something else, or too many ask already; it was told so.
 pub(super) async fn converse(
-    mut connection: Connection,
+    connection: Connection,
     asker: &NodeName,
     first: (u64, RoleQuestion),
     answers: &Answers,
@@ -75,9 +75,33 @@ pub(super) async fn converse(
         )
         .await;
     };
+    let mut drained = None;
+    let ended = talk(connection, asker, first, answers, &mut drained).await;
+    // whoever had clients kept out is gone: they are let in again, where this node has not yielded
+    if let Some(group) = drained {
+        handover::call_off(&group, asker);
+    }
+    ended
+}
+
+/// The conversation itself. `drained`: of which group clients were kept out on the way.
+async fn talk(
+    mut connection: Connection,
+    asker: &NodeName,
+    first: (u64, RoleQuestion),
+    answers: &Answers,
+    drained: &mut Option<GroupHandle>,
+) -> Result<(), String> {
     let mut next = first;
     loop {
         let (id, question) = next;
+        if let RoleQuestion::HandOver {
+            group,
+            step: HandOver::Drain { .. },
+        } = &question
+        {
+            *drained = Some(answers.group_of(asker, group)?);
+        }
         let json = answer(answers, asker, &question).await?;
         connection.outgoing.say(Message::Answer { id, json });
         let silence = Duration::from_secs(ROLE_SILENCE_SECONDS_MAX);
@@ -106,10 +130,6 @@ async fn answer(answers: &Answers, asker: &NodeName, question: &RoleQuestion) ->
                 answers.role_desk.changes.beyond(*known).await;
             }
             serde_json::to_string(&answers.roles(asker))
-        }
-        RoleQuestion::Fence { group } => {
-            let group = answers.group_of(asker, group)?;
-            serde_json::to_string(&giving_up::give_up(&group, asker).await)
         }
         RoleQuestion::HandOver { group, step } => {
             let group = answers.group_of(asker, group)?;

@@ -270,6 +270,11 @@ impl Steward {
                 standing.role()
             ))));
         }
+        let ends = self.means.group.journal().head().map_or(Lsn(0), |head| head.lsn);
+        if ends != lsn {
+            let why = format!("{}: it ends at LSN {ends} now, not at {lsn}", switching::MOVED_ON);
+            return Ok(Err(VerbError::refused(why)));
+        }
         let head = self.with_group(|group| Ok(group.rest()?.journal().head())).await?;
         let head = head.unwrap_or(super::files::NOWHERE);
         if head.lsn != lsn {

@@ -8,7 +8,7 @@ use crate::control::promotion::PromoteReport;
 use crate::control::roles::{HandOver, HandedOver};
 use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
 use crate::io::clock::Stopwatch;
-use crate::limits::{HANDOVER_COMPARE_SECONDS_MAX, HANDOVER_STEP_MS_MAX};
+use crate::limits::{HANDOVER_COMPARE_SECONDS_MAX, HANDOVER_STEP_MS_MAX, RELIEVE_MS_MAX};
 use crate::op::{Epoch, Lsn, NodeName};
 use crate::role::Role;
 use std::sync::Arc;
@@ -42,6 +42,37 @@ pub(super) async fn switch_over(
         Err(refused) => return Ok(Err(refused)),
     };
     let handed = hand_over(&means, &mut primary, terms, &mut telling).await;
+    end(steward, primary, handed, telling).await
+}
+
+/// A promotion while the primary's daemon answers and its mail service does not: it is drained and yields, without a comparison
+/// for which nobody has time.
+pub(super) async fn relieve(steward: &mut Steward, mut telling: Telling) -> Ended<PromoteReport> {
+    let means = steward.means.clone();
+    let mut primary = match Primary::find(&means).await {
+        Ok(primary) => primary,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    telling.step(
+        format!(
+            "{} answers, and its mail service does not: it is asked to yield",
+            primary.name
+        ),
+        None,
+    );
+    let terms = SwitchoverTerms {
+        max_wait_ms: RELIEVE_MS_MAX,
+    };
+    let handed = drain(&means, &mut primary, terms, None, &mut telling).await;
+    end(steward, primary, handed, telling).await
+}
+
+async fn end(
+    steward: &mut Steward,
+    mut primary: Primary,
+    handed: Result<Epoch, VerbError>,
+    telling: Telling,
+) -> Ended<PromoteReport> {
     match handed {
         Ok(highest) => take_over(steward, highest, Takeover::Switchover, telling).await,
         Err(refused) => {
@@ -153,9 +184,20 @@ async fn hand_over(
     telling: &mut Telling,
 ) -> Result<Epoch, VerbError> {
     let compare = Duration::from_secs(HANDOVER_COMPARE_SECONDS_MAX);
-    let epoch = means.group.standing().epoch().number;
     let compared = primary.step(HandOver::Compare, compare).await?;
     telling.step("every mailbox was compared, and is equal", None);
+    drain(means, primary, terms, Some(compared), telling).await
+}
+
+/// Keeps clients out until the primary has yielded. `compared`: the last LSN of a comparison, where there was one.
+async fn drain(
+    means: &Means,
+    primary: &mut Primary,
+    terms: SwitchoverTerms,
+    compared: Option<Lsn>,
+    telling: &mut Telling,
+) -> Result<Epoch, VerbError> {
+    let epoch = means.group.standing().epoch().number;
     let (out, patience) = (Stopwatch::start(), Duration::from_millis(terms.max_wait_ms));
     primary.drained = true;
     let at_most_ms = terms.max_wait_ms;
@@ -167,8 +209,10 @@ async fn hand_over(
     loop {
         let left = patience.saturating_sub(out.elapsed());
         await_applied(means, end, left).await?;
-        let since = compared.min(end);
-        let now = primary.step(HandOver::CompareAgain { since }, left).await?;
+        let now = match compared.map(|compared| compared.min(end)) {
+            Some(since) => primary.step(HandOver::CompareAgain { since }, left).await?,
+            None => end,
+        };
         // digests are frames too: what was compared ends behind them
         await_applied(means, now, patience.saturating_sub(out.elapsed())).await?;
         let limit = Duration::from_millis(HANDOVER_STEP_MS_MAX).min(patience);
@@ -179,7 +223,9 @@ async fn hand_over(
         match primary.step(step, limit).await {
             Ok(_) => break,
             // something that had begun before came to its end
-            Err(refused) if refused.message.starts_with(MOVED_ON) && out.elapsed() < patience => end = now.next(),
+            Err(refused) if refused.message.starts_with(MOVED_ON) && out.elapsed() < patience => {
+                end = primary.step(HandOver::Drain { at_most_ms }, patience).await?;
+            }
             Err(refused) => return Err(refused),
         }
     }

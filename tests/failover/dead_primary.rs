@@ -84,3 +84,32 @@ fn a_dead_dovecot_2_3_is_replaced_by_its_copy_and_fenced_when_it_returns() -> Re
 fn a_dead_dovecot_2_4_is_replaced_by_its_copy_and_fenced_when_it_returns() -> Result<()> {
     fail_over(Version::V2_4, Format::Maildir)
 }
+
+#[test]
+fn a_dovecot_hands_over_as_planned_and_lets_nobody_in_any_more() -> Result<()> {
+    let mut pair = pair(Version::V2_4, Format::Sdbox)?;
+    pair.start_nodes()?;
+    pair.load("planned", 40, Mix::Normal, std::time::Duration::ZERO).run()?;
+    let users = pair.source.users().to_vec();
+    Truth::read(pair.source.imap_port(), &users)?;
+    pair.wait()?;
+    let before = Truth::read(pair.source.imap_port(), &users)?;
+    pair.wait()?;
+    let report = pair.primary.ask(&["switchover"])?;
+    ensure!(report["primary"] == "mail-b" && report["epoch"] == 2, "{report}");
+    ensure!(
+        report["loss"]["operations"] == 0 && report["old_side_fenced"] == true,
+        "{report}"
+    );
+    // nothing was left out: a client sees the very same numbers
+    let after = Truth::read(pair.standby()?.imap_port(), &users)?;
+    let differences = before.differences(&after, &["savedate"]);
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    ensure!(
+        Imap::login(pair.source.imap_port(), USER, PASSWORD).is_err(),
+        "the old Dovecot lets a client in"
+    );
+    let mut imap = Imap::login(pair.standby()?.imap_port(), USER, PASSWORD)?;
+    append(&mut imap, "INBOX", "after the switchover")?;
+    until_role(&pair.primary, "fenced")
+}

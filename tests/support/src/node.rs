@@ -260,6 +260,24 @@ impl Node {
         serde_json::from_str(&text).with_context(|| format!("shadowctl {words:?} printed {text}"))
     }
 
+    /// Runs `shadowctl` with these words as a person would, and gives what it prints: its steps, then its answer.
+    pub fn say(&self, words: &[&str]) -> Result<String> {
+        let (program, config) = (
+            self.programs.shadowctl.display().to_string(),
+            self.config().display().to_string(),
+        );
+        let mut argv = process::words(&[&program, "--config", &config]);
+        argv.extend(process::words(words));
+        let out = process::output(&argv)?;
+        let text = [out.stderr, out.stdout]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .concat();
+        match out.status.success() {
+            true => Ok(text),
+            false => bail!("{}: shadowctl {words:?}: {}\n{text}", self.name, out.status),
+        }
+    }
+
     /// The group `main` out of `shadowctl status`.
     pub fn status(&self) -> Result<Value> {
         let status = self.ask(&["status"])?;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "it is here to show something")]
 
+mod failover;
+mod twins;
+
 use anyhow::{Context, ensure};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -18,12 +21,20 @@ const USER: &str = "user1@example.test";
 const COLUMN: usize = 54;
 
 fn main() -> Result<()> {
-    let keep = std::env::args().any(|a| a == "--keep");
-    let began = Instant::now();
+    let asked = |word: &str| std::env::args().any(|a| a == word);
+    let (keep, began) = (asked("--keep"), Instant::now());
+    if asked("--embedded") {
+        twins::run()?;
+        say(&format!("All of it held, in {:.0} s.", began.elapsed().as_secs_f64()));
+        return Ok(());
+    }
     let mut pair = start()?;
     live_changes(&pair)?;
     a_crash(&mut pair)?;
     proof(&mut pair)?;
+    if !keep {
+        failover::run(&mut pair)?;
+    }
     say(&format!("All of it held, in {:.0} s.", began.elapsed().as_secs_f64()));
     if keep {
         next_steps(&mut pair)?;
@@ -234,7 +245,9 @@ fn next_steps(pair: &mut Pair) -> Result<()> {
          \n    printf 'Subject: hello\\n\\nworld\\n' | {doveadm} save -u {USER} -m INBOX\
          \n    curl -s --user {USER}:{PASSWORD} 'imap://127.0.0.1:{copy_port}/INBOX;UID=*'\
          \n  any mail client on both sides\n    127.0.0.1 port {source_port} (Dovecot), {copy_port} (the copy, read only)\
-         \n  metrics\n    curl -s http://127.0.0.1:{http}/metrics\n"
+         \n  metrics\n    curl -s http://127.0.0.1:{http}/metrics\
+         \n  the failover: kill mail-a and the Dovecot, and make the copy the server\
+         \n    pkill -9 -f {a}; {doveadm} stop; sleep 4; {shadowctl} --config {b} promote\n"
     );
     Ok(())
 }
