@@ -350,10 +350,9 @@ impl Walk {
             self.whole = None;
             return Ok(cut);
         }
-        if cut.is_some() {
-            let truncated = self.disk.truncate(&volume.name, end);
-            truncated.map_err(JournalError::io("cut", &volume.name))?;
-        }
+        // also where it ends there: a cut whose flush failed may not be on the disk
+        let truncated = self.disk.truncate(&volume.name, end);
+        truncated.map_err(JournalError::io("cut", &volume.name))?;
         self.write_again(&volume.name, self.proven, end)?;
         self.disk
             .sync(&volume.name)

@@ -231,3 +231,23 @@ proptest! {
         world.check();
     }
 }
+
+/// What was cut came back behind the frames that were written in its place.
+#[test]
+fn a_cut_whose_flush_failed_is_cut_again_at_the_next_start() {
+    use Action::{Append, AppendOpen, Commit, FailSync, Kill, RollBack};
+    let mut world = World::new();
+    let actions = [
+        Append(1),
+        AppendOpen(3),
+        Commit,
+        FailSync(0),
+        RollBack,
+        Kill,
+        Append(1),
+        Commit,
+    ];
+    actions.into_iter().for_each(|action| world.act(action));
+    world.reopen(world.disk.powered_off());
+    world.check();
+}
