@@ -27,6 +27,7 @@ impl Session {
                 true = changed => {}
                 () = tokio::time::sleep(STILL_HERE) => self.wire.put("* OK Still here\r\n"),
                 () = tokio::time::sleep_until(deadline) => {
+                    self.front.counts.cut_off.inc();
                     let text = "Disconnected for inactivity.".to_owned();
                     return Err(super::wire::Ended::Bye(text).into());
                 }
