@@ -99,7 +99,11 @@ pub(super) async fn take_over(
     standing.open(begun);
     steward.take(standing.clone()).await?;
     telling.step("applied to its end, and open for writing", None);
-    let statement = losing::statement(&steward.means.group, &mut loss, begun.lsn);
+    let mut statement = losing::statement(&steward.means.group, &mut loss, begun.lsn);
+    if how == Takeover::Switchover {
+        // the stream was applied to its end, and the primary had yielded
+        (statement.operations, statement.seconds) = (Some(0), Some(0.0));
+    }
     let facts = json!({ "epoch": epoch, "before": before, "fork": begun, "planned": how == Takeover::Switchover, "loss": statement });
     steward.note(how.word(), &facts);
     tracing::warn!(epoch = %epoch, lsn = %begun.lsn, lost = loss.operations(), "{}: this node is primary", how.word());
