@@ -7,6 +7,7 @@ use super::group::{Group, GroupHandle};
 use super::standby::StandbyShared;
 use super::steward::{Means, Steward};
 use super::{losing, pointing, switching};
+use crate::config::StoreConfig;
 use crate::control::promotion::{LossStatement, PromoteReport, PromoteRequest, Step};
 use crate::control::roles::GroupRole;
 use crate::control::verbs::{Progress, ProgressSink, VerbError};
@@ -83,8 +84,11 @@ pub(super) async fn take_over(
         None,
     );
     let mut loss = losing::last_words(&steward.means.group.clone(), steward.farewells()).await;
+    let is_dovecot = matches!(steward.means.group.config.store, StoreConfig::Dovecot(_));
     let leap = match how {
         Takeover::Switchover => None,
+        // a Dovecot gives out its own numbers: what it has is the truth that it is promoted to be
+        Takeover::Promotion { .. } if is_dovecot => None,
         Takeover::Promotion { .. } => Some(Leap::over(loss.messages)),
     };
     let begun = begin(steward, &epoch, leap).await;
@@ -225,7 +229,7 @@ async fn may_promote(means: &Means, request: &PromoteRequest, standing: &Standin
 }
 
 /// A copy that is being built, or has stopped, is not promoted.
-fn is_whole(shared: &StandbyShared) -> Result<(), VerbError> {
+pub(super) fn is_whole(shared: &StandbyShared) -> Result<(), VerbError> {
     let progress = *shared.progress.borrow();
     if let Some(why) = shared.health.stopped() {
         return Err(VerbError::refused(format!("this copy has stopped: {why}")));

@@ -2,11 +2,11 @@
 //! the rest of the stream is applied and compared, and the primary yields. Until then all can be called off.
 
 use super::asking::{AskError, Asking};
-use super::promoting::{Ended, Takeover, Telling, ask_all, take_over};
+use super::promoting::{Ended, Takeover, Telling, ask_all, is_whole, take_over};
 use super::steward::{Means, Steward};
 use crate::control::promotion::PromoteReport;
 use crate::control::roles::{HandOver, HandedOver};
-use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
+use crate::control::verbs::{Exit, ProgressSink, SwitchoverTerms, VerbError};
 use crate::io::clock::Stopwatch;
 use crate::limits::{HANDOVER_COMPARE_SECONDS_MAX, HANDOVER_STEP_MS_MAX, RELIEVE_MS_MAX};
 use crate::op::{Epoch, Lsn, NodeName};
@@ -24,11 +24,6 @@ pub(super) async fn switch_over(
     let means = steward.means.clone();
     let standing = means.group.standing();
     match standing.role() {
-        Role::Standby if is_paused(&means) => {
-            return Ok(Err(VerbError::refused(
-                "this copy is paused: `shadowctl resume` comes first",
-            )));
-        }
         Role::Standby => {}
         Role::Primary => {
             return Ok(Err(VerbError::usage(
@@ -64,6 +59,11 @@ pub(super) async fn relieve(steward: &mut Steward, mut telling: Telling) -> Ende
         max_wait_ms: RELIEVE_MS_MAX,
     };
     let handed = drain(&means, &mut primary, terms, None, &mut telling).await;
+    let handed = handed.map_err(|why| {
+        VerbError::refused(format!(
+            "{why}; a primary that must not go on is stopped first: end its `shadowd`"
+        ))
+    });
     end(steward, primary, handed, telling).await
 }
 
@@ -82,8 +82,15 @@ async fn end(
     }
 }
 
-fn is_paused(means: &Means) -> bool {
-    means.group.as_standby().is_ok_and(|shared| shared.is_paused())
+/// A copy that can't be equal in time keeps nobody's clients out.
+fn can_follow(means: &Means) -> Result<(), VerbError> {
+    let shared = means.group.as_standby()?;
+    if shared.is_paused() {
+        return Err(VerbError::refused(
+            "this copy is paused: `shadowctl resume` comes first",
+        ));
+    }
+    is_whole(&shared)
 }
 
 /// A primary asks its standby: the one that has most of the stream.
@@ -130,6 +137,7 @@ struct Primary {
 
 impl Primary {
     async fn find(means: &Means) -> Result<Self, VerbError> {
+        can_follow(means)?;
         let ours = means.group.standing().epoch().number;
         let mut peers = ask_all(means).await.into_iter();
         let Some((name, role)) = peers.find(|(_, role)| role.role == Role::Primary && role.confirmed) else {
@@ -226,7 +234,13 @@ async fn drain(
             Err(refused) if refused.message.starts_with(MOVED_ON) && out.elapsed() < patience => {
                 end = primary.step(HandOver::Drain { at_most_ms }, patience).await?;
             }
-            Err(refused) => return Err(refused),
+            Err(refused) if refused.exit == Exit::Refused => return Err(refused),
+            Err(unheard) => {
+                return Err(VerbError::failed(format!(
+                    "{unheard}; whether it has yielded is not known. Where `shadowctl status` shows no primary, `shadowctl \
+                     promote` here finishes it"
+                )));
+            }
         }
     }
     let seconds = out.elapsed().as_secs_f64();
