@@ -6,11 +6,12 @@ use mailshadow::config::UserPatterns;
 use mailshadow::store::dovecot::doveadm::Doveadm;
 use mailshadow::store::dovecot::fence::{Fence, Fenced};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use testbed::dovecot::{Dovecot, Format, PASSWORD, Version};
 use testbed::imap::Imap;
 use testbed::node::Programs;
-use testbed::pair::Plan;
+use testbed::pair::{Pair, Plan};
 use testbed::{Result, process};
 
 const USER: &str = "user1@example.test";
@@ -46,7 +47,7 @@ fn takes_mail(session: &mut Imap) -> bool {
 
 fn everybody_stays_out(version: Version) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("mailshadow-fence-").tempdir()?;
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
     let mut source = Dovecot::prepare(folder.path(), version, Format::Maildir, 2, "")?;
     source.start()?;
     others_go_on(&source)?;
@@ -114,8 +115,7 @@ fn session_reload_and_killed_master_let_nobody_back_into_2_4() -> Result<()> {
     everybody_stays_out(Version::V2_4)
 }
 
-#[test]
-fn a_primary_that_returns_after_a_promotion_serves_nobody() -> Result<()> {
+fn pair() -> Result<Pair> {
     let programs = Programs {
         shadowd: env!("CARGO_BIN_EXE_shadowd").into(),
         shadowctl: env!("CARGO_BIN_EXE_shadowctl").into(),
@@ -128,7 +128,12 @@ fn a_primary_that_returns_after_a_promotion_serves_nobody() -> Result<()> {
         standbys: 1,
         extra: "",
     };
-    let mut pair = plan.build()?;
+    plan.build()
+}
+
+#[test]
+fn a_primary_that_returns_after_a_promotion_serves_nobody() -> Result<()> {
+    let mut pair = pair()?;
     pair.primary.start()?;
     pair.standby()?.node.start()?;
     let mut session = pair.source.imap(USER)?;
@@ -153,4 +158,48 @@ fn a_primary_that_returns_after_a_promotion_serves_nobody() -> Result<()> {
     let told = pair.primary.status()?.to_string();
     assert!(told.contains("the mail server lets nobody in"), "{told}");
     Ok(())
+}
+
+/// Says what it was asked, and fails the first time.
+const COMMAND: &str = "#!/bin/sh -e\ncd \"${0%/*}\"\necho \"$MAILSHADOW_ROLE $MAILSHADOW_NODE\" >>asked\n\
+                       [ \"$(wc -l <asked)\" -gt 1 ]\n";
+
+#[test]
+fn a_command_of_ones_own_is_run_until_it_succeeds_and_nothing_else_is_done() -> Result<()> {
+    let mut pair = pair()?;
+    let (command, asked) = (pair.folder().join("fence"), pair.folder().join("asked"));
+    std::fs::write(&command, COMMAND)?;
+    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755))?;
+    let config = std::fs::read_to_string(pair.primary.config())?;
+    std::fs::write(
+        pair.primary.config(),
+        format!("{config}fence = [\"{}\"]\n", command.display()),
+    )?;
+    pair.start_nodes()?;
+    let mut session = pair.source.imap(USER)?;
+    assert!(takes_mail(&mut session));
+    pair.wait()?;
+    let told = pair.standby()?.node.ask(&["switchover"])?;
+    assert!(told.pointer("/old_side_fenced") == Some(&true.into()), "{told}");
+    let lines = std::fs::read_to_string(&asked)?;
+    assert!(
+        lines.lines().count() > 1 && lines.lines().all(|line| line == "fenced mail-a"),
+        "{lines}"
+    );
+    assert!(
+        is_open(&pair.source) && takes_mail(&mut session),
+        "the command's word is not enough"
+    );
+
+    pair.standby()?.node.kill()?;
+    let primary = &pair.primary;
+    process::until("it is promoted again", Duration::from_secs(30), || {
+        Ok(primary
+            .ctl(&["promote", "--force", "--max-loss", "any"])?
+            .status
+            .success())
+    })?;
+    process::until("it was opened again", Duration::from_secs(10), || {
+        Ok(std::fs::read_to_string(&asked)?.lines().last() == Some("primary mail-a"))
+    })
 }

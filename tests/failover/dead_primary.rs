@@ -1,27 +1,15 @@
 //! A Dovecot whose machine dies, and the promoted copy.
 
-use super::{SILENCE, append, programs, refused, standing, until_heard, until_role};
+use super::{SILENCE, append, pair, refused, standing, until_heard, until_role};
 use anyhow::{Context, ensure};
 use testbed::Result;
 use testbed::dovecot::{Format, PASSWORD, Version};
 use testbed::imap::Imap;
 use testbed::load::Mix;
-use testbed::pair::{Pair, Plan};
+use testbed::pair::Pair;
 use testbed::truth::Truth;
 
-const USER: &str = "user1@example.test";
-
-fn pair(version: Version, format: Format) -> Result<Pair> {
-    Plan {
-        programs: &programs(),
-        version,
-        format,
-        users: 2,
-        standbys: 1,
-        extra: "",
-    }
-    .build()
-}
+pub(crate) const USER: &str = "user1@example.test";
 
 /// Everything that a client sees but what a promotion moves on purpose.
 fn is_as_before(before: &Truth, pair: &mut Pair) -> Result<()> {

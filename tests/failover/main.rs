@@ -7,6 +7,7 @@
     reason = "a document without the field fails the test, as it should"
 )]
 
+mod beside;
 mod cut_off;
 mod dead_primary;
 mod restarted;
@@ -16,8 +17,10 @@ mod switchover;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::time::Duration;
+use testbed::dovecot::{Format, Version};
 use testbed::imap::Imap;
 use testbed::node::{Node, Programs};
+use testbed::pair::{Pair, Plan};
 use testbed::twins::{Twins, USERS};
 use testbed::{Result, process};
 
@@ -31,6 +34,19 @@ fn programs() -> Programs {
         shadowd: env!("CARGO_BIN_EXE_shadowd").into(),
         shadowctl: env!("CARGO_BIN_EXE_shadowctl").into(),
     }
+}
+
+/// A Dovecot of two users, its node, and a standby.
+fn pair(version: Version, format: Format) -> Result<Pair> {
+    Plan {
+        programs: &programs(),
+        version,
+        format,
+        users: 2,
+        standbys: 1,
+        extra: "",
+    }
+    .build()
 }
 
 fn append(imap: &mut Imap, mailbox: &str, subject: &str) -> Result<()> {
@@ -66,20 +82,7 @@ fn until_heard(standby: &Node) -> Result<()> {
 
 /// What a client of this user finds: subjects of INBOX.
 fn subjects(imap: &mut Imap) -> Result<Vec<String>> {
-    imap.run("EXAMINE INBOX")?.must()?;
-    let reply = imap.run("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?.must()?;
-    let mut found = Vec::new();
-    for (_, items) in testbed::truth::fetched(&reply)? {
-        let subject = testbed::truth::item(items, "BODY[HEADER.FIELDS (SUBJECT)]");
-        found.push(
-            subject
-                .map(testbed::imap::Value::text)
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-        );
-    }
-    Ok(found)
+    Ok(testbed::truth::subjects(imap, "INBOX")?.into_values().collect())
 }
 
 /// Role, confirmed, epoch.

@@ -2,16 +2,21 @@
 //! or doubled.
 
 use crate::strict::Strict;
-use crate::{PASSWORD, Primary, USER};
+use crate::{Primary, programs};
 use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
 use std::thread;
-use testbed::Result;
+use std::time::{Duration, Instant};
 use testbed::imap::{Imap, Reply};
 use testbed::rng::Rng;
+use testbed::truth::subjects;
+use testbed::twins::{PASSWORD, Twins, USERS};
+use testbed::{Result, process};
 
 const CLIENTS: usize = 10;
 const COMMANDS: usize = 80;
+/// How many seconds each client goes on instead, for a long run.
+const SECONDS: &str = "MAILSHADOW_CROWD_SECONDS";
 
 /// What a client did that must be found afterwards.
 #[derive(Default)]
@@ -90,38 +95,42 @@ fn act(client: &mut Strict, rng: &mut Rng, word: &str, deeds: &mut Deeds) -> Res
     Ok(())
 }
 
-fn client(port: u16, number: usize) -> Result<(Strict, Deeds)> {
-    let mut strict = Strict::new(Imap::login(port, USER, PASSWORD)?, number % 2 == 1)?;
+fn client(port: u16, number: usize, long: Option<Duration>) -> Result<(Strict, Deeds)> {
+    let mut strict = Strict::new(Imap::login(port, USERS[0], PASSWORD)?, number % 2 == 1)?;
     let (mut rng, mut deeds) = (Rng::new(&format!("crowd {number}")), Deeds::default());
-    for step in 0..COMMANDS {
+    let began = Instant::now();
+    for step in 0.. {
+        if long.map_or(step >= COMMANDS, |long| began.elapsed() >= long) {
+            break;
+        }
         act(&mut strict, &mut rng, &format!("word-{number}-{step}"), &mut deeds)?;
     }
     Ok((strict, deeds))
 }
 
-/// UID → subject of a whole mailbox.
-fn subjects(imap: &mut Imap, mailbox: &str) -> Result<BTreeMap<u32, String>> {
-    imap.select(mailbox)?.must()?;
-    let reply = imap.run("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?.must()?;
-    let mut found = BTreeMap::new();
-    for words in reply.all(1, "FETCH") {
-        let items = words.get(2).context("no items")?.list();
-        let text = items.last().context("no header")?.text();
-        let word = text.trim().strip_prefix("Subject: ").context("no subject")?.to_owned();
-        found.insert(
-            u32::try_from(items.get(1).and_then(|uid| uid.number()).context("no UID")?)?,
-            word,
-        );
-    }
-    Ok(found)
+/// A copy that was promoted when its primary died, with the numbers left out that such a promotion leaves out.
+fn promoted() -> Result<Twins> {
+    let mut twins = Twins::start(&programs())?;
+    let mut imap = twins.client(0, USERS[0])?;
+    imap.run("CREATE Other")?.must()?;
+    twins.nodes[0].ask(&["wait", "--timeout", "60s"])?;
+    twins.nodes[0].kill()?;
+    process::until("the copy is promoted", Duration::from_secs(30), || {
+        Ok(twins.nodes[1].ctl(&["promote", "--max-loss", "any"])?.status.success())
+    })?;
+    Ok(twins)
 }
 
 #[test]
-fn many_clients_on_one_mailbox_break_no_number_and_lose_no_message() -> Result<()> {
-    let primary = Primary::start()?;
-    primary.client()?.run("CREATE Other")?.must()?;
-    let port = primary.imap_port;
-    let clients: Vec<_> = (0..CLIENTS).map(|n| thread::spawn(move || client(port, n))).collect();
+fn many_clients_on_one_promoted_mailbox_break_no_number_and_lose_no_message() -> Result<()> {
+    let long = std::env::var(SECONDS)
+        .ok()
+        .map(|text| text.parse().map(Duration::from_secs));
+    let (twins, long) = (promoted()?, long.transpose()?);
+    let port = twins.ports[1];
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|n| thread::spawn(move || client(port, n, long)))
+        .collect();
     let (mut views, mut all) = (Vec::new(), Deeds::default());
     for client in clients {
         let (view, deeds) = client.join().expect("a client's thread")?;
@@ -133,7 +142,7 @@ fn many_clients_on_one_mailbox_break_no_number_and_lose_no_message() -> Result<(
         ensure!(all.copied.len() == known, "a UID was given twice in Other");
         views.push(view);
     }
-    let mut fresh = primary.client()?;
+    let mut fresh = twins.client(1, USERS[0])?;
     let (inbox, other) = (subjects(&mut fresh, "INBOX")?, subjects(&mut fresh, "Other")?);
     ensure!(!inbox.is_empty() && !other.is_empty(), "nothing is left to compare");
     for view in &mut views {

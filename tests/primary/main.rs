@@ -16,6 +16,13 @@ use testbed::{Result, ports};
 const USER: &str = "user1@example.test";
 const PASSWORD: &str = "pass";
 
+fn programs() -> Programs {
+    Programs {
+        shadowd: env!("CARGO_BIN_EXE_shadowd").into(),
+        shadowctl: env!("CARGO_BIN_EXE_shadowctl").into(),
+    }
+}
+
 /// A node that is primary of an embedded store, alone; all of it ends when this is dropped.
 struct Primary {
     // the order of the fields is the order of their end: the daemon before its folder
@@ -27,10 +34,7 @@ struct Primary {
 
 impl Primary {
     fn start() -> Result<Primary> {
-        let programs = Programs {
-            shadowd: env!("CARGO_BIN_EXE_shadowd").into(),
-            shadowctl: env!("CARGO_BIN_EXE_shadowctl").into(),
-        };
+        let programs = programs();
         let folder = tempfile::Builder::new().prefix("mailshadow-test-").tempdir()?;
         let root = folder.path();
         let pki = Pki::new(&programs, &root.join("pki"))?;

@@ -7,7 +7,6 @@ use testbed::dovecot::{Format, PASSWORD, Version};
 use testbed::imap::Imap;
 use testbed::node::{Node, Programs};
 use testbed::pair::{Pair, Plan};
-use testbed::ports;
 use testbed::process::until;
 
 fn programs() -> Programs {
@@ -18,28 +17,13 @@ fn programs() -> Programs {
 }
 
 /// An observer with a proxy before both nodes of the pair, which let it ask.
-fn observer(programs: &Programs, pair: &mut Pair) -> Result<(Node, u16)> {
-    let (name, port) = ("proxy-1", ports::free());
-    pair.pki().issue(programs, name)?;
-    let (own, standby) = (pair.primary.address(), pair.standby()?.node.address());
-    for config in [pair.primary.config(), pair.standby()?.node.config()] {
-        let text = std::fs::read_to_string(&config)?;
-        std::fs::write(&config, text.replacen("[tls]", "observers = [\"proxy-1\"]\n[tls]", 1))?;
-    }
-    let node = Node::new(programs, &pair.folder().join(name), name)?;
-    let folder = node.config().with_file_name("").display().to_string();
-    let pki = pair.folder().join("pki").display().to_string();
-    let (copy, source) = (pair.standby()?.imap_port(), pair.source.imap_port());
-    let text = format!(
-        "[node]\nname = \"{name}\"\nstate = \"{folder}state\"\ncontrol = \"{folder}shadowd.sock\"\nlisten = \"{}\"\n\
-         [tls]\nca = \"{pki}/ca.pem\"\ncert = \"{pki}/{name}.pem\"\nkey = \"{pki}/{name}.key\"\n\
-         [[proxy]]\ngroup = \"main\"\nlisten = \"127.0.0.1:{port}\"\n\
-         nodes = {{ mail-a = \"127.0.0.1:{source}\", mail-b = \"127.0.0.1:{copy}\" }}\n\
-         control = {{ mail-a = \"{own}\", mail-b = \"{standby}\" }}\n",
-        node.address()
-    );
-    std::fs::write(node.config(), text)?;
-    Ok((node, port))
+fn observer(programs: &Programs, pair: &Pair) -> Result<(Node, u16)> {
+    let standby = pair.standbys.first().context("a standby")?;
+    let services = [
+        (&pair.primary, pair.source.imap_port()),
+        (&standby.node, standby.imap_port()),
+    ];
+    testbed::proxy::observer(programs, pair.pki(), pair.folder(), &services, "")
 }
 
 #[test]
@@ -54,7 +38,7 @@ fn observer_without_groups_holds_clients_until_there_is_a_primary_and_keeps_them
         extra: "",
     };
     let mut pair = plan.build()?;
-    let (mut proxy, port) = observer(&programs, &mut pair)?;
+    let (mut proxy, port) = observer(&programs, &pair)?;
     pair.standby()?.node.start()?;
     proxy.start()?;
     let user = pair.source.users().first().context("a user")?.clone();

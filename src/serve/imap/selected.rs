@@ -98,6 +98,9 @@ impl Selected {
     /// Takes a newer picture and returns what the client must hear of it. Where it `keeps` its numbers, messages that are
     /// gone stay until it may hear of them; none where nothing can be told before that.
     pub(super) fn advance(&mut self, newer: Arc<Listing>, condstore: bool, keeps: bool) -> Option<News> {
+        if newer.continues(&self.listing) {
+            return Some(self.go_on(newer, condstore));
+        }
         let (mut gone, mut kept, inserted) = self.gone(&newer);
         let mut listing = newer;
         if keeps && !gone.is_empty() {
@@ -108,11 +111,7 @@ impl Selected {
             gone.clear();
             kept = (0..self.listing.len()).collect();
         }
-        let differs = |before: usize, new: Mark<'_>| {
-            let old = self.listing.get(before);
-            let flags = |old: Mark<'_>| old.flags != new.flags || old.keywords != new.keywords;
-            old.is_some_and(|old| flags(old) || (condstore && old.modseq != new.modseq))
-        };
+        let differs = |before: usize, new| self.listing.get(before).is_some_and(|old| differs(old, new, condstore));
         let places = kept.iter().zip(listing.iter()).enumerate();
         let changed = places.filter(|(_, (before, new))| differs(**before, *new));
         let changed = changed.map(|(place, _)| place).collect();
@@ -129,10 +128,30 @@ impl Selected {
             keywords: listing.keywords().len() > self.keywords,
             changed,
         };
+        self.show(listing);
+        Some(news)
+    }
+
+    /// As [`Self::advance`] where all messages are still there, and new ones only behind them: looks at nothing else.
+    fn go_on(&mut self, newer: Arc<Listing>, condstore: bool) -> News {
+        let before = self.listing.len();
+        let marks = |place| Some((self.listing.get(place)?, newer.get(place)?));
+        let differs = |place: &usize| marks(*place).is_some_and(|(old, new)| differs(old, new, condstore));
+        let changed = newer.touched(&self.listing).filter(differs).collect();
+        let news = News {
+            exists: (newer.len() > before).then_some(newer.len()),
+            keywords: newer.keywords().len() > self.keywords,
+            changed,
+            ..News::default()
+        };
+        self.show(newer);
+        news
+    }
+
+    fn show(&mut self, listing: Arc<Listing>) {
         self.row = listing.row.clone();
         self.keywords = listing.keywords().len();
         self.listing = listing;
-        Some(news)
     }
 
     /// Places that are gone, and places that are still there. IMAP has no word for a message that turns up before
@@ -151,6 +170,11 @@ impl Selected {
         }
         (gone, kept, inserted)
     }
+}
+
+/// Whether a client must hear of this.
+fn differs(old: Mark<'_>, new: Mark<'_>, condstore: bool) -> bool {
+    old.flags != new.flags || old.keywords != new.keywords || (condstore && old.modseq != new.modseq)
 }
 
 /// What a client must hear of a newer picture.

@@ -26,6 +26,7 @@ mod attributes;
 mod bodies;
 mod changes;
 mod checked;
+mod columns;
 mod custody;
 mod digest;
 mod epoch;

@@ -10,6 +10,7 @@
 //! | [`load`] | a seeded mixed load, as users would make it |
 //! | [`truth`] | what a client sees of every mailbox, and how two stores differ |
 //! | [`node`] | `shadowd` processes, certificates and `shadowctl` |
+//! | [`proxy`] | a node that only leads clients to the primary |
 //! | [`pair`] | a Dovecot, its node and a standby, ready to go |
 //!
 //! Everything listens on 127.0.0.1, and everything ends with the thread that started it, also where that one is
@@ -26,6 +27,7 @@ pub mod node;
 pub mod pair;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod rng;
 pub mod truth;
 pub mod twins;

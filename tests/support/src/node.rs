@@ -144,20 +144,27 @@ impl Node {
 
     /// Writes the configuration: one group `main` of all users with these peers (name, address) and this store.
     pub fn configure(&self, pki: &Pki, start_as: &str, peers: &[(&str, String)], store: &str) -> Result<()> {
-        let folder = self.folder.display();
         let peers: Vec<String> = peers
             .iter()
             .map(|(name, address)| format!("{name} = \"{address}\""))
             .collect();
+        let group = format!(
+            "[[group]]\nname = \"main\"\nusers = [\"*\"]\nstart_as = \"{start_as}\"\npeers = {{ {} }}\n{store}",
+            peers.join(", "),
+        );
+        self.configure_without_groups(pki, &group)
+    }
+
+    /// Writes the configuration of a node that is nothing yet, with these lines behind it.
+    pub fn configure_without_groups(&self, pki: &Pki, lines: &str) -> Result<()> {
+        let folder = self.folder.display();
         let text = format!(
             "[node]\nname = \"{}\"\nstate = \"{folder}/state\"\ncontrol = \"{folder}/shadowd.sock\"\n\
-             listen = \"{}\"\nhttp = \"127.0.0.1:{}\"\n\n{}\n\
-             [[group]]\nname = \"main\"\nusers = [\"*\"]\nstart_as = \"{start_as}\"\npeers = {{ {} }}\n{store}",
+             listen = \"{}\"\nhttp = \"127.0.0.1:{}\"\n\n{}\n{lines}",
             self.name,
             self.address(),
             self.http_port,
             pki.config(&self.name),
-            peers.join(", "),
         );
         Ok(std::fs::write(self.config(), text)?)
     }

@@ -339,6 +339,21 @@ pub fn fetched(reply: &Reply) -> Result<Vec<(u64, &[Value])>> {
     Ok(found)
 }
 
+/// UID → what its `Subject:` says, of a whole mailbox.
+pub fn subjects(imap: &mut Imap, mailbox: &str) -> Result<BTreeMap<u32, String>> {
+    imap.run(&format!("EXAMINE {}", quote(mailbox)))?.must()?;
+    let reply = imap.run("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")?.must()?;
+    let mut found = BTreeMap::new();
+    for (uid, items) in fetched(&reply)? {
+        let text = item(items, "BODY[HEADER.FIELDS (SUBJECT)]")
+            .context("no header")?
+            .text();
+        let subject = text.trim().strip_prefix("Subject: ").context("no subject")?;
+        found.insert(u32::try_from(uid)?, subject.to_owned());
+    }
+    Ok(found)
+}
+
 /// The value after `name` in a list of names and values.
 pub fn item<'a>(items: &'a [Value], name: &str) -> Option<&'a Value> {
     items

@@ -2,7 +2,7 @@
 
 use crate::imap::Imap;
 use crate::node::{Node, Pki, Programs};
-use crate::{Result, ports};
+use crate::{Result, ports, proxy};
 use anyhow::Context;
 use std::path::Path;
 use tempfile::TempDir;
@@ -20,7 +20,9 @@ pub struct Twins {
     pub nodes: [Node; 2],
     /// IMAP of both.
     pub ports: [u16; 2],
-    _folder: TempDir,
+    /// Where their certificates come from.
+    pub pki: Pki,
+    folder: TempDir,
 }
 
 impl Twins {
@@ -58,8 +60,16 @@ impl Twins {
         Ok(Self {
             nodes,
             ports,
-            _folder: folder,
+            pki,
+            folder,
         })
+    }
+
+    /// The built-in proxy before both, which don't run yet; nor does it. With the port that clients use.
+    pub fn proxy(&self, programs: &Programs) -> Result<(Node, u16)> {
+        let [a, b] = &self.nodes;
+        let [at_a, at_b] = self.ports;
+        proxy::observer(programs, &self.pki, self.folder.path(), &[(a, at_a), (b, at_b)], "")
     }
 
     /// A client of one of them.
