@@ -1,9 +1,11 @@
 //! Every bound in one place, each with its reason. A bound that a peer, a disk or a client can reach is checked where
 //! the bytes come in, never later.
 
+mod dsync;
 mod fencing;
 mod front_end;
 
+pub use dsync::*;
 pub use fencing::*;
 pub use front_end::*;
 
@@ -495,5 +497,3 @@ pub const PROBE_PASSWORD_BYTES_MAX: u64 = 4 << 10;
 pub const PROBE_SECONDS_MAX: u64 = 10;
 /// Pause between two tries, milliseconds.
 pub const PROBE_AGAIN_MS: u64 = 100;
-/// How long `promote` waits for a primary whose mail service is down to yield, milliseconds.
-pub const RELIEVE_MS_MAX: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! Dovecot 2.3 and 2.4 as a source: read from its files only.
+//! Dovecot 2.3 and 2.4: as a source, read from its files only.
 //!
 //! Two halves. The parsers turn bytes into facts and touch no disk; in the order in which they build on each other:
 //!
@@ -26,6 +26,8 @@
 //! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 //! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
+//!
+//! As a target, a Dovecot is told what to hold while it runs: [`dsync`].
 
 pub mod acl;
 pub mod attachment;
@@ -73,6 +75,7 @@ pub mod body_cache;
 pub mod catalogue;
 pub mod directory;
 pub mod doveadm;
+pub mod dsync;
 pub mod engine;
 pub mod fence;
 pub mod folder;
