@@ -94,6 +94,20 @@ fn written(names: &BTreeSet<&str>) -> String {
     }
 }
 
+/// Rights as our values spell them (`lrs :named`), as names with spaces between; none where a letter is none.
+pub(super) fn in_words(rights: &[u8]) -> Option<String> {
+    let rights = std::str::from_utf8(rights).ok()?;
+    let mut names = names(rights)?;
+    names.sort_unstable();
+    names.dedup();
+    Some(names.join(" "))
+}
+
+/// Names with spaces between, as our values spell them.
+pub(super) fn in_letters(words: &[u8]) -> String {
+    written(&String::from_utf8_lossy(words).split_whitespace().collect())
+}
+
 fn split(line: &str) -> Option<(String, &str)> {
     let Some(quoted) = line.strip_prefix('"') else {
         let (whom, rights) = line.split_once(' ').unwrap_or((line, ""));

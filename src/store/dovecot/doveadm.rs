@@ -233,12 +233,8 @@ impl Doveadm {
         self.call_within(arguments, Duration::from_secs(DOVEADM_SECONDS_MAX))
     }
 
-    /// As [`Self::call`], for at most `limit`.
-    pub(super) fn call_within(
-        &self,
-        arguments: &[&str],
-        limit: Duration,
-    ) -> Result<(String, String, bool), DoveadmError> {
+    /// The command with these arguments, not yet run.
+    pub(super) fn prepared(&self, arguments: &[&str]) -> Result<Command, DoveadmError> {
         let (program, before) = self
             .command
             .split_first()
@@ -249,6 +245,16 @@ impl Doveadm {
             command.arg("-c").arg(config);
         }
         command.args(arguments);
+        Ok(command)
+    }
+
+    /// As [`Self::call`], for at most `limit`.
+    pub(super) fn call_within(
+        &self,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<(String, String, bool), DoveadmError> {
+        let mut command = self.prepared(arguments)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,336 @@
+//! Tells and asks: which sessions there are, in which order, and which of them are kept.
+
+use super::check::{Flaw, check};
+use super::compare::{Remedy, compare};
+use super::judge::{Judgement, judge, without};
+use super::link::Link;
+use super::talk::Talk;
+use super::telling::Placed;
+use super::{Asking, Bodies, Broken, Delta, MailboxDelta, Outcome, Reading, Report, State, Wanted};
+use crate::limits::{
+    DSYNC_BURDEN_MAX, DSYNC_COMPLAINTS_MAX, DSYNC_KEPT_MAX, DSYNC_KEPT_SECONDS, DSYNC_KEPT_SECONDS_MAX,
+};
+use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
+use crate::store::dovecot::doveadm::Doveadm;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Nothing could be said, or nothing that was said has been acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum DsyncError {
+    /// The delta is wrong. Telling it again would be wrong again.
+    #[error("not told to Dovecot, for it would do harm: {0}")]
+    Flaw(#[from] Flaw),
+    /// No `dsync-server` could be started or reached: try again later.
+    #[error("dsync-server can't be reached: {0}")]
+    Unreachable(String),
+    /// The session ended before anything was changed: try again later.
+    #[error("{0}")]
+    Broken(#[from] Broken),
+    /// A mailbox that nobody told has a name that is wanted for another: nothing was changed.
+    #[error("the target's mailbox {name} ({guid}) is none that was told, and its name is wanted")]
+    Blocked {
+        /// The name.
+        name: MailboxName,
+        /// The GUID that it has there: in [`Delta::replaceable`] it would make room.
+        guid: Guid,
+    },
+}
+
+/// Speaks to one running Dovecot. Shared by threads: one user's calls wait for nobody but the Dovecot; calls for one user
+/// must not overlap.
+#[derive(Debug)]
+pub struct Speaker {
+    doveadm: Doveadm,
+    socket: Option<PathBuf>,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// A session that waits for more.
+#[derive(Debug)]
+struct Kept {
+    user: UserName,
+    talk: Talk,
+    tree: Tree,
+    begun: Instant,
+    used: Instant,
+}
+
+/// A tree as far as only a new session can change it, by name.
+type Tree = BTreeMap<MailboxName, (Option<(Guid, UidValidity)>, bool)>;
+
+impl Speaker {
+    /// One that runs `doveadm`, or uses the socket of the running server's `doveadm` service where it may be opened.
+    #[must_use]
+    pub fn new(doveadm: Doveadm, socket: Option<PathBuf>) -> Self {
+        Self {
+            doveadm,
+            socket,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Makes the user's Dovecot what `delta` says. Repeating it changes nothing. `now`: UNIX seconds, the time of
+    /// attributes' changes.
+    ///
+    /// # Errors
+    /// Nothing of it was acknowledged. (Parts that failed later are in the report.)
+    pub fn tell(&self, delta: &Delta, bodies: &mut dyn Bodies, now: i64) -> Result<Report, DsyncError> {
+        check(delta)?;
+        let kept = self.take(&delta.user);
+        if let Some(mut kept) = kept {
+            if kept.can_tell(delta) {
+                let mut report = Report {
+                    tree: true,
+                    ..Report::default()
+                };
+                let alive = tell_all(&mut kept.talk, delta, &judged_by_session(delta), bodies, now, &mut report);
+                let acknowledged = |outcome: &Outcome| !matches!(outcome, Outcome::Unknown(_));
+                if alive || report.mailboxes.values().any(acknowledged) {
+                    self.keep(kept, alive);
+                    return Ok(report);
+                }
+                // It was dead already, mostly: a server that was restarted. A new session tells it again.
+            } else {
+                kept.talk.close();
+            }
+        }
+        self.tell_anew(delta, bodies, now)
+    }
+
+    fn tell_anew(&self, delta: &Delta, bodies: &mut dyn Bodies, now: i64) -> Result<Report, DsyncError> {
+        let (talk, judgement, separator) = self.judged(delta)?;
+        if judgement.doubtful.is_empty() {
+            return self.tell_judged(talk, delta, judgement, separator, bodies, now);
+        }
+        talk.close();
+        let (remedied, foreign) = self.remedy(delta, &judgement.doubtful)?;
+        let (talk, mut judgement, separator) = self.judged(&remedied)?;
+        for (guid, outcome) in foreign {
+            judgement.whole = false;
+            judgement.outcomes.insert(guid, outcome);
+        }
+        for guid in std::mem::take(&mut judgement.doubtful) {
+            let changing = Outcome::Stale("the target's mailbox changes while it is compared".to_owned());
+            judgement.outcomes.insert(guid, changing);
+        }
+        self.tell_judged(talk, &remedied, judgement, separator, bodies, now)
+    }
+
+    /// A new session, up to the point where nothing is changed yet.
+    fn judged(&self, delta: &Delta) -> Result<(Talk, Judgement, char), DsyncError> {
+        let ours: BTreeSet<Guid> = delta.tree.iter().filter_map(|node| Some(node.mailbox?.guid)).collect();
+        let known = delta.acknowledged.iter().filter(|(guid, _)| ours.contains(guid));
+        let mut states: BTreeMap<Guid, State> = known.map(|(guid, state)| (*guid, *state)).collect();
+        for mailbox in &delta.mailboxes {
+            match mailbox.since {
+                Some(since) => states.insert(mailbox.guid, since),
+                None => states.remove(&mailbox.guid),
+            };
+        }
+        let (talk, said, separator) = Talk::begin(self.link(&delta.user)?, &delta.user, states)?;
+        let judgement = judge(delta, &said);
+        if let Some((name, guid)) = judgement.blocked {
+            talk.close();
+            return Err(DsyncError::Blocked { name, guid });
+        }
+        Ok((talk, judgement, separator))
+    }
+
+    fn tell_judged(
+        &self,
+        mut talk: Talk,
+        delta: &Delta,
+        judgement: Judgement,
+        separator: char,
+        bodies: &mut dyn Bodies,
+        now: i64,
+    ) -> Result<Report, DsyncError> {
+        talk.tree(&judgement.tree, separator)?;
+        let mut report = Report {
+            tree: judgement.whole,
+            mailboxes: judgement.outcomes,
+            ..Report::default()
+        };
+        let alive = tell_all(&mut talk, delta, &judgement.told, bodies, now, &mut report);
+        if alive && judgement.told.is_empty() {
+            // Only its end says that the tree was taken.
+            report.complaints.extend(talk.complaints());
+            talk.end()?;
+            return Ok(report);
+        }
+        let kept = Kept {
+            user: delta.user.clone(),
+            talk,
+            tree: if judgement.whole { tree_of(delta) } else { Tree::new() },
+            begun: Instant::now(),
+            used: Instant::now(),
+        };
+        self.keep(kept, alive);
+        Ok(report)
+    }
+
+    /// Reads the doubtful mailboxes and finds how each becomes equal: the delta that does it, without those that hold what
+    /// nobody told.
+    fn remedy(
+        &self,
+        delta: &Delta,
+        doubtful: &BTreeSet<Guid>,
+    ) -> Result<(Delta, BTreeMap<Guid, Outcome>), DsyncError> {
+        let reading = self.read(&delta.user, Wanted::Mailboxes(doubtful.clone()))?;
+        let (mut mailboxes, mut foreign, mut rebuilt) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        for mailbox in &delta.mailboxes {
+            let there = reading.mailboxes.get(&mailbox.guid).filter(|_| doubtful.contains(&mailbox.guid));
+            let Some(there) = there else {
+                mailboxes.push(mailbox.clone());
+                continue;
+            };
+            match compare(mailbox, there, delta.replaceable.contains(&mailbox.guid)) {
+                Remedy::Tell(remedied) => mailboxes.push(*remedied),
+                Remedy::Rebuild => {
+                    rebuilt.insert(mailbox.guid);
+                    mailboxes.push(mailbox.clone());
+                }
+                Remedy::Foreign(messages) => {
+                    let outcome = Outcome::Foreign {
+                        why: "it holds messages or gave out UIDs that nobody told".to_owned(),
+                        name: name_of(&reading, mailbox.guid),
+                        messages,
+                    };
+                    foreign.insert(mailbox.guid, outcome);
+                }
+            }
+        }
+        if !rebuilt.is_empty() {
+            self.unmake(&delta.user, &rebuilt)?;
+        }
+        let remedied = Delta {
+            mailboxes,
+            ..delta.clone()
+        };
+        Ok((remedied, foreign))
+    }
+
+    /// Takes these mailboxes away, and nothing else.
+    fn unmake(&self, user: &UserName, guids: &BTreeSet<Guid>) -> Result<(), DsyncError> {
+        let (mut talk, said, separator) = Talk::begin(self.link(user)?, user, BTreeMap::new())?;
+        let tree: Vec<Placed> = without(&said, guids);
+        talk.tree(&tree, separator)?;
+        talk.end()?;
+        Ok(())
+    }
+
+    /// Reads what the user's Dovecot holds. Nothing is changed there.
+    ///
+    /// # Errors
+    /// It can't be reached, or ended in between.
+    pub fn read(&self, user: &UserName, wanted: Wanted) -> Result<Reading, DsyncError> {
+        let mut link = self.link(user)?;
+        let mut asking = Asking::new(wanted);
+        loop {
+            if let Some(reading) = asking.step()? {
+                return Ok(reading);
+            }
+            let heard = link.exchange(asking.out(), true)?;
+            asking.push(&heard);
+        }
+    }
+
+    fn link(&self, user: &UserName) -> Result<Link, DsyncError> {
+        if let Some(path) = &self.socket
+            && let Ok(link) = Link::socket(path, user)
+        {
+            return Ok(link);
+        }
+        Link::process(&self.doveadm, user).map_err(|e| DsyncError::Unreachable(e.to_string()))
+    }
+
+    fn take(&self, user: &UserName) -> Option<Kept> {
+        let mut kept = self.kept.lock();
+        let place = kept.iter().position(|kept| kept.user == *user)?;
+        Some(kept.swap_remove(place))
+    }
+
+    /// Keeps a session for more, or lets it go; and those that nobody used for long.
+    fn keep(&self, mut session: Kept, alive: bool) {
+        let mut gone = Vec::new();
+        session.used = Instant::now();
+        let mut kept = self.kept.lock();
+        match alive && !session.tree.is_empty() && session.is_fresh() {
+            true => kept.push(session),
+            false => gone.push(session),
+        }
+        while let Some(place) = kept.iter().position(|kept| !kept.is_fresh()) {
+            gone.push(kept.swap_remove(place));
+        }
+        if kept.len() > DSYNC_KEPT_MAX {
+            let oldest = kept.iter().enumerate().min_by_key(|(_, kept)| kept.used).map(|(place, _)| place);
+            gone.extend(oldest.map(|place| kept.swap_remove(place)));
+        }
+        drop(kept);
+        gone.into_iter().for_each(|kept| kept.talk.close());
+    }
+
+    /// Lets every kept session go: before the Dovecot is handed over, or to rest.
+    pub fn rest(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.into_iter().for_each(|kept| kept.talk.close());
+    }
+}
+
+impl Kept {
+    fn is_fresh(&self) -> bool {
+        self.begun.elapsed() < Duration::from_secs(DSYNC_KEPT_SECONDS_MAX)
+            && self.used.elapsed() < Duration::from_secs(DSYNC_KEPT_SECONDS)
+            && self.talk.burden() < DSYNC_BURDEN_MAX
+    }
+
+    fn can_tell(&self, delta: &Delta) -> bool {
+        let known = delta.mailboxes.iter().all(|mailbox| self.talk.can_tell(mailbox));
+        known && !delta.mailboxes.is_empty() && self.is_fresh() && self.tree == tree_of(delta)
+    }
+}
+
+/// Tells all of `told`, in the delta's order; false: the session is over.
+fn tell_all(
+    talk: &mut Talk,
+    delta: &Delta,
+    told: &BTreeSet<Guid>,
+    bodies: &mut dyn Bodies,
+    now: i64,
+    report: &mut Report,
+) -> bool {
+    let mut ended: Option<String> = None;
+    for mailbox in delta.mailboxes.iter().filter(|mailbox| told.contains(&mailbox.guid)) {
+        let outcome = match &ended {
+            Some(why) => Outcome::Unknown(why.clone()),
+            None => talk.mailbox(mailbox, bodies, now).unwrap_or_else(|broken| {
+                ended = Some(broken.to_string());
+                Outcome::Unknown(broken.to_string())
+            }),
+        };
+        report.mailboxes.insert(mailbox.guid, outcome);
+    }
+    report.complaints.extend(talk.complaints());
+    report.complaints.truncate(DSYNC_COMPLAINTS_MAX);
+    ended.is_none()
+}
+
+fn judged_by_session(delta: &Delta) -> BTreeSet<Guid> {
+    delta.mailboxes.iter().map(|mailbox| mailbox.guid).collect()
+}
+
+fn tree_of(delta: &Delta) -> Tree {
+    let nodes = delta.tree.iter().map(|node| {
+        let mailbox = node.mailbox.map(|mailbox| (mailbox.guid, mailbox.uid_validity));
+        (node.name.clone(), (mailbox, node.subscribed))
+    });
+    nodes.collect()
+}
+
+fn name_of(reading: &Reading, guid: Guid) -> MailboxName {
+    let node = reading.tree.iter().find(|node| node.mailbox.is_some_and(|mailbox| mailbox.guid == guid));
+    node.map(|node| node.name.clone()).unwrap_or_default()
+}
