@@ -77,7 +77,7 @@ impl Asking {
     /// # Errors
     /// The other side failed, or says what can't be.
     pub fn step(&mut self) -> Result<Option<Reading>, Broken> {
-        while let Some(said) = self.reader.next()? {
+        while let Some(said) = self.reader.hear()? {
             self.hear(said)?;
             if self.phase == Phase::Ended {
                 return Ok(Some(std::mem::take(&mut self.reading)));
@@ -118,7 +118,7 @@ impl Asking {
             (_, Said::Finish(finish)) => self.finish = finish,
             (Phase::Ending, Said::Closing) => self.phase = Phase::Ended,
             (_, Said::Closing) => return Err(closed(&self.finish)),
-            (phase, said) => return Err(broken(format!("{said:?} came in {phase:?}"))),
+            (phase, said) => return Err(broken(format!("{} came in {phase:?}", said.name()))),
         }
         Ok(())
     }
@@ -155,7 +155,9 @@ impl Asking {
         }
         say::end_of_list(&mut self.out);
         say::deletes(separator, &mut self.out);
-        let told = nodes.into_iter().filter(|node| node.mailbox.is_some() || node.subscribed);
+        let told = nodes
+            .into_iter()
+            .filter(|node| node.mailbox.is_some() || node.subscribed);
         self.reading.tree = told.map(seen).collect();
         self.next();
     }
@@ -273,6 +275,7 @@ impl MailboxReading {
             uid: Uid(self.uid_next.0.saturating_sub(1)),
             modseq: self.highest_modseq.max(Modseq(1)),
             messages: self.messages,
+            at_target: self.highest_modseq,
         }
     }
 }

@@ -46,7 +46,10 @@ pub(super) fn named(attribute: &AttributeDelta) -> Option<Named> {
             let named = private(format!("{prefix}{key}"), value);
             match scope {
                 "private" => Some(named),
-                "shared" => Some(Named { private: false, ..named }),
+                "shared" => Some(Named {
+                    private: false,
+                    ..named
+                }),
                 _ => None,
             }
         }
@@ -66,7 +69,10 @@ pub(super) fn named(attribute: &AttributeDelta) -> Option<Named> {
                     "active-file" => b"S",
                     _ => return None,
                 };
-                Some(private(ACTIVE.to_owned(), value.map(|value| [letter, value.as_slice()].concat())))
+                Some(private(
+                    ACTIVE.to_owned(),
+                    value.map(|value| [letter, value.as_slice()].concat()),
+                ))
             }
         },
     }
@@ -82,7 +88,12 @@ pub(super) fn ours(said: Named) -> Option<AttributeDelta> {
         value,
     };
     if let Some(name) = key.strip_prefix(SCRIPT) {
-        return Some(attribute(Owner::User, AttributeKind::Sieve, format!("script/{name}"), value));
+        return Some(attribute(
+            Owner::User,
+            AttributeKind::Sieve,
+            format!("script/{name}"),
+            value,
+        ));
     }
     if key == ACTIVE {
         let is_file = value.as_ref().is_some_and(|value| value.first() == Some(&b'S'));
@@ -102,7 +113,12 @@ pub(super) fn ours(said: Named) -> Option<AttributeDelta> {
         return None;
     }
     let scope = if private { "private" } else { "shared" };
-    Some(attribute(owner, AttributeKind::Metadata, format!("/{scope}/{key}"), value))
+    Some(attribute(
+        owner,
+        AttributeKind::Metadata,
+        format!("/{scope}/{key}"),
+        value,
+    ))
 }
 
 /// In which order attributes go out: a script before the word that it is the active one, that word's end before the

@@ -91,12 +91,19 @@ fn check_tree(delta: &Delta) -> Result<Numbers, Flaw> {
         if mailbox.uid_validity == UidValidity(0) || mailbox.uid_next == Uid(0) || mailbox.guid == Guid::default() {
             return Err(flaw(name, "no GUID, UIDVALIDITY or UIDNEXT"));
         }
-        if guids.insert(mailbox.guid, (mailbox.uid_validity, mailbox.uid_next)).is_some() {
+        if guids
+            .insert(mailbox.guid, (mailbox.uid_validity, mailbox.uid_next))
+            .is_some()
+        {
             return Err(flaw(name, "two names for one mailbox"));
         }
     }
     let inbox = MailboxName::inbox();
-    match delta.tree.iter().any(|node| node.name == inbox && node.mailbox.is_some()) {
+    match delta
+        .tree
+        .iter()
+        .any(|node| node.name == inbox && node.mailbox.is_some())
+    {
         true => Ok(guids),
         false => Err(flaw(inbox, "not in the tree")),
     }
@@ -109,7 +116,11 @@ fn check_mailbox(delta: &MailboxDelta) -> Result<(), Flaw> {
     {
         return wrong("it can't follow on its own last state");
     }
-    if delta.changed.iter().any(|message| message.modseq > delta.highest_modseq) {
+    if delta
+        .changed
+        .iter()
+        .any(|message| message.modseq > delta.highest_modseq)
+    {
         return wrong("a message's MODSEQ is above the highest");
     }
     if delta.since.is_none() && u32::try_from(delta.changed.len()) != Ok(delta.messages) {
@@ -200,7 +211,9 @@ fn check_message(message: &Message) -> Result<(), &'static str> {
     if guid.is_empty() || guid.len() > MESSAGE_GUID_BYTES_MAX || guid.contains('\0') {
         return Err("no GUID that can be sent");
     }
-    let bad = |name: &str| name.is_empty() || name.len() > KEYWORD_BYTES_MAX || name.contains(|c: char| c.is_control() || c == ' ');
+    let bad = |name: &str| {
+        name.is_empty() || name.len() > KEYWORD_BYTES_MAX || name.contains(|c: char| c.is_control() || c == ' ')
+    };
     if message.keywords.iter().any(|keyword| bad(keyword.as_str())) {
         return Err("a keyword that can't be sent");
     }

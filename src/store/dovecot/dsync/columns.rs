@@ -74,7 +74,11 @@ const KINDS: [(Kind, u8, &[&str]); 11] = [
             "last_subscription_change",
         ],
     ),
-    (Deletes, b'D', &["hierarchy_sep", "escape_char", "mailboxes", "dirs", "unsubscribes"]),
+    (
+        Deletes,
+        b'D',
+        &["hierarchy_sep", "escape_char", "mailboxes", "dirs", "unsubscribes"],
+    ),
     (
         Mailbox,
         b'B',
@@ -122,7 +126,15 @@ const KINDS: [(Kind, u8, &[&str]); 11] = [
     (
         Mail,
         b'M',
-        &["guid", "uid", "pop3_uidl", "pop3_order", "received_date", "saved_date", "stream"],
+        &[
+            "guid",
+            "uid",
+            "pop3_uidl",
+            "pop3_order",
+            "received_date",
+            "saved_date",
+            "stream",
+        ],
     ),
     (Finish, b'F', &["error", "mail_error", "require_full_resync"]),
     (CacheField, b'c', &["name", "decision", "last_used"]),
@@ -132,7 +144,10 @@ impl Kind {
     /// The letter that its lines begin with.
     #[must_use]
     pub fn letter(self) -> u8 {
-        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(b'?', |known| known.1)
+        KINDS
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or(b'?', |known| known.1)
     }
 
     pub(super) fn of(letter: u8) -> Option<Self> {
@@ -173,7 +188,8 @@ impl Columns {
         }
         let names = elements(names).into_iter().map(String::from_utf8);
         let names = names.collect::<Result<_, _>>();
-        self.0.push((kind, names.map_err(|_| broken("a column's name is no text"))?));
+        self.0
+            .push((kind, names.map_err(|_| broken("a column's name is no text"))?));
         Ok(())
     }
 

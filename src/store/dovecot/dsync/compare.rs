@@ -22,7 +22,9 @@ pub(super) enum Remedy {
 pub(super) fn compare(delta: &MailboxDelta, reading: &MailboxReading, replaceable: bool) -> Remedy {
     let there: BTreeMap<Uid, &Message> = reading.listed.iter().map(|message| (message.uid, message)).collect();
     let ours: BTreeMap<Uid, &Message> = delta.changed.iter().map(|message| (message.uid, message)).collect();
-    let clashes = there.iter().filter(|(uid, message)| ours.get(uid).is_some_and(|ours| ours.guid != message.guid));
+    let clashes = there
+        .iter()
+        .filter(|(uid, message)| ours.get(uid).is_some_and(|ours| ours.guid != message.guid));
     let clashes: Vec<_> = clashes.map(|(uid, message)| (*uid, message.guid.clone())).collect();
     let surplus: Vec<Uid> = there.keys().filter(|uid| !ours.contains_key(uid)).copied().collect();
     let unknown = surplus.iter().filter(|uid| !delta.has_vanished(**uid));
@@ -33,7 +35,9 @@ pub(super) fn compare(delta: &MailboxDelta, reading: &MailboxReading, replaceabl
     if (is_ahead || !foreign.is_empty()) && !replaceable {
         return Remedy::Foreign(foreign);
     }
-    let lacks = ours.keys().any(|uid| *uid < reading.uid_next && !there.contains_key(uid));
+    let lacks = ours
+        .keys()
+        .any(|uid| *uid < reading.uid_next && !there.contains_key(uid));
     if lacks || is_ahead || !clashes.is_empty() {
         return Remedy::Rebuild;
     }

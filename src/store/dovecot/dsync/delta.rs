@@ -59,6 +59,9 @@ pub struct State {
     pub uid: Uid,
     /// HIGHESTMODSEQ of the source then. The target's own is not lower.
     pub modseq: Modseq,
+    /// HIGHESTMODSEQ that the target itself had shortly before; 0: not known. It counts faster than the source, and searches
+    /// its log from here: with the source's number alone it would one day find the log too short. Keep it with the rest.
+    pub at_target: Modseq,
     /// How many messages it had.
     pub messages: u32,
 }

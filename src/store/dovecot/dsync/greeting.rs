@@ -194,7 +194,10 @@ mod tests {
             }
             assert!(greeting.is_open());
             assert_eq!(out, b"VERSION\tdoveadm-server\t1\t1\n\tbob\tdsync-server\t-ubob\n");
-            assert_eq!((heard.as_slice(), log.as_slice()), (&b"VERSION\n"[..], &b"\x02a log line\n"[..]));
+            assert_eq!(
+                (heard.as_slice(), log.as_slice()),
+                (&b"VERSION\n"[..], &b"\x02a log line\n"[..])
+            );
         }
     }
 

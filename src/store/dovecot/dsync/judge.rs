@@ -106,7 +106,9 @@ impl Bench<'_> {
 
     fn absent(&mut self, ours: NodeMailbox) -> Option<(Guid, UidValidity, Uid)> {
         match self.deltas.get(&ours.guid) {
-            Some(mailbox) if mailbox.since.is_none() => drop(self.found.told.insert(ours.guid)),
+            Some(mailbox) if mailbox.since.is_none() => {
+                self.found.told.insert(ours.guid);
+            }
             _ => self.stale(ours.guid, "the target has no such mailbox"),
         }
         placed(ours)
@@ -125,8 +127,12 @@ impl Bench<'_> {
         }
         let since = self.deltas.get(&ours.guid).map(|mailbox| mailbox.since);
         match since {
-            Some(None) if there.uid_next <= Uid(1) => drop(self.found.told.insert(ours.guid)),
-            Some(None) => drop(self.found.doubtful.insert(ours.guid)),
+            Some(None) if there.uid_next <= Uid(1) => {
+                self.found.told.insert(ours.guid);
+            }
+            Some(None) => {
+                self.found.doubtful.insert(ours.guid);
+            }
             Some(Some(since)) if there.uid_next.0 == since.uid.0.saturating_add(1) => {
                 self.found.told.insert(ours.guid);
             }
@@ -142,7 +148,12 @@ impl Bench<'_> {
 
     /// Mailboxes of the target that are not in our tree.
     fn strangers(&mut self, there: &BTreeMap<Guid, There<'_>>) {
-        let ours: BTreeSet<Guid> = self.delta.tree.iter().filter_map(|node| Some(node.mailbox?.guid)).collect();
+        let ours: BTreeSet<Guid> = self
+            .delta
+            .tree
+            .iter()
+            .filter_map(|node| Some(node.mailbox?.guid))
+            .collect();
         for there in there.values().filter(|there| !ours.contains(&there.guid)) {
             if self.may_go(there) {
                 continue;

@@ -44,8 +44,13 @@ impl Link {
     /// # Errors
     /// It can't be run.
     pub(super) fn process(doveadm: &Doveadm, user: &UserName) -> io::Result<Self> {
-        let mut command = doveadm.prepared(&["dsync-server", "-u", user.as_str()]).map_err(io::Error::other)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = doveadm
+            .prepared(&["dsync-server", "-u", user.as_str()])
+            .map_err(io::Error::other)?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let missing = || io::Error::other("a process without pipes");
         let input = child.stdin.take().ok_or_else(missing)?;
@@ -161,7 +166,9 @@ impl Link {
                 input, output, errors, ..
             } => {
                 wanted.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
-                let others = errors.as_ref().map(|end| PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN));
+                let others = errors
+                    .as_ref()
+                    .map(|end| PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN));
                 wanted.extend(others);
                 let input: Option<BorrowedFd<'_>> = input.as_ref().map(AsFd::as_fd).filter(|_| sending);
                 wanted.extend(input.map(|end| PollFd::from_borrowed_fd(end, PollFlags::OUT)));
@@ -255,7 +262,10 @@ fn gone(error: &io::Error, complaints: &[u8]) -> Broken {
     let said = String::from_utf8_lossy(complaints);
     let last = said.lines().rev().find(|line| !line.trim().is_empty());
     match last {
-        Some(last) => broken(format!("dsync-server ended: {}", last.trim_matches(|c: char| c.is_control()))),
+        Some(last) => broken(format!(
+            "dsync-server ended: {}",
+            last.trim_matches(|c: char| c.is_control())
+        )),
         None => broken(format!("dsync-server ended: {error}")),
     }
 }

@@ -7,12 +7,12 @@
 //! |---|---|
 //! | [`delta`] | the values: what to tell, what became of it, what was read |
 //! | [`check`] | what is never said, because it would make a server abort, destroy or mix up something |
-//! | [`judge`](mod@judge), [`compare`](mod@compare) | what may be told, before anything is changed there; how a mailbox that differs becomes equal |
+//! | [`judge`](mod@judge), `compare`(mod@compare) | what may be told, before anything is changed there; how a mailbox that differs becomes equal |
 //! | [`telling`], [`asking`] | the two kinds of session: state machines |
-//! | [`say`], [`said`], [`reader`] | what we say, what the other side says |
-//! | [`columns`], [`value`], [`stuffing`], [`attribute`] | the bytes of both |
-//! | [`greeting`], [`link`] | the way to a `dsync-server`: the `doveadm` socket, or a process |
-//! | [`talk`], [`speaker`] | a session over its link; which sessions there are, and which are kept |
+//! | `say`, [`said`], [`reader`] | what we say, what the other side says |
+//! | `columns`, `value`, `stuffing`, `attribute` | the bytes of both |
+//! | `greeting`, `link` | the way to a `dsync-server`: the `doveadm` socket, or a process |
+//! | `talk`, [`speaker`] | a session over its link; which sessions there are, and which are kept |
 //!
 //! Why it is never otherwise than so: bodies go out by ascending UID whatever the order of requests (else MODSEQs are
 //! attached to the wrong messages); the version said is 3.5 (from 3.6 on, attributes that are not sent are deleted); the whole
@@ -57,3 +57,6 @@ pub struct Broken {
 fn broken(why: impl Into<String>) -> Broken {
     Broken { why: why.into() }
 }
+
+#[cfg(test)]
+mod tests;

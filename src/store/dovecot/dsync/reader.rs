@@ -54,7 +54,7 @@ impl Reader {
     ///
     /// # Errors
     /// It is not the protocol, or beyond a bound.
-    pub fn next(&mut self) -> Result<Option<Said>, Broken> {
+    pub fn hear(&mut self) -> Result<Option<Said>, Broken> {
         loop {
             if let Some(part) = self.part() {
                 return Ok(Some(part));
@@ -149,7 +149,10 @@ fn check_version(line: &[u8]) -> Result<(), Broken> {
     match known {
         true => Ok(()),
         // What stands here instead is mostly an error message of the command.
-        false => Err(broken(format!("no dsync of version 3 answers: {}", text.chars().take(200).collect::<String>()))),
+        false => Err(broken(format!(
+            "no dsync of version 3 answers: {}",
+            text.chars().take(200).collect::<String>()
+        ))),
     }
 }
 
@@ -160,7 +163,7 @@ pub fn fuzz_dsync(octets: &[u8]) {
     for piece in rest.chunks(usize::from(*first).saturating_add(1)) {
         reader.push(piece);
         loop {
-            match reader.next() {
+            match reader.hear() {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => return,

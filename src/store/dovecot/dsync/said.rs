@@ -39,6 +39,28 @@ pub enum Said {
     Closing,
 }
 
+impl Said {
+    /// What it is, without what it says: for error messages.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello => "a greeting",
+            Self::Node(_) => "a name of the tree",
+            Self::Deletes(_) => "a list of deletions",
+            Self::Mailbox(_) => "a mailbox",
+            Self::Attribute(_) => "an attribute",
+            Self::Change(_) => "a change",
+            Self::Request(..) => "a request",
+            Self::Mail(_) => "a message",
+            Self::State(_) => "a state",
+            Self::Finish(_) => "a finish",
+            Self::Part(_) | Self::PartsEnd => "a stream",
+            Self::End => "the end of a list",
+            Self::Closing => "a closing",
+        }
+    }
+}
+
 /// A name of the other side's tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaidNode {
@@ -202,7 +224,10 @@ pub(super) fn item(line: &[u8], columns: &Columns) -> Result<Option<Said>, Broke
         Kind::Mailbox => Said::Mailbox(mailbox(&row)?),
         Kind::Attribute => Said::Attribute(attribute(&row)?),
         Kind::Change => Said::Change(change(&row)?),
-        Kind::Request => Said::Request(MessageGuid(row.text("guid").unwrap_or_default()), Uid(row.number_or_0("uid")?)),
+        Kind::Request => Said::Request(
+            MessageGuid(row.text("guid").unwrap_or_default()),
+            Uid(row.number_or_0("uid")?),
+        ),
         Kind::Mail => Said::Mail(row.has("stream")),
         Kind::State => Said::State(state(&row)?),
         Kind::Finish => Said::Finish(SaidFinish {
@@ -220,7 +245,9 @@ fn node(row: &Row<'_>) -> Result<SaidNode, Broken> {
     if levels.is_empty() || levels.len() > NAME_LEVELS_MAX || bytes > NAME_BYTES_MAX {
         return Err(broken("a mailbox's name is out of bounds"));
     }
-    let levels = levels.into_iter().map(|level| String::from_utf8_lossy(&level).into_owned());
+    let levels = levels
+        .into_iter()
+        .map(|level| String::from_utf8_lossy(&level).into_owned());
     let exists = row.get("existence") == Some(b"y") && row.has("mailbox_guid");
     let mailbox = match exists {
         false => None,

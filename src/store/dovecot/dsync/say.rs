@@ -56,21 +56,20 @@ pub(super) fn closing(out: &mut Vec<u8>) {
 pub(super) fn state(guid: Guid, at: &State, out: &mut Vec<u8>) {
     let mut line = Kind::State.line();
     line.text(&guid.to_hex()).number(at.uid_validity).number(at.uid);
-    line.number(at.modseq).number(0).number(at.messages).absent(1).end(out);
+    let modseq = at.modseq.max(at.at_target);
+    line.number(modseq).number(0).number(at.messages).absent(1).end(out);
 }
 
 /// A name of the tree.
-pub(super) fn node(
-    name: &MailboxName,
-    mailbox: Option<(Guid, UidValidity, Uid)>,
-    subscribed: bool,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn node(name: &MailboxName, mailbox: Option<(Guid, UidValidity, Uid)>, subscribed: bool, out: &mut Vec<u8>) {
     let mut line = Kind::Node.line();
     line.value(Some(&list(name.0.iter().map(String::as_bytes))));
     match mailbox {
         Some((guid, uid_validity, uid_next)) => {
-            line.text("y").text(&guid.to_hex()).number(uid_validity).number(uid_next);
+            line.text("y")
+                .text(&guid.to_hex())
+                .number(uid_validity)
+                .number(uid_next);
         }
         None => {
             line.text("n").absent(3);
@@ -88,7 +87,9 @@ pub(super) fn deletes(separator: char, out: &mut Vec<u8>) {
 /// A mailbox as it shall be, or (to ask for it) as it is.
 pub(super) fn mailbox(delta: &MailboxDelta, out: &mut Vec<u8>) {
     let mut line = Kind::Mailbox.line();
-    line.text(&delta.guid.to_hex()).number(delta.uid_validity).number(delta.uid_next);
+    line.text(&delta.guid.to_hex())
+        .number(delta.uid_validity)
+        .number(delta.uid_next);
     line.number(delta.messages).number(delta.uid_next);
     line.number(delta.highest_modseq.max(Modseq(1))).number(0);
     line.absent(2).text("").switch(true).switch(true).absent(1).end(out);
@@ -127,7 +128,10 @@ pub(super) fn change(change: &Change<'_>, out: &mut Vec<u8>) {
         Change::Flagged(message) => ("f", message),
     };
     let keywords: Vec<String> = message.keywords.iter().map(|keyword| format!("={keyword}")).collect();
-    line.text(letter).number(message.uid).text(message.guid.as_str()).absent(1);
+    line.text(letter)
+        .number(message.uid)
+        .text(message.guid.as_str())
+        .absent(1);
     line.number(message.modseq.max(Modseq(1))).absent(3);
     line.text(&format!("{:x}", message.flags.bits())).absent(1);
     match keywords.is_empty() {

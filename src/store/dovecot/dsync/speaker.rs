@@ -12,9 +12,9 @@ use crate::limits::{
 };
 use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
 use crate::store::dovecot::doveadm::Doveadm;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Nothing could be said, or nothing that was said has been acknowledged.
@@ -86,7 +86,14 @@ impl Speaker {
                     tree: true,
                     ..Report::default()
                 };
-                let alive = tell_all(&mut kept.talk, delta, &judged_by_session(delta), bodies, now, &mut report);
+                let alive = tell_all(
+                    &mut kept.talk,
+                    delta,
+                    &judged_by_session(delta),
+                    bodies,
+                    now,
+                    &mut report,
+                );
                 let acknowledged = |outcome: &Outcome| !matches!(outcome, Outcome::Unknown(_));
                 if alive || report.mailboxes.values().any(acknowledged) {
                     self.keep(kept, alive);
@@ -155,12 +162,14 @@ impl Speaker {
             ..Report::default()
         };
         let alive = tell_all(&mut talk, delta, &judgement.told, bodies, now, &mut report);
-        if alive && judgement.told.is_empty() {
+        if judgement.told.is_empty() {
             // Only its end says that the tree was taken.
             report.complaints.extend(talk.complaints());
             talk.end()?;
             return Ok(report);
         }
+        let spoke = |guid: &Guid| !matches!(report.mailboxes.get(guid), Some(Outcome::Unknown(_)) | None);
+        report.tree = judgement.whole && judgement.told.iter().any(spoke);
         let kept = Kept {
             user: delta.user.clone(),
             talk,
@@ -174,15 +183,14 @@ impl Speaker {
 
     /// Reads the doubtful mailboxes and finds how each becomes equal: the delta that does it, without those that hold what
     /// nobody told.
-    fn remedy(
-        &self,
-        delta: &Delta,
-        doubtful: &BTreeSet<Guid>,
-    ) -> Result<(Delta, BTreeMap<Guid, Outcome>), DsyncError> {
+    fn remedy(&self, delta: &Delta, doubtful: &BTreeSet<Guid>) -> Result<(Delta, BTreeMap<Guid, Outcome>), DsyncError> {
         let reading = self.read(&delta.user, Wanted::Mailboxes(doubtful.clone()))?;
         let (mut mailboxes, mut foreign, mut rebuilt) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         for mailbox in &delta.mailboxes {
-            let there = reading.mailboxes.get(&mailbox.guid).filter(|_| doubtful.contains(&mailbox.guid));
+            let there = reading
+                .mailboxes
+                .get(&mailbox.guid)
+                .filter(|_| doubtful.contains(&mailbox.guid));
             let Some(there) = there else {
                 mailboxes.push(mailbox.clone());
                 continue;
@@ -247,8 +255,13 @@ impl Speaker {
         Link::process(&self.doveadm, user).map_err(|e| DsyncError::Unreachable(e.to_string()))
     }
 
+    /// The list is whole after every step with it, so a thread that panicked meanwhile left nothing half done.
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, user: &UserName) -> Option<Kept> {
-        let mut kept = self.kept.lock();
+        let mut kept = self.kept();
         let place = kept.iter().position(|kept| kept.user == *user)?;
         Some(kept.swap_remove(place))
     }
@@ -257,7 +270,7 @@ impl Speaker {
     fn keep(&self, mut session: Kept, alive: bool) {
         let mut gone = Vec::new();
         session.used = Instant::now();
-        let mut kept = self.kept.lock();
+        let mut kept = self.kept();
         match alive && !session.tree.is_empty() && session.is_fresh() {
             true => kept.push(session),
             false => gone.push(session),
@@ -266,7 +279,11 @@ impl Speaker {
             gone.push(kept.swap_remove(place));
         }
         if kept.len() > DSYNC_KEPT_MAX {
-            let oldest = kept.iter().enumerate().min_by_key(|(_, kept)| kept.used).map(|(place, _)| place);
+            let oldest = kept
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, kept)| kept.used)
+                .map(|(place, _)| place);
             gone.extend(oldest.map(|place| kept.swap_remove(place)));
         }
         drop(kept);
@@ -275,7 +292,7 @@ impl Speaker {
 
     /// Lets every kept session go: before the Dovecot is handed over, or to rest.
     pub fn rest(&self) {
-        let kept = std::mem::take(&mut *self.kept.lock());
+        let kept = std::mem::take(&mut *self.kept());
         kept.into_iter().for_each(|kept| kept.talk.close());
     }
 }
@@ -293,7 +310,8 @@ impl Kept {
     }
 }
 
-/// Tells all of `told`, in the delta's order; false: the session is over.
+/// Tells all of `told`; false: the session is over. Mailboxes where something vanished come last, so that a message that was
+/// moved is never in neither.
 fn tell_all(
     talk: &mut Talk,
     delta: &Delta,
@@ -303,7 +321,16 @@ fn tell_all(
     report: &mut Report,
 ) -> bool {
     let mut ended: Option<String> = None;
-    for mailbox in delta.mailboxes.iter().filter(|mailbox| told.contains(&mailbox.guid)) {
+    let mut mailboxes: Vec<_> = delta
+        .mailboxes
+        .iter()
+        .filter(|mailbox| told.contains(&mailbox.guid))
+        .collect();
+    mailboxes.sort_by_key(|mailbox| !mailbox.vanished.is_empty());
+    for mailbox in mailboxes {
+        if ended.is_none() && talk.is_over() {
+            ended = Some("the session ended with a mailbox that is not as it was".to_owned());
+        }
         let outcome = match &ended {
             Some(why) => Outcome::Unknown(why.clone()),
             None => talk.mailbox(mailbox, bodies, now).unwrap_or_else(|broken| {
@@ -315,7 +342,7 @@ fn tell_all(
     }
     report.complaints.extend(talk.complaints());
     report.complaints.truncate(DSYNC_COMPLAINTS_MAX);
-    ended.is_none()
+    ended.is_none() && !talk.is_over()
 }
 
 fn judged_by_session(delta: &Delta) -> BTreeSet<Guid> {
@@ -331,6 +358,9 @@ fn tree_of(delta: &Delta) -> Tree {
 }
 
 fn name_of(reading: &Reading, guid: Guid) -> MailboxName {
-    let node = reading.tree.iter().find(|node| node.mailbox.is_some_and(|mailbox| mailbox.guid == guid));
+    let node = reading
+        .tree
+        .iter()
+        .find(|node| node.mailbox.is_some_and(|mailbox| mailbox.guid == guid));
     node.map(|node| node.name.clone()).unwrap_or_default()
 }

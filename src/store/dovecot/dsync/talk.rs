@@ -66,7 +66,26 @@ impl Talk {
     pub(super) fn can_tell(&self, delta: &MailboxDelta) -> bool {
         let told = self.told.get(&delta.guid);
         let none_gone = told.is_none_or(|told| told.keys().all(|uid| !delta.has_vanished(*uid)));
-        self.states.contains_key(&delta.guid) && delta.since.as_ref() == self.agreed.get(&delta.guid) && none_gone
+        self.states.contains_key(&delta.guid)
+            && delta.since.is_some_and(|since| self.is_where(delta.guid, since))
+            && none_gone
+    }
+
+    /// True where `since` is where both sides are.
+    fn is_where(&self, guid: Guid, since: State) -> bool {
+        let agreed = self.agreed.get(&guid);
+        agreed.is_some_and(|agreed| {
+            since
+                == State {
+                    at_target: since.at_target,
+                    ..*agreed
+                }
+        })
+    }
+
+    /// True where nothing more can be told: a mailbox was not as it should be.
+    pub(super) fn is_over(&self) -> bool {
+        self.telling.is_over()
     }
 
     /// Messages that every later list has to have again.
@@ -112,7 +131,7 @@ impl Talk {
             step => return Err(unexpected(&step)),
         };
         self.remember(delta.guid, &changes, wanted);
-        Ok(outcome(&said, delta.guid, wanted))
+        Ok(outcome(&said, delta.guid, wanted, there.highest_modseq))
     }
 
     /// Sends what was asked for, by ascending UID: in another order the MODSEQs of the messages would be mixed up.
@@ -196,15 +215,16 @@ fn unlike(there: &SaidMailbox, delta: &MailboxDelta) -> Option<&'static str> {
     None
 }
 
-fn outcome(said: &SaidState, guid: Guid, wanted: State) -> Outcome {
+fn outcome(said: &SaidState, guid: Guid, wanted: State, at_target: Modseq) -> Outcome {
     let theirs = State {
         uid_validity: said.uid_validity,
         uid: said.uid,
         modseq: said.modseq,
         messages: said.messages,
+        at_target: Modseq(0),
     };
     match said.guid == guid && theirs == wanted && !said.meanwhile {
-        true => Outcome::Acknowledged(wanted),
+        true => Outcome::Acknowledged(State { at_target, ..wanted }),
         false => Outcome::Differs {
             said: theirs,
             meanwhile: said.meanwhile,
@@ -230,11 +250,19 @@ fn wanted<'a>(requests: Vec<(MessageGuid, Uid)>, changes: &[Change<'a>]) -> Resu
 }
 
 fn unexpected(step: &Step) -> Broken {
-    broken(format!("{step:?} came out of turn"))
+    let name = match step {
+        Step::More => "nothing",
+        Step::Tree(..) => "a tree",
+        Step::Mailbox(_) => "a mailbox",
+        Step::Requests(_) => "a list of requests",
+        Step::Told(_) => "a state",
+        Step::Finished(_) => "the end",
+    };
+    broken(format!("{name} came out of turn"))
 }
 
 impl MailboxDelta {
-    /// What both sides will have agreed to.
+    /// What both sides will have agreed to, but for what only the target knows.
     #[must_use]
     pub fn state(&self) -> State {
         State {
@@ -242,6 +270,7 @@ impl MailboxDelta {
             uid: Uid(self.uid_next.0.saturating_sub(1)),
             modseq: self.highest_modseq.max(Modseq(1)),
             messages: self.messages,
+            at_target: Modseq(0),
         }
     }
 }
@@ -250,5 +279,28 @@ impl AttributeDelta {
     /// True where it can't travel with that mailbox, or has no name that Dovecot knows.
     pub(super) fn is_lost_with(&self, is_inbox: bool) -> bool {
         (self.owner == Owner::User && !is_inbox) || attribute::named(self).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_go_out_by_ascending_uid_whatever_the_order_of_requests() {
+        let message = |uid: u32, guid: &str| Message {
+            uid: Uid(uid),
+            guid: guid.into(),
+            ..Message::default()
+        };
+        let told = [message(3, "c"), message(5, "a"), message(6, "c"), message(9, "b")];
+        let changes: Vec<_> = told.iter().map(Change::Saved).collect();
+        let asked = |guids: &[&str]| {
+            let requests = guids.iter().map(|guid| (MessageGuid::from(*guid), Uid(0)));
+            wanted(requests.collect(), &changes).map(|found| found.iter().map(|message| message.uid.0).collect())
+        };
+        assert_eq!(asked(&["b", "a", "c"]), Ok(vec![3, 5, 9]));
+        // One body for two messages with one GUID; none for what was not told.
+        assert!(asked(&["c", "c"]).is_err() && asked(&["x"]).is_err());
     }
 }

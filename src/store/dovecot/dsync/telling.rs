@@ -98,7 +98,7 @@ impl Telling {
     /// # Errors
     /// The other side failed, or says what can't be.
     pub fn step(&mut self) -> Result<Step, Broken> {
-        while let Some(said) = self.reader.next()? {
+        while let Some(said) = self.reader.hear()? {
             if let Some(step) = self.hear(said)? {
                 return Ok(step);
             }
@@ -107,54 +107,46 @@ impl Telling {
     }
 
     fn hear(&mut self, said: Said) -> Result<Option<Step>, Broken> {
-        let step = match (self.phase, said) {
-            (Phase::Hello, Said::Hello) => return self.turn(Phase::Nodes, None),
+        let (next, step) = match (self.phase, said) {
+            (Phase::Hello, Said::Hello) => (Phase::Nodes, None),
             (Phase::Nodes, Said::Node(node)) => {
-                if self.nodes.len() >= DSYNC_MAILBOXES_MAX {
-                    return Err(broken("more mailboxes than any user has"));
-                }
                 self.nodes.push(node);
-                return Ok(None);
+                (Phase::Nodes, None)
             }
-            (Phase::Nodes, Said::End) => return self.turn(Phase::Deletes, None),
+            (Phase::Nodes, Said::End) => (Phase::Deletes, None),
             (Phase::Deletes, Said::Deletes(separator)) => {
                 let nodes = std::mem::take(&mut self.nodes);
-                return self.turn(Phase::Judging, Some(Step::Tree(nodes, separator)));
+                (Phase::Judging, Some(Step::Tree(nodes, separator)))
             }
             (Phase::Mailbox, Said::Mailbox(mailbox)) => {
                 let next = if mailbox.lost { Phase::Idle } else { Phase::Comparing };
-                return self.turn(next, Some(Step::Mailbox(mailbox)));
+                (next, Some(Step::Mailbox(mailbox)))
             }
             (Phase::Requests, Said::Request(guid, uid)) => {
-                if self.requests.len() >= DSYNC_REQUESTS_MAX {
-                    return Err(broken("more requests than messages"));
-                }
                 self.requests.push((guid, uid));
-                return Ok(None);
+                (Phase::Requests, None)
             }
-            (Phase::Requests, Said::End) => Step::Requests(std::mem::take(&mut self.requests)),
-            (Phase::State, Said::State(state)) => return self.turn(Phase::Idle, Some(Step::Told(state))),
-            (_, Said::Finish(finish)) => {
+            (Phase::Requests, Said::End) => (Phase::Mails, Some(Step::Requests(std::mem::take(&mut self.requests)))),
+            (Phase::State, Said::State(state)) => (Phase::Idle, Some(Step::Told(state))),
+            (phase, Said::Finish(finish)) => {
                 self.finish = finish;
-                return Ok(None);
+                (phase, None)
             }
             (Phase::Ending, Said::Closing) => {
                 let finish = std::mem::take(&mut self.finish);
-                return self.turn(Phase::Ended, Some(Step::Finished(finish)));
+                (Phase::Ended, Some(Step::Finished(finish)))
             }
             (_, Said::Closing) => return Err(closed(&self.finish)),
-            (phase, said) => return Err(broken(format!("{said:?} came in {phase:?}"))),
+            (phase, said) => return Err(broken(format!("{} came in {phase:?}", said.name()))),
         };
-        self.turn(Phase::Mails, Some(step))
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the arms of a match that fails elsewhere")]
-    fn turn(&mut self, phase: Phase, step: Option<Step>) -> Result<Option<Step>, Broken> {
-        self.phase = phase;
+        if self.nodes.len() > DSYNC_MAILBOXES_MAX || self.requests.len() > DSYNC_REQUESTS_MAX {
+            return Err(broken("a list is longer than any user's"));
+        }
+        self.phase = next;
         Ok(step)
     }
 
-    fn expect(&mut self, phase: Phase, next: Phase) -> Result<(), Broken> {
+    fn turn(&mut self, phase: Phase, next: Phase) -> Result<(), Broken> {
         if self.phase != phase {
             return Err(broken(format!("our turn is {:?} and not {phase:?}", self.phase)));
         }
@@ -168,7 +160,7 @@ impl Telling {
     /// # Errors
     /// It is not the time for it.
     pub(super) fn tree(&mut self, nodes: &[Placed], separator: char) -> Result<(), Broken> {
-        self.expect(Phase::Judging, Phase::Idle)?;
+        self.turn(Phase::Judging, Phase::Idle)?;
         for placed in nodes {
             say::node(&placed.name, placed.mailbox, placed.subscribed, &mut self.out);
         }
@@ -182,7 +174,7 @@ impl Telling {
     /// # Errors
     /// It is not the time for it.
     pub(super) fn mailbox(&mut self, delta: &MailboxDelta) -> Result<(), Broken> {
-        self.expect(Phase::Idle, Phase::Mailbox)?;
+        self.turn(Phase::Idle, Phase::Mailbox)?;
         say::mailbox(delta, &mut self.out);
         Ok(())
     }
@@ -198,7 +190,7 @@ impl Telling {
         now: i64,
         changes: &[Change<'_>],
     ) -> Result<(), Broken> {
-        self.expect(Phase::Comparing, Phase::Requests)?;
+        self.turn(Phase::Comparing, Phase::Requests)?;
         attributes.sort_by_key(order);
         for named in &attributes {
             say::attribute(named, modseq, now, &mut self.out);
@@ -216,7 +208,7 @@ impl Telling {
     /// # Errors
     /// It is not the time for it.
     pub(super) fn mail(&mut self, message: &Message) -> Result<(), Broken> {
-        self.expect(Phase::Mails, Phase::Mails)?;
+        self.turn(Phase::Mails, Phase::Mails)?;
         say::mail(message, &mut self.out);
         self.body = Some(Stuffer::new());
         Ok(())
@@ -239,7 +231,7 @@ impl Telling {
     /// # Errors
     /// It is not the time for it.
     pub(super) fn state(&mut self, guid: Guid, state: &State) -> Result<(), Broken> {
-        self.expect(Phase::Mails, Phase::State)?;
+        self.turn(Phase::Mails, Phase::State)?;
         say::end_of_list(&mut self.out);
         say::state(guid, state, &mut self.out);
         Ok(())
@@ -250,9 +242,14 @@ impl Telling {
     /// # Errors
     /// It is not the time for it.
     pub(super) fn end(&mut self) -> Result<(), Broken> {
-        self.expect(Phase::Idle, Phase::Ending)?;
+        self.turn(Phase::Idle, Phase::Ending)?;
         say::end_of_list(&mut self.out);
         Ok(())
+    }
+
+    /// True where nothing more can be said.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Gives up; what was not committed is not.

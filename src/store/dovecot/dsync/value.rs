@@ -51,7 +51,9 @@ impl Line {
     }
 
     pub(super) fn absent(&mut self, count: usize) -> &mut Self {
-        (0..count).for_each(|_| drop(self.value(None)));
+        for _ in 0..count {
+            self.value(None);
+        }
         self
     }
 
