@@ -4,7 +4,7 @@
 //! that it must know, or a message has no GUID. (Flags that are added and removed at once, and expunges with GUIDs of a
 //! wrong form, can't be written here at all: only final flags are sent, and expunges by UID.)
 
-use super::{Delta, MailboxDelta, Message, State};
+use super::{Delta, MailboxDelta, Message, Owner, State};
 use crate::limits::{
     DSYNC_VANISHED_MAX, KEYWORD_BYTES_MAX, MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, USER_BYTES_MAX,
 };
@@ -65,6 +65,16 @@ pub fn check(delta: &Delta) -> Result<(), Flaw> {
         }
         if guids.get(&mailbox.guid) != Some(&(mailbox.uid_validity, mailbox.uid_next)) {
             return Err(flaw(mailbox.guid, "the tree says other numbers"));
+        }
+        let inbox = delta.tree.iter().find(|node| node.name == MailboxName::inbox());
+        let is_inbox = inbox.and_then(|node| Some(node.mailbox?.guid)) == Some(mailbox.guid);
+        if !is_inbox
+            && mailbox
+                .attributes
+                .iter()
+                .any(|attribute| attribute.owner == Owner::User)
+        {
+            return Err(flaw(mailbox.guid, "the user's attributes travel with INBOX"));
         }
         check_mailbox(mailbox)?;
     }

@@ -5,7 +5,7 @@ use super::{Broken, broken};
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Who speaks, and what kind of session it is.
     Hello,
     /// A mailbox's state.
@@ -142,8 +142,7 @@ const KINDS: [(Kind, u8, &[&str]); 11] = [
 
 impl Kind {
     /// The letter that its lines begin with.
-    #[must_use]
-    pub fn letter(self) -> u8 {
+    pub(super) fn letter(self) -> u8 {
         KINDS
             .iter()
             .find(|(kind, ..)| *kind == self)

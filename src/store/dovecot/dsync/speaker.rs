@@ -6,11 +6,11 @@ use super::judge::{Judgement, judge, without};
 use super::link::Link;
 use super::talk::Talk;
 use super::telling::Placed;
-use super::{Asking, Bodies, Broken, Delta, MailboxDelta, Outcome, Reading, Report, State, Wanted};
+use super::{Asking, Bodies, Broken, Delta, Outcome, Reading, Report, State, Wanted};
 use crate::limits::{
     DSYNC_BURDEN_MAX, DSYNC_COMPLAINTS_MAX, DSYNC_KEPT_MAX, DSYNC_KEPT_SECONDS, DSYNC_KEPT_SECONDS_MAX,
 };
-use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
+use crate::op::{Guid, MailboxName, UidValidity, UserName};
 use crate::store::dovecot::doveadm::Doveadm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,11 +1,11 @@
 //! A session in which a Dovecot is told, with its link: one mailbox after the other.
 
-use super::attribute;
+use super::attribute::{self, Named};
 use super::check::{Change, check_list, list};
 use super::link::Link;
 use super::said::{SaidFinish, SaidMailbox, SaidNode, SaidState};
 use super::telling::{Placed, Step, Telling};
-use super::{AttributeDelta, Bodies, Broken, MailboxDelta, Message, Outcome, Owner, State, broken};
+use super::{Bodies, Broken, MailboxDelta, Message, Outcome, State, broken};
 use crate::limits::{DSYNC_READ_BYTES, DSYNC_WRITE_BYTES};
 use crate::op::{Guid, MessageGuid, Modseq, Uid, UserName};
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub(super) struct Talk {
     told: BTreeMap<Guid, BTreeMap<Uid, Message>>,
     /// The newest state that both sides agreed to.
     agreed: BTreeMap<Guid, State>,
+    /// What could not be told at all.
+    left_out: Vec<String>,
 }
 
 impl Talk {
@@ -38,6 +40,7 @@ impl Talk {
             agreed: states.clone(),
             states,
             told: BTreeMap::new(),
+            left_out: Vec::new(),
         };
         match talk.step()? {
             Step::Tree(nodes, separator) => Ok((talk, nodes, separator)),
@@ -115,9 +118,11 @@ impl Talk {
             }
             return Ok(Outcome::Stale(why.to_owned()));
         }
-        let modseq = delta.highest_modseq.max(state.map_or(Modseq(0), |state| state.modseq));
+        let modseq = delta
+            .highest_modseq
+            .max(state.map_or(Modseq(0), |state| state.modseq.max(state.at_target)));
         let modseq = Modseq(modseq.0.saturating_add(1));
-        let attributes = delta.attributes.iter().filter_map(attribute::named).collect();
+        let attributes = self.named(delta);
         self.telling.changes(attributes, modseq, now, &changes)?;
         let requests = match self.step()? {
             Step::Requests(requests) => requests,
@@ -132,6 +137,23 @@ impl Talk {
         };
         self.remember(delta.guid, &changes, wanted);
         Ok(outcome(&said, delta.guid, wanted, there.highest_modseq))
+    }
+
+    /// The attributes by Dovecot's names; what it has none for is a complaint.
+    fn named(&mut self, delta: &MailboxDelta) -> Vec<Named> {
+        let mut found = Vec::new();
+        for attribute in &delta.attributes {
+            match attribute::named(attribute) {
+                Some(named) => found.push(named),
+                None => self.left_out.push(format!(
+                    "the {} entry {} of mailbox {} has no counterpart in Dovecot",
+                    attribute.kind.name(),
+                    attribute.entry,
+                    delta.guid
+                )),
+            }
+        }
+        found
     }
 
     /// Sends what was asked for, by ascending UID: in another order the MODSEQs of the messages would be mixed up.
@@ -193,7 +215,9 @@ impl Talk {
     }
 
     pub(super) fn complaints(&mut self) -> Vec<String> {
-        self.link.complaints()
+        let mut complaints = self.link.complaints();
+        complaints.append(&mut self.left_out);
+        complaints
     }
 }
 
@@ -272,13 +296,6 @@ impl MailboxDelta {
             messages: self.messages,
             at_target: Modseq(0),
         }
-    }
-}
-
-impl AttributeDelta {
-    /// True where it can't travel with that mailbox, or has no name that Dovecot knows.
-    pub(super) fn is_lost_with(&self, is_inbox: bool) -> bool {
-        (self.owner == Owner::User && !is_inbox) || attribute::named(self).is_none()
     }
 }
 
