@@ -113,6 +113,8 @@ impl Asking {
                 say::end_of_list(&mut self.out);
                 self.phase = Phase::Mails;
             }
+            // None was asked for; if one comes all the same, it is not wanted.
+            (Phase::Mails, Said::Mail(_) | Said::Part(_) | Said::PartsEnd) => {}
             (Phase::Mails, Said::End) => self.agree(),
             (Phase::State, Said::State(_)) => self.next(),
             (_, Said::Finish(finish)) => self.finish = finish,

@@ -102,8 +102,11 @@ fn unescape(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The values of a line behind its letter.
+/// The values of a line behind its letter. Nothing there: all are absent.
 pub(super) fn values(line: &[u8]) -> Vec<Option<Vec<u8>>> {
+    if line.is_empty() {
+        return Vec::new();
+    }
     line.split(|octet| *octet == b'\t').map(value).collect()
 }
 
@@ -153,7 +156,7 @@ mod tests {
 
     #[test]
     fn levels_of_a_name_with_tabs_come_back() {
-        for case in [&[&b"Work"[..], "Sub é".as_bytes()][..], &[b"a\tb", b"\x01t"], &[b""; 0]] {
+        for case in [&[&b"Work"[..], "Sub é".as_bytes()][..], &[b"a\tb", b"\x01t"], &[]] {
             assert_eq!(elements(&list(case.iter().copied())), case);
         }
     }
