@@ -49,7 +49,7 @@ fn cut_anywhere(version: Version, format: Format) -> Result<()> {
         imap.run("EXPUNGE")?.must()?;
         let cut = Speaker::new(cut_after(&room, lines)?, None);
         let snapshot = room.snapshot()?;
-        let whole = match cut.tell(&room.delta(&snapshot), &mut &snapshot.bodies, now()) {
+        let whole = match cut.tell(&room.delta(&snapshot), &mut snapshot.shelf(), now()) {
             Ok(report) => report
                 .mailboxes
                 .values()
@@ -73,7 +73,7 @@ fn again(room: &mut Room) -> Result<()> {
     let snapshot = room.snapshot()?;
     let report = room
         .speaker
-        .tell(&room.delta(&snapshot), &mut &snapshot.bodies, now())?;
+        .tell(&room.delta(&snapshot), &mut snapshot.shelf(), now())?;
     let (done, stale): (BTreeMap<_, _>, BTreeMap<_, _>) = report
         .mailboxes
         .into_iter()

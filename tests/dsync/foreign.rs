@@ -15,12 +15,12 @@ fn foreign(version: Version, format: Format) -> Result<()> {
     room.source.lmtp()?.deliver(USER, b"Subject: 1\r\n\r\n1\r\n")?;
     let snapshot = room.snapshot()?;
     let mut delta = room.delta(&snapshot);
-    let refused = room.speaker.tell(&delta, &mut &snapshot.bodies, now());
+    let refused = room.speaker.tell(&delta, &mut snapshot.shelf(), now());
     let Err(DsyncError::Blocked { guid, .. }) = refused else {
         anyhow::bail!("{refused:?}")
     };
     delta.replaceable.insert(guid);
-    let report = room.speaker.tell(&delta, &mut &snapshot.bodies, now())?;
+    let report = room.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
     room.note(&snapshot, &report)?;
     room.compare()?;
 
@@ -44,14 +44,14 @@ fn foreign(version: Version, format: Format) -> Result<()> {
     let snapshot = room.snapshot()?;
     let report = room
         .speaker
-        .tell(&room.delta(&snapshot), &mut &snapshot.bodies, now())?;
+        .tell(&room.delta(&snapshot), &mut snapshot.shelf(), now())?;
     ensure!(
         matches!(report.mailboxes.get(&inbox), Some(Outcome::Stale(_))),
         "{report:?}"
     );
     room.told.forget(inbox);
     let mut delta = room.delta(&snapshot);
-    let report = room.speaker.tell(&delta, &mut &snapshot.bodies, now())?;
+    let report = room.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
     ensure!(
         matches!(report.mailboxes.get(&inbox), Some(Outcome::Foreign { messages, .. }) if messages.len() == 1),
         "{report:?}"
@@ -65,7 +65,7 @@ fn foreign(version: Version, format: Format) -> Result<()> {
     );
     // With the caller's word it goes, and all is as it must be.
     delta.replaceable.insert(inbox);
-    let report = room.speaker.tell(&delta, &mut &snapshot.bodies, now())?;
+    let report = room.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
     room.note(&snapshot, &report)?;
     room.compare()?;
     Ok(())

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use testbed::Result;
 use testbed::dovecot::{Dovecot, Format, Version};
 use testbed::imap::{Imap, Value, quote};
-use testbed::truth::{self, Truth, fetched, item, mailboxes};
+use testbed::truth::{Truth, fetched, item, mailboxes};
 
 /// Two servers, and what the second was told.
 pub(crate) struct Room {
@@ -36,12 +36,22 @@ pub(crate) struct Told {
 /// The source at one moment.
 pub(crate) struct Snapshot {
     pub(crate) reading: Reading,
-    pub(crate) bodies: BTreeMap<MessageGuid, Vec<u8>>,
+    bodies: BTreeMap<MessageGuid, Vec<u8>>,
 }
 
-impl Bodies for &BTreeMap<MessageGuid, Vec<u8>> {
+/// The bodies of a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Shelf<'a>(&'a BTreeMap<MessageGuid, Vec<u8>>);
+
+impl Snapshot {
+    pub(crate) fn shelf(&self) -> Shelf<'_> {
+        Shelf(&self.bodies)
+    }
+}
+
+impl Bodies for Shelf<'_> {
     fn open(&mut self, _: &UserName, _: Guid, message: &Message) -> std::io::Result<Box<dyn Read + '_>> {
-        match self.get(&message.guid) {
+        match self.0.get(&message.guid) {
             Some(octets) => Ok(Box::new(octets.as_slice())),
             None => Err(std::io::Error::other("no such body")),
         }
@@ -142,7 +152,7 @@ impl Room {
     pub(crate) fn tell(&mut self) -> Result<()> {
         let snapshot = self.snapshot()?;
         let delta = self.delta(&snapshot);
-        let report = self.speaker.tell(&delta, &mut &snapshot.bodies, now())?;
+        let report = self.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
         self.note(&snapshot, &report).with_context(|| self.target.logs())
     }
 
@@ -337,6 +347,6 @@ pub(crate) fn resync(imap: &mut Imap, name: &str, uid_validity: u32, modseq: u64
         .filter_map(|line| line.last())
         .map(Value::text)
         .collect();
-    let changed = truth::fetched(&reply)?.into_iter().map(|(uid, _)| uid).collect();
+    let changed = fetched(&reply)?.into_iter().map(|(uid, _)| uid).collect();
     Ok((vanished, changed))
 }
