@@ -163,20 +163,6 @@ text!(
     /// A keyword as the source spells it: `$Forwarded`, `work`. Compared without regard to ASCII case.
     Keyword
 );
-text!(
-    /// A message's GUID as its store spells it: 32 hex digits in dbox, a base file name in maildir (at most 255 bytes).
-    /// Empty where the message was gone before its GUID could be read.
-    MessageGuid
-);
-
-impl MessageGuid {
-    /// True where the source lost the message before its GUID could be read.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// What a mailbox is, on both sides: its owner and its GUID. Names are in the tree only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MailboxId {

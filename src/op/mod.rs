@@ -11,6 +11,7 @@ pub mod digest;
 pub mod frame;
 pub mod ids;
 pub mod mailbox;
+mod message_guid;
 pub mod model;
 pub mod notice;
 pub mod position;
@@ -24,12 +25,13 @@ pub use body::{BodyName, BodyPlace, GoneQuestion, Missing, Need};
 pub use digest::{DigestVerdict, MailboxDigest, TreeDigest};
 pub use frame::{BaseStart, EpochId, EpochStart, FrameHeader, Leap, Payload, Run};
 pub use ids::{
-    BodyHash, ChainHash, Epoch, Guid, Keyword, Lsn, MailboxId, MailboxName, MessageGuid, Modseq, NodeName, StreamId,
-    Uid, UidValidity, UserName,
+    BodyHash, ChainHash, Epoch, Guid, Keyword, Lsn, MailboxId, MailboxName, Modseq, NodeName, StreamId, Uid,
+    UidValidity, UserName,
 };
 pub use mailbox::{
     Append, Expunge, FlagChange, Flags, KeywordChange, KeywordVerb, Lineage, MailboxTxn, Op, StateChunk, UidRange,
 };
+pub use message_guid::MessageGuid;
 pub use notice::{Heartbeat, Notice};
 pub use position::SourcePosition;
 pub use tree::{Disappearance, Namespaces, Stale, TreeChange, TreeMailbox, Unselectable};

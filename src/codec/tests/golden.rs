@@ -43,6 +43,12 @@ fn message() -> Append {
     }
 }
 
+fn of_dbox(mut txn: MailboxTxn) -> MailboxTxn {
+    let guid = "3a1f2c00d4e5b6a7c8d9e0f1a2b3c4d5".into();
+    txn.ops = vec![Op::Append(Append { guid, ..message() })];
+    txn
+}
+
 fn operations() -> Vec<Op> {
     let uids = vec![
         UidRange {
@@ -219,6 +225,7 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         ),
         ("base-end", Payload::BaseEnd(Lsn(40))),
         ("mailbox", Payload::Mailbox(txn.clone())),
+        ("mailbox-of-dbox", Payload::Mailbox(of_dbox(txn.clone()))),
         ("floor", Payload::Mailbox(MailboxTxn { ops: Vec::new(), ..txn })),
         ("state-initial", state(Lineage::Initial)),
         ("state-whole", state(Lineage::Whole)),

@@ -2,4 +2,5 @@
 
 mod frames;
 mod golden;
+mod message_guid;
 mod splitting;
