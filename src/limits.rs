@@ -4,10 +4,14 @@
 mod dsync;
 mod fencing;
 mod front_end;
+mod handover;
+mod projecting;
 
 pub use dsync::*;
 pub use fencing::*;
 pub use front_end::*;
+pub use handover::*;
+pub use projecting::*;
 
 /// Largest frame on disk and on the wire, header included: a transaction beyond it becomes a run.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -479,16 +483,6 @@ pub const PROXY_BACKLOG: i32 = 4096;
 pub const PROXY_ASK_AGAIN_MS: u64 = 200;
 /// Longest look of `check` at one redirector, seconds.
 pub const REDIRECT_LOOK_SECONDS_MAX: u64 = 10;
-/// Longest comparison of a whole store before a planned switchover, seconds; clients work meanwhile.
-pub const HANDOVER_COMPARE_SECONDS_MAX: u64 = 3_600;
-/// Longest wait for a step of a switchover that does no more than a few flushes, milliseconds.
-pub const HANDOVER_STEP_MS_MAX: u64 = 10_000;
-/// Time beyond the operator's own after which a primary lets clients in again when the standby is not heard of,
-/// milliseconds.
-pub const HANDOVER_GRACE_MS: u64 = 5_000;
-/// Users who may change something between the comparison of everything and the last one: each costs a few milliseconds in
-/// which nobody can log in.
-pub const HANDOVER_USERS_MAX: usize = 2_000;
 /// Everything that a mail server may say to a login that proves a promotion.
 pub const PROBE_ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// Largest password file of such a login.

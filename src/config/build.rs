@@ -1,6 +1,8 @@
 //! From the file to [`Config`]: paths made whole, pairs of keys judged, features that are not built noted.
 
-use super::file::{self, File, LogUsersText, RejoinText, StartAsText, StoreText, WhileStandbyText};
+use super::file::{
+    self, DovecotWhileStandbyText, File, LogUsersText, RejoinText, StartAsText, StoreText, WhileStandbyText,
+};
 use super::redirects::Nodes;
 use super::values::PlainName;
 use super::{
@@ -126,7 +128,6 @@ impl Builder<'_> {
             StartAsText::Standby => StartAs::Standby,
         };
         let store = self.store(&group.store, group.dovecot, group.embedded)?;
-        self.note_unbuilt_role(&group.start_as, start_as, &store);
         let rejoin = self.rejoin(group.rejoin);
         let nodes = Nodes { own, peers: &peers };
         let redirects = group.redirect.into_iter().map(|r| self.redirect(&nodes, r));
@@ -153,14 +154,6 @@ impl Builder<'_> {
                 self.unbuilt(span, "group.rejoin = \"auto\"", "leave it out (\"ask\")");
                 Rejoin::Auto
             }
-        }
-    }
-
-    /// This version applies to the embedded store only.
-    fn note_unbuilt_role(&mut self, written: &Spanned<StartAsText>, start_as: StartAs, store: &StoreConfig) {
-        if let (StartAs::Standby, StoreConfig::Dovecot(_)) = (start_as, store) {
-            let meanwhile = "a standby's store is \"embedded\"";
-            self.unbuilt(written.span(), "group.store = \"dovecot\" on a standby", meanwhile);
         }
     }
 
@@ -197,6 +190,7 @@ impl Builder<'_> {
             start_store: dovecot.start_store.map(|argv| argv.under(self.folder)),
             imap: dovecot.imap,
             lmtp: dovecot.lmtp,
+            shut_while_standby: matches!(dovecot.while_standby, DovecotWhileStandbyText::Off),
         }
     }
 

@@ -102,6 +102,16 @@ pub(super) struct Dovecot {
     pub(super) start_store: Option<Argv>,
     pub(super) imap: Option<ServiceAddress>,
     pub(super) lmtp: Option<ServiceAddress>,
+    #[serde(default)]
+    pub(super) while_standby: DovecotWhileStandbyText,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DovecotWhileStandbyText {
+    #[default]
+    Open,
+    Off,
 }
 
 #[derive(Deserialize)]

@@ -200,6 +200,8 @@ pub struct DovecotConfig {
     pub imap: Option<ServiceAddress>,
     /// Where its LMTP service is watched; none: where its configuration says.
     pub lmtp: Option<ServiceAddress>,
+    /// Whether clients and deliveries are kept out while this node is a standby.
+    pub shut_while_standby: bool,
 }
 
 /// `[group.embedded]`

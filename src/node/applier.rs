@@ -8,7 +8,7 @@ use super::standby::{Progress, StandbyShared};
 use crate::codec::EncodedFrame;
 use crate::codec::wire::Counts;
 use crate::limits::{APPLY_FRAMES_MAX, STANDBY_JOURNAL_BYTES};
-use crate::op::{Lsn, Payload, Uid};
+use crate::op::{DigestVerdict, Lsn, Payload, Uid};
 use crate::session::receive::ReceiveInput;
 use crate::store::target::{Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use std::collections::BTreeSet;
@@ -29,6 +29,10 @@ pub(super) enum ApplyWork {
     Durable(Lsn),
     /// An operator decided something: count again.
     Recount,
+    /// The Dovecot was told more.
+    Shown,
+    /// A digest was compared with the Dovecot, too.
+    Verdict(DigestVerdict),
     /// The source's answer to a question.
     Gone { id: u64, gone: Vec<Uid> },
     /// Show that you make progress.
@@ -115,7 +119,12 @@ impl Applying {
                 Ok(())
             }
             ApplyWork::Gone { .. } => Ok(()),
-            ApplyWork::Recount => self.tell(),
+            ApplyWork::Recount => {
+                self.links.shared.stir();
+                self.tell()
+            }
+            ApplyWork::Shown => self.tell(),
+            ApplyWork::Verdict(verdict) => self.feed(ReceiveInput::Verdict(verdict)),
             ApplyWork::Beat => {
                 self.links.shared.pulses.applying.beat();
                 Ok(())
@@ -199,9 +208,14 @@ impl Applying {
         let different = verdicts.iter().filter(|verdict| !verdict.why.is_empty()).count();
         self.links.shared.counted.applied(batch.len(), different);
         batch.clear();
+        self.links.shared.stir();
         self.tell()?;
         for verdict in verdicts {
-            self.feed(ReceiveInput::Verdict(verdict))?;
+            match &self.links.shared.projection {
+                // somebody waits for it: a Dovecot's copy is what the Dovecot holds
+                Some(projection) if verdict.request > 0 => projection.compare(verdict),
+                _ => self.feed(ReceiveInput::Verdict(verdict))?,
+            }
         }
         Ok(())
     }
@@ -209,11 +223,13 @@ impl Applying {
     fn tell(&mut self) -> Result<(), Stopped> {
         let applied = self.target.applied();
         let counts = self.target.counts().map_err(|e| Stopped::Halted(e.to_string()))?;
-        self.links.shared.progress.send_replace(Progress { applied, counts });
+        let shown = self.links.shared.shown(applied);
+        let progress = Progress { applied, shown, counts };
+        self.links.shared.progress.send_replace(progress);
         self.trim_where_due(applied.lsn)?;
         self.feed(ReceiveInput::Applied {
             stream: applied.stream,
-            lsn: applied.lsn,
+            lsn: shown,
             counts: counts_of(&counts),
         })
     }

@@ -43,6 +43,8 @@ struct Keeper {
     start_store: Option<Argv>,
     mark: PathBuf,
     marked: bool,
+    /// The operator wants nobody in while this node is a standby.
+    shut_while_standby: bool,
     /// Sessions ended since it was shut.
     ended: u64,
 }
@@ -65,6 +67,7 @@ impl Keeper {
             node: config.node.name.clone(),
             way: Way::of(dovecot, group),
             start_store: dovecot.start_store.clone(),
+            shut_while_standby: dovecot.shut_while_standby,
             marked: mark.exists(),
             mark,
             ended: 0,
@@ -95,7 +98,7 @@ impl Keeper {
 
     /// Shuts it, opens it, or leaves it alone.
     async fn turn(&mut self, standing: &Standing, drains: bool) {
-        if must_be_shut(standing, drains, self.marked) {
+        if must_be_shut(standing, drains, self.marked || self.shut_while_standby) {
             // the mark first: who finds it shut after a crash knows by whom
             if !self.marked {
                 self.set_mark(true);
@@ -247,12 +250,13 @@ pub(super) fn doveadm(dovecot: &DovecotConfig) -> Doveadm {
     }
 }
 
-/// A standby's Dovecot must run to be applied to, and whoever was fenced before lets nobody in before it is primary.
-fn must_be_shut(standing: &Standing, draining: bool, marked: bool) -> bool {
+/// A standby's Dovecot must run to be applied to, and whoever was fenced before, or is to, lets nobody in before it is
+/// primary.
+fn must_be_shut(standing: &Standing, draining: bool, while_standby: bool) -> bool {
     match standing.role() {
         Role::Fenced => true,
         Role::Primary => draining,
-        Role::Standby => draining || marked,
+        Role::Standby => draining || while_standby,
     }
 }
 

@@ -4,6 +4,7 @@ use super::NodeError;
 use super::counted::Counted;
 use super::doors::Doors;
 use super::primary::{Primary, PrimaryShared};
+use super::projecting;
 use super::role_desk::RoleChanges;
 use super::standby::{Standby, StandbyShared};
 use super::steward::Deed;
@@ -270,11 +271,7 @@ impl Group {
     fn open_rest(&self) -> Result<Rest, NodeError> {
         Ok(match &self.config.store {
             StoreConfig::Dovecot(_) => Rest::Dovecot(Box::new(super::primary::open_journal_at_rest(&self.dir)?)),
-            StoreConfig::Embedded(_) => Rest::Embedded(Box::new(OpenedEmbedded::open(
-                &self.dir,
-                &self.node.name,
-                self.config.retain.0,
-            )?)),
+            StoreConfig::Embedded(_) => Rest::Embedded(Box::new(self.open_copy()?)),
         })
     }
 
@@ -345,6 +342,17 @@ impl Group {
         }
     }
 
+    /// Where a Dovecot followed as a standby: it is told all that the journal holds. Returns what it could not be told. Blocks.
+    pub(super) fn bring_to_end(&mut self) -> Result<Option<String>, NodeError> {
+        let _in_its_name = telemetry::group(&self.config.name).entered();
+        match (&self.config.store, &self.running) {
+            (StoreConfig::Dovecot(dovecot), Running::Idle(Rest::Embedded(opened))) => {
+                projecting::bring_to_end(opened, projecting::ways(dovecot))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Starts the half that the standing asks for, where another one runs; blocks.
     pub(super) fn settle(&mut self, standing: &Standing) -> Result<(), NodeError> {
         let right = match (&self.running, standing.role()) {
@@ -391,20 +399,29 @@ impl Group {
     }
 
     fn start_standby(&mut self, standing: &Standing) -> Result<(), NodeError> {
-        match std::mem::replace(&mut self.running, Running::Nothing) {
-            Running::Idle(Rest::Embedded(opened)) => {
-                let (config, name, metrics) = (&self.config, &self.node.name, Arc::clone(&self.metrics));
-                let floor = standing.epoch().number;
-                let standby = Standby::start(config, name, &self.dir, floor, metrics, *opened)?;
-                self.running = Running::Standby(Box::new(standby));
-                Ok(())
+        let rest = std::mem::replace(&mut self.running, Running::Nothing);
+        let opened = match rest {
+            Running::Idle(Rest::Embedded(opened)) => *opened,
+            rest => {
+                // a primary's journal is opened otherwise than a copy's
+                drop(rest);
+                self.open_copy()?
             }
-            other => {
-                self.running = other;
-                Err(self
-                    .wrong("this version applies to the embedded store only: set store = \"embedded\" on the standby"))
-            }
-        }
+        };
+        let (config, name, metrics) = (&self.config, &self.node.name, Arc::clone(&self.metrics));
+        let ways = match &config.store {
+            StoreConfig::Dovecot(dovecot) => Some(projecting::ways(dovecot)),
+            StoreConfig::Embedded(_) => None,
+        };
+        let floor = standing.epoch().number;
+        let standby = Standby::start(config, name, &self.dir, floor, metrics, opened, ways)?;
+        self.running = Running::Standby(Box::new(standby));
+        Ok(())
+    }
+
+    /// Opens the embedded store and the journal of a copy: what a standby has, its mirror where its mail is for a Dovecot.
+    fn open_copy(&self) -> Result<OpenedEmbedded, NodeError> {
+        OpenedEmbedded::open(&self.dir, &self.node.name, self.config.retain.0)
     }
 
     /// Stops it cleanly; blocks.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `primary` `outlet` `offered` `ahead` `replaced` `shipper` `body_reads` `peer` | the left half: capture → journal → ship |
 //! | `scribe` `written` | the left half of an embedded store: changes → journal and store |
+//! | `projecting` | beside the right half of a Dovecot standby: brings the Dovecot to what the mirror says |
 //! | `standby` `receiver` `notices` `disk_desk` `applier` | the right half: receive → journal → apply |
 //! | `connection` `outbox` `squeeze` `listener` `desk` `files` | what both halves stand on |
 //! | `fencing` `service` `doors` | keeps a Dovecot shut, watches the mail service, and what is known of both |
@@ -43,6 +44,7 @@ mod outlet;
 mod peer;
 mod pointing;
 mod primary;
+mod projecting;
 mod promoting;
 mod proxies;
 mod pulse;

@@ -3,7 +3,7 @@
 
 use super::NodeError;
 use super::asking::Asking;
-use super::group::{Group, GroupHandle};
+use super::group::{Group, GroupHandle, Rest};
 use super::standby::StandbyShared;
 use super::steward::{Means, Steward};
 use super::{losing, pointing, switching};
@@ -17,6 +17,7 @@ use crate::limits::ALIVE_SECONDS;
 use crate::op::{Epoch, EpochId, Leap, NodeName, Payload, StreamId};
 use crate::role::loss::judge;
 use crate::role::{Fork, Role, Stage, Standing};
+use crate::store::table::CaptureTable;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,15 +85,16 @@ pub(super) async fn take_over(
         None,
     );
     let mut loss = losing::last_words(&steward.means.group.clone(), steward.farewells()).await;
-    let is_dovecot = matches!(steward.means.group.config.store, StoreConfig::Dovecot(_));
+    // what clients gave to a Dovecot is the truth that it is promoted to be; a standby's was told by us
+    let has_own_mail = matches!(steward.means.group.config.store, StoreConfig::Dovecot(_))
+        && steward.means.group.as_standby().is_err();
     let leap = match how {
         Takeover::Switchover => None,
-        // a Dovecot gives out its own numbers: what it has is the truth that it is promoted to be
-        Takeover::Promotion { .. } if is_dovecot => None,
+        Takeover::Promotion { .. } if has_own_mail => None,
         Takeover::Promotion { .. } => Some(Leap::over(loss.messages)),
     };
     let begun = begin(steward, &epoch, leap).await;
-    let begun = match begun {
+    let (begun, untold) = match begun {
         Ok(begun) => begun,
         Err(error) => return back_to_standby(steward, &standing, error).await,
     };
@@ -100,6 +102,9 @@ pub(super) async fn take_over(
         format!("the journal goes on in epoch {} behind LSN {}", epoch.number, begun.lsn),
         None,
     );
+    if untold.is_some() {
+        telling.step("the mail server was told what this node has", untold);
+    }
     standing.open(begun);
     steward.take(standing.clone()).await?;
     telling.step("applied to its end, and open for writing", None);
@@ -296,16 +301,29 @@ pub(super) async fn ask_all(means: &Means) -> Vec<(NodeName, GroupRole)> {
     asked.join_all().await.into_iter().flatten().collect()
 }
 
-/// Ends the old history and begins the epoch; durable when it returns. Done again, it finds what it began.
-async fn begin(steward: &mut Steward, epoch: &EpochId, leap: Option<Leap>) -> Result<Fork, NodeError> {
+/// Ends the old history and begins the epoch; durable when it returns. Done again, it finds what it began. A Dovecot that
+/// followed as a standby has been told everything then, or it is said what not.
+async fn begin(
+    steward: &mut Steward,
+    epoch: &EpochId,
+    leap: Option<Leap>,
+) -> Result<(Fork, Option<String>), NodeError> {
     let epoch = epoch.clone();
-    steward.with_group(move |group| begin_epoch(group, &epoch, leap)).await
+    let begin = move |group: &mut Group| {
+        let fork = begin_epoch(group, &epoch, leap)?;
+        Ok((fork, group.bring_to_end()?))
+    };
+    steward.with_group(begin).await
 }
 
 fn begin_epoch(group: &mut Group, epoch: &EpochId, leap: Option<Leap>) -> Result<Fork, NodeError> {
     let node = group.node.name.clone();
     let name = group.config.name.clone();
-    let journal = group.rest()?.journal();
+    let is_dovecot = matches!(group.config.store, StoreConfig::Dovecot(_));
+    let rest = group.rest()?;
+    // positions in the logs of the primary before are none in this one's
+    let captures_anew = is_dovecot && matches!(rest, Rest::Embedded(_));
+    let journal = rest.journal();
     journal.commit().map_err(NodeError::journal)?;
     // parts of a transaction whose end never came
     journal.roll_back().map_err(NodeError::journal)?;
@@ -324,6 +342,11 @@ fn begin_epoch(group: &mut Group, epoch: &EpochId, leap: Option<Leap>) -> Result
     journal
         .append(std::slice::from_ref(&first))
         .map_err(NodeError::journal)?;
+    if captures_anew {
+        let nothing = CaptureTable::default();
+        let noted = journal.append_checkpoint(first.lsn, nothing.parts());
+        noted.map_err(NodeError::journal)?;
+    }
     journal.commit().map_err(NodeError::journal)?;
     Ok(Fork {
         lsn: head.lsn,

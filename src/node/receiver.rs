@@ -83,7 +83,7 @@ pub(super) async fn run(receiver: Receiver, machine: Receive, mut ears: Ears) {
     let applied = drive.receiver.first.applied;
     drive.feed(ReceiveInput::Applied {
         stream: applied.stream,
-        lsn: applied.lsn,
+        lsn: drive.receiver.first.shown,
         counts,
     });
     let mut ticks = tokio::time::interval(Duration::from_secs(1));

@@ -6,6 +6,7 @@ use super::counted::Counted;
 use super::disk_desk::DiskDesk;
 use super::health::Health;
 use super::notices::NoticeFile;
+use super::projecting::{Dovecot, Projecting, Projection};
 use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
@@ -36,7 +37,10 @@ const INCOMING_MAX: usize = 4;
 /// How far the copy is, for everybody who asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
+    /// How far this node's store has decided.
     pub(super) applied: Applied,
+    /// What counts as applied: not more than that, and told to the Dovecot where there is one.
+    pub(super) shown: Lsn,
     pub(super) counts: TargetCounts,
 }
 
@@ -54,6 +58,8 @@ pub(super) struct StandbyShared {
     pub(super) counted: Counted,
     pub(super) health: Arc<Health>,
     pub(super) pulses: Pulses,
+    /// Set where the mail is for a running Dovecot.
+    pub(super) projection: Option<Arc<Projection>>,
     /// Maintenance: nothing is applied, until the operator or a restart ends it.
     paused: AtomicBool,
 }
@@ -67,12 +73,30 @@ impl StandbyShared {
     /// Applies nothing, or goes on.
     pub(super) fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
+        if let Some(projection) = &self.projection {
+            projection.pause(paused);
+        }
         let woken = self
             .applying
             .get()
             .is_some_and(|applying| applying.send(ApplyWork::Recount).is_ok());
         if !woken {
             tracing::debug!("the applying thread has ended");
+        }
+    }
+}
+
+impl StandbyShared {
+    /// What counts as applied.
+    pub(super) fn shown(&self, applied: Applied) -> Lsn {
+        let projection = self.projection.as_ref();
+        projection.map_or(applied.lsn, |projection| projection.shown(applied))
+    }
+
+    /// Mail changed: where it is for a Dovecot, that is told.
+    pub(super) fn stir(&self) {
+        if let Some(projection) = &self.projection {
+            projection.stir();
         }
     }
 }
@@ -93,12 +117,14 @@ pub(super) struct Standby {
     farewells: mpsc::Sender<oneshot::Sender<Announced>>,
     tasks: Vec<JoinHandle<()>>,
     applier: Applier,
+    projecting: Option<Projecting>,
     disk: DiskDesk,
     again: Embedded,
 }
 
 impl Standby {
-    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted.
+    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted. `ways`: to the Dovecot that the mail
+    /// is for, where there is one.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
@@ -106,6 +132,7 @@ impl Standby {
         floor: Epoch,
         metrics: Arc<Metrics>,
         opened: OpenedEmbedded,
+        ways: Option<Vec<Box<dyn Dovecot>>>,
     ) -> Result<Self, NodeError> {
         let OpenedEmbedded {
             journal,
@@ -116,7 +143,13 @@ impl Standby {
             why: e.to_string(),
         })?;
         let view = journal.view();
-        let mut start = receive_start(group, node, &view, opened.target.applied());
+        let applied = opened.target.applied();
+        let projecting = ways.map(|ways| project(&opened, ways, applied)).transpose()?;
+        let projection = projecting.as_ref().map(|projecting| Arc::clone(&projecting.shared));
+        let mut start = receive_start(group, node, &view, applied);
+        if let Some(projection) = &projection {
+            start.shown = projection.shown(applied);
+        }
         start.epoch = start.epoch.max(floor);
         let (machine, notices) = machine(start, dir, &view)?;
         let (questions, asked) = mpsc::channel(relay::QUESTIONS_MAX);
@@ -124,7 +157,7 @@ impl Standby {
             metrics,
             group: group.name.clone(),
         };
-        let (shared, first) = share(&opened, &view, questions, counted)?;
+        let (shared, first) = share(&opened, &view, questions, counted, projection)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
         let (bodies, health) = (Arc::clone(&opened.bodies), Arc::clone(&shared.health));
         let disk = DiskDesk::start(journal, bodies, fed.clone(), health)?;
@@ -137,6 +170,9 @@ impl Standby {
             },
         )?;
         shared.applying.get_or_init(|| applier.handle());
+        if let Some(projection) = &shared.projection {
+            projection.tells(applier.handle());
+        }
         let (incoming, callers) = mpsc::channel(INCOMING_MAX);
         let receiver = Receiver {
             shared: Arc::clone(&shared),
@@ -164,6 +200,7 @@ impl Standby {
             tasks,
             farewells,
             applier,
+            projecting,
             disk,
             again,
         })
@@ -179,11 +216,20 @@ impl Standby {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.health.end();
         self.applier.stop();
+        if let Some(projecting) = self.projecting {
+            projecting.stop();
+        }
         OpenedEmbedded {
             journal: self.disk.stop(),
             embedded: self.again,
         }
     }
+}
+
+/// Starts to tell the Dovecot what the mirror has.
+fn project(opened: &Embedded, ways: Vec<Box<dyn Dovecot>>, applied: Applied) -> Result<Projecting, NodeError> {
+    let mirror = opened.mirror().map_err(|e| NodeError::Journal(e.to_string()))?;
+    Projecting::start(mirror, ways, applied)
 }
 
 /// The receiving machine, with what was announced before a restart.
@@ -202,12 +248,14 @@ fn share(
     journal: &JournalView,
     questions: mpsc::Sender<Question>,
     counted: Counted,
+    projection: Option<Arc<Projection>>,
 ) -> Result<(Arc<StandbyShared>, Progress), NodeError> {
     let counts = opened.target.counts().map_err(|e| NodeError::Journal(e.to_string()))?;
-    let first = Progress {
-        applied: opened.target.applied(),
-        counts,
-    };
+    let applied = opened.target.applied();
+    let shown = projection
+        .as_ref()
+        .map_or(applied.lsn, |projection| projection.shown(applied));
+    let first = Progress { applied, shown, counts };
     let shared = StandbyShared {
         progress: watch::Sender::new(first),
         state: Mutex::new(ReceiverState::default()),
@@ -216,6 +264,7 @@ fn share(
         custody: Arc::clone(&opened.custody),
         applying: OnceLock::new(),
         pulses: Pulses::default(),
+        projection,
         health: Arc::default(),
         questions,
         counted,
@@ -246,6 +295,7 @@ fn receive_start(group: &GroupConfig, node: &NodeName, view: &JournalView, appli
             true => applied.lsn,
             false => Lsn(0),
         },
+        shown: applied.lsn,
         lost,
     }
 }
@@ -280,6 +330,12 @@ fn misfit(view: &JournalView, applied: Applied, node: &NodeName) -> Option<Strin
         return Some(format!(
             "the store has decided {}, the journal begins at {}",
             applied.lsn,
+            super::files::oldest(view)
+        ));
+    }
+    if applied.stream == nothing && super::files::oldest(view) > Lsn(1) && !begins_with_base(view, node) {
+        return Some(format!(
+            "the store is new, the journal begins at {}",
             super::files::oldest(view)
         ));
     }

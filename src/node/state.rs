@@ -256,13 +256,18 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
     if state.peer.is_none() {
         problems.extend(state.problem.iter().cloned());
     }
+    let projected = shared.projection.as_ref().map(|projection| projection.standing());
+    problems.extend(projected.iter().flat_map(|projected| projected.problems.clone()));
     let building = counts.building || !known;
     GroupStatus {
         name: group.config.name.clone(),
         role: Role::Standby,
         confirmed: true,
         epoch: Some(group.standing().epoch().number).filter(|epoch| *epoch > Epoch(0)),
-        store: StoreKind::Embedded,
+        store: match projected {
+            Some(_) => StoreKind::Dovecot,
+            None => StoreKind::Embedded,
+        },
         building,
         peers: group
             .config
@@ -283,10 +288,10 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
             captured,
             shipped: Some(head.lsn),
             durable: Some(state.durable.max(progress.applied.lsn)),
-            applied: Some(progress.applied.lsn),
+            applied: Some(progress.shown),
         },
         lag: captured.map_or(Lag::default(), |captured| {
-            lag(progress.applied.lsn, captured, &shared.journal)
+            lag(progress.shown, captured, &shared.journal)
         }),
         mailboxes: Some(counts.mailboxes),
         messages: Some(counts.messages),
@@ -298,7 +303,10 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         progress_seconds: Some(group.progress_age().as_secs_f64()),
         journal_bytes: Some(shared.journal.bytes()),
         quarantine: first_entries(shared, counts.quarantined),
-        not_carried: lacks(),
+        not_carried: match projected {
+            Some(_) => Vec::new(),
+            None => lacks(),
+        },
         fence: None,
         service: None,
     }

@@ -6,7 +6,7 @@ use super::group::{Group, GroupHandle, Side};
 use super::role_desk::RoleChanges;
 use super::role_file::RoleFile;
 use super::{promoting, rejoining, switching};
-use crate::config::{Config, GroupConfig, StartAs, StoreConfig};
+use crate::config::{Config, GroupConfig, StartAs};
 use crate::control::metrics::Metrics;
 use crate::control::promotion::{PromoteReport, PromoteRequest, RejoinReport};
 use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
@@ -288,10 +288,8 @@ impl Steward {
             &json!({ "to": epoch, "before": standing.epoch(), "fork": fork }),
         );
         standing.yield_to(epoch, fork);
-        // an embedded store has nothing that its successor lacks: it is a standby at once
-        if matches!(self.means.group.config.store, StoreConfig::Embedded(_)) {
-            standing.rejoin().map_err(|e| NodeError::Journal(e.to_string()))?;
-        }
+        // it has nothing that its successor lacks: it is a standby at once
+        standing.rejoin().map_err(|e| NodeError::Journal(e.to_string()))?;
         tracing::warn!(epoch = %standing.epoch(), %lsn, "yielded: another node is primary");
         self.take(standing).await?;
         self.means.group.drain(false);

@@ -261,12 +261,12 @@ pub(super) const MOVED_ON: &str = "the stream goes on";
 async fn await_applied(means: &Means, lsn: Lsn, patience: Duration) -> Result<(), VerbError> {
     let shared = means.group.as_standby()?;
     let mut progress = shared.progress.subscribe();
-    let reached = progress.wait_for(|progress| progress.applied.lsn >= lsn && !progress.counts.building);
+    let reached = progress.wait_for(|progress| progress.shown >= lsn && !progress.counts.building);
     match tokio::time::timeout(patience, reached).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(VerbError::failed("this copy has ended")),
         Err(_) => {
-            let applied = shared.progress.borrow().applied.lsn;
+            let applied = shared.progress.borrow().shown;
             Err(VerbError::timed_out(format!(
                 "this copy has applied LSN {applied} of {lsn} in time: clients are let in again, nothing has changed"
             )))

@@ -96,6 +96,8 @@ pub struct ReceiveStart {
     pub oldest: Lsn,
     /// Last LSN of this stream that the target has decided (0: none).
     pub applied: Lsn,
+    /// What counts as applied for others: not more than `applied`.
+    pub shown: Lsn,
     /// Set where journal and store can't be gone on with (the target was wiped, or is of another stream): join at a
     /// base, for this reason.
     pub lost: Option<String>,

@@ -12,6 +12,7 @@ mod layouts;
 mod link;
 mod live;
 mod names;
+mod onto_dovecot;
 mod outage;
 mod peers;
 mod repairs;

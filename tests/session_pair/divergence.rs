@@ -87,6 +87,7 @@ fn receive(stream: StreamId, epoch: u64, head: Place) -> Receive {
         head,
         oldest: Lsn(1),
         applied: Lsn(0),
+        shown: Lsn(0),
         lost: None,
     })
 }

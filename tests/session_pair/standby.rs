@@ -79,6 +79,7 @@ fn start(disk: &Disk) -> ReceiveStart {
         head: disk.head(),
         oldest: disk.oldest(),
         applied: disk.applied,
+        shown: disk.applied,
         lost: None,
     }
 }

@@ -44,7 +44,7 @@ impl Receive {
             gone: Gone::default(),
             announced: Announced::default(),
             verdicts: VecDeque::new(),
-            applied,
+            applied: start.shown.min(applied),
             base: Lsn(0),
             counts: Counts::default(),
             told: None,

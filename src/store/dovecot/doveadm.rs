@@ -183,7 +183,8 @@ impl Doveadm {
     }
 
     /// Where the server's sockets lie, running or not.
-    pub(super) fn base_dir(&self) -> Option<PathBuf> {
+    #[must_use]
+    pub fn base_dir(&self) -> Option<PathBuf> {
         let path = PathBuf::from(self.setting("base_dir")?);
         path.is_absolute().then_some(path)
     }
@@ -254,20 +255,32 @@ impl Doveadm {
         arguments: &[&str],
         limit: Duration,
     ) -> Result<(String, String, bool), DoveadmError> {
+        let (out, err, ok) = self.call_for_octets(arguments, DOVEADM_OUTPUT_BYTES_MAX, limit)?;
+        let out = String::from_utf8(out).map_err(|_| self.error(arguments, "its output is not UTF-8"))?;
+        Ok((out, err, ok))
+    }
+
+    /// The same, where the output is no text.
+    pub(super) fn call_for_octets(
+        &self,
+        arguments: &[&str],
+        bytes_max: u64,
+        limit: Duration,
+    ) -> Result<(Vec<u8>, String, bool), DoveadmError> {
         let mut command = self.prepared(arguments)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = command.spawn().map_err(|e| self.error(arguments, e))?;
-        collect(child, limit).map_err(|why| self.error(arguments, why))
+        collect(child, bytes_max, limit).map_err(|why| self.error(arguments, why))
     }
 }
 
 /// Reads both outputs to their bound and waits for the end, for a bounded time.
-fn collect(mut child: Child, limit: Duration) -> Result<(String, String, bool), String> {
-    let out = reader(child.stdout.take());
-    let err = reader(child.stderr.take());
+fn collect(mut child: Child, bytes_max: u64, limit: Duration) -> Result<(Vec<u8>, String, bool), String> {
+    let out = reader(child.stdout.take(), bytes_max);
+    let err = reader(child.stderr.take(), DOVEADM_OUTPUT_BYTES_MAX);
     let deadline = Instant::now() + limit;
     let status = loop {
         match child.try_wait() {
@@ -285,21 +298,20 @@ fn collect(mut child: Child, limit: Duration) -> Result<(String, String, bool), 
     let text =
         |handle: std::thread::JoinHandle<Vec<u8>>| handle.join().map_err(|_| "its output can't be read".to_owned());
     let (out, err) = (text(out)?, text(err)?);
-    if u64::try_from(out.len()).unwrap_or(u64::MAX) > DOVEADM_OUTPUT_BYTES_MAX {
-        return Err(format!("more than {DOVEADM_OUTPUT_BYTES_MAX} bytes of output"));
+    if u64::try_from(out.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(format!("more than {bytes_max} bytes of output"));
     }
-    let out = String::from_utf8(out).map_err(|_| "its output is not UTF-8")?;
     Ok((out, String::from_utf8_lossy(&err).into_owned(), status.success()))
 }
 
 /// Reads one byte beyond the bound, so that the caller sees that it was met. The pipe closes afterwards, which ends a
 /// command that goes on writing.
-fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+fn reader(stream: Option<impl Read + Send + 'static>, bytes_max: u64) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(stream) = stream {
             // What was read before an error is judged by the exit status.
-            drop(stream.take(DOVEADM_OUTPUT_BYTES_MAX + 1).read_to_end(&mut bytes));
+            drop(stream.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes));
         }
         bytes
     })

@@ -25,6 +25,7 @@
 //! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
+//! | [`fetch`] | one message out of a running Dovecot |
 //! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
 //!
 //! As a target, a Dovecot is told what to hold while it runs: [`dsync`].
@@ -78,6 +79,7 @@ pub mod doveadm;
 pub mod dsync;
 pub mod engine;
 pub mod fence;
+pub mod fetch;
 pub mod folder;
 pub mod identity;
 pub mod introduction;

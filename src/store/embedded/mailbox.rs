@@ -338,6 +338,17 @@ impl Mailbox {
         rows.collect()
     }
 
+    /// Messages up to `last` with a MODSEQ above `since`, by UID.
+    pub(super) fn changed_since(&self, tx: &Connection, since: Modseq, last: Uid) -> rusqlite::Result<Vec<Stored>> {
+        let mut statement = tx.prepare_cached(
+            "SELECT uid, guid, flags, keywords, internal_date, save_date, size, modseq, body, octets
+             FROM messages INDEXED BY messages_modseq WHERE mailbox = ?1 AND modseq > ?2 AND uid <= ?3 ORDER BY uid",
+        )?;
+        let since = since.0.cast_signed();
+        let rows = statement.query_map(params![self.id, since, last.0], |row| self.stored(row))?;
+        rows.collect()
+    }
+
     fn stored(&self, row: &Row<'_>) -> rusqlite::Result<Stored> {
         let message = Append {
             uid: Uid(row.get(0)?),

@@ -16,6 +16,7 @@
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
 //! | `export`, `origin` | the store as a source: what it holds, and bodies |
 //! | `write` | the store as a primary: changes that clients ask for |
+//! | `mirror` | the store as the mirror of a running Dovecot: what that has been told |
 //! | `pool`, `reader`, `view` | readers |
 //! | `listing`, `listings` | a mailbox's messages in columns, shared between its readers |
 //! | `changes` | telling those who wait for a mailbox's changes |
@@ -34,6 +35,7 @@ pub mod export;
 mod listing;
 mod listings;
 mod mailbox;
+pub mod mirror;
 mod open;
 mod origin;
 mod packs;
@@ -57,6 +59,7 @@ use crate::op::NodeName;
 use apply::Applier;
 use custody::Keeper;
 use export::Export;
+use mirror::Mirror;
 use origin::Origin;
 use reader::Reader;
 use rusqlite::params;
@@ -126,6 +129,14 @@ impl Embedded {
     #[must_use]
     pub fn origin(&self) -> Arc<dyn Bodies> {
         Arc::new(Origin(Arc::clone(&self.store)))
+    }
+
+    /// What the Dovecot that this store mirrors has been told.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub fn mirror(&self) -> Result<Mirror, TargetError> {
+        Mirror::over(Arc::clone(&self.store))
     }
 
     /// Makes changes, once this store is a primary's; [`Self::target`] then is nobody's. `now_ms`: UNIX milliseconds.

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Each brings the schema from its index to the next version (`PRAGMA user_version`).
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../schema/embedded/0001.sql"),
     include_str!("../../../schema/embedded/0002.sql"),
+    include_str!("../../../schema/embedded/0003.sql"),
 ];
 
 /// First SQLite without the bug that two connections could corrupt a write-ahead log that is reset.

@@ -3,6 +3,7 @@
 mod bodies;
 mod compare;
 mod custody;
+mod mirror;
 mod model;
 mod sharing;
 mod stream;

@@ -1,6 +1,6 @@
 //! Random histories, valid and contradictory, give in SQLite what they give in the model.
 
-mod steps;
+pub(super) mod steps;
 
 use super::compare::compare;
 use super::*;
@@ -301,9 +301,14 @@ fn epoch(copy: &Copy, leap: Option<Leap>) -> Payload {
 
 /// Both after the same steps.
 fn run(steps: &[Step]) -> (Copy, Model) {
+    run_and_look(steps, |_, _| {})
+}
+
+/// The same, with a look at the copy after each step that changed something.
+pub(super) fn run_and_look(steps: &[Step], mut look: impl FnMut(&mut Copy, usize)) -> (Copy, Model) {
     let (mut copy, mut model) = (Copy::new(), Model::default());
     let mut behind = 0;
-    for (clock, step) in (10u64..).zip(steps) {
+    for (number, (clock, step)) in (10u64..).zip(steps).enumerate() {
         let clock = clock + behind;
         let payloads = match step {
             Step::Epoch { leap } => {
@@ -347,6 +352,7 @@ fn run(steps: &[Step]) -> (Copy, Model) {
         compare(&mut copy, &model);
         let reasons = copy.query("SELECT coalesce(held, vanished, '') FROM mailboxes");
         assert!(reasons.len() <= usize::from(MAILBOXES), "{reasons:?}");
+        look(&mut copy, number);
     }
     copy.reopen();
     compare(&mut copy, &model);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 /// A step is made into payloads by what the model has at that moment, so that most steps are sensible.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(in crate::store::embedded::tests) enum Step {
     Transaction {
         mailbox: u8,
         foreign: bool,
@@ -46,7 +46,7 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Deed {
+pub(in crate::store::embedded::tests) enum Deed {
     Append { guid: u8, skip: i8, keyword: u8 },
     Flags { range: (u8, u8), add: u8, remove: u8 },
     Keywords { range: (u8, u8), verb: u8, keyword: u8 },
@@ -93,7 +93,7 @@ fn state_step() -> impl Strategy<Value = Step> {
         })
 }
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(in crate::store::embedded::tests) fn step() -> impl Strategy<Value = Step> {
     let deeds = proptest::collection::vec(deed(), 0..5);
     let foreign = prop_oneof![15 => Just(false), 1 => Just(true)];
     let entries = proptest::collection::vec((0..MAILBOXES, 0u8..7), 0..4);

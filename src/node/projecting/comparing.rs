@@ -1,0 +1,112 @@
+//! What the Dovecot holds, read back, against what the mirror says: for `verify`, whose digests the mirror has compared with
+//! the source's before.
+
+use super::target::{Dovecot, TellError};
+use crate::op::{DigestVerdict, MailboxName, UserName};
+use crate::store::dovecot::dsync::{Delta, MailboxDelta, MailboxReading, Message, Node, Reading, Wanted};
+use crate::store::embedded::mirror::Mirror;
+use crate::store::target::TargetError;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Adds to a user's verdicts what differs in the Dovecot.
+pub(super) fn compare(
+    mirror: &Mirror,
+    dovecot: &mut dyn Dovecot,
+    user: &UserName,
+    verdicts: &mut [DigestVerdict],
+) -> Result<(), TellError> {
+    let whole = mirror
+        .whole(user)
+        .map_err(|e: TargetError| TellError::User(e.to_string()))?;
+    let there = dovecot.read(user, &Wanted::Everything)?;
+    let named: BTreeMap<String, &Node> = whole.tree.iter().map(|node| (node.name.join('/'), node)).collect();
+    for verdict in verdicts {
+        let differs = match (verdict.mailbox.as_str(), named.get(&verdict.mailbox)) {
+            ("", _) => tree(&whole, &there),
+            (_, Some(node)) => mailbox(&whole, &there, node),
+            // the mirror's own verdict says what is wrong with it
+            (_, None) => Vec::new(),
+        };
+        add(verdict, &differs);
+    }
+    Ok(())
+}
+
+/// Notes that the Dovecot could not be asked: nothing is known to be equal.
+pub(super) fn unread(verdicts: &mut [DigestVerdict], why: &str) {
+    for verdict in verdicts {
+        add(verdict, &[&format!("can't be read: {why}")]);
+    }
+}
+
+fn add(verdict: &mut DigestVerdict, differs: &[&str]) {
+    if differs.is_empty() {
+        return;
+    }
+    if !verdict.why.is_empty() {
+        verdict.why.push_str(", ");
+    }
+    verdict.why.push_str("in the mail server: ");
+    verdict.why.push_str(&differs.join(", "));
+}
+
+/// Names, GUIDs and subscriptions.
+fn tree(whole: &Delta, there: &Reading) -> Vec<&'static str> {
+    let names = |nodes: &[Node]| -> BTreeSet<(MailboxName, crate::op::Guid)> {
+        let named = nodes
+            .iter()
+            .filter_map(|node| Some((node.name.clone(), node.mailbox?.guid)));
+        named.collect()
+    };
+    let subscribed = |nodes: &[Node]| -> BTreeSet<MailboxName> {
+        let subscribed = nodes.iter().filter(|node| node.subscribed);
+        subscribed.map(|node| node.name.clone()).collect()
+    };
+    let checks = [
+        ("names", names(&whole.tree) == names(&there.tree)),
+        ("subscriptions", subscribed(&whole.tree) == subscribed(&there.tree)),
+    ];
+    unequal(checks)
+}
+
+/// Numbers and messages of one mailbox. MODSEQs are floors there.
+fn mailbox(whole: &Delta, there: &Reading, node: &Node) -> Vec<&'static str> {
+    let Some(guid) = node.mailbox.map(|mailbox| mailbox.guid) else {
+        return Vec::new();
+    };
+    let Some(ours) = whole.mailboxes.iter().find(|mailbox| mailbox.guid == guid) else {
+        return Vec::new();
+    };
+    match there.mailboxes.get(&guid) {
+        Some(there) => differences(ours, there),
+        None => vec!["no such mailbox"],
+    }
+}
+
+fn differences(ours: &MailboxDelta, there: &MailboxReading) -> Vec<&'static str> {
+    let pairs = || ours.changed.iter().zip(&there.listed);
+    let same = |what: &dyn Fn(&Message, &Message) -> bool| pairs().all(|(ours, theirs)| what(ours, theirs));
+    let is_modseq_kept = there.highest_modseq >= ours.highest_modseq && same(&|a, b| b.modseq >= a.modseq);
+    let checks = [
+        ("uidvalidity", ours.uid_validity == there.uid_validity),
+        ("uidnext", ours.uid_next == there.uid_next),
+        ("count", ours.changed.len() == there.listed.len()),
+        ("content", same(&|a, b| (a.uid, &a.guid) == (b.uid, &b.guid))),
+        ("flags", same(&|a, b| a.flags == b.flags && keywords(a) == keywords(b))),
+        ("modseq", is_modseq_kept),
+    ];
+    unequal(checks)
+}
+
+fn keywords(message: &Message) -> BTreeSet<String> {
+    message
+        .keywords
+        .iter()
+        .map(|keyword| keyword.0.to_ascii_lowercase())
+        .collect()
+}
+
+fn unequal<const N: usize>(checks: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let unequal = checks.into_iter().filter(|(_, equal)| !equal);
+    unequal.map(|(what, _)| what).collect()
+}

@@ -1,0 +1,135 @@
+//! The standby's store is another running Dovecot: what a client sees there is equal, whatever is killed on the way.
+
+use crate::{AT_ONCE, programs};
+use std::thread::sleep;
+use std::time::Duration;
+use tempfile::TempDir;
+use testbed::Result;
+use testbed::dovecot::{Dovecot, Format, Version};
+use testbed::load::{Load, Mix};
+use testbed::node::{Node, Pki};
+use testbed::truth::Truth;
+
+const LIVE: Duration = Duration::from_secs(9);
+/// What a Dovecot can't be told, or takes as a floor: it dates messages that it copies by itself, makes folders of folders
+/// as it likes, and its clients' rights come from its own configuration.
+const OF_ITS_OWN: [&str; 5] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights"];
+
+/// Two Dovecots, each with a node; the second one stands by for the first.
+struct Onto {
+    // daemons end before their Dovecots, the folder last
+    primary: Node,
+    standby: Node,
+    source: Dovecot,
+    target: Dovecot,
+    _folder: TempDir,
+}
+
+impl Onto {
+    fn start(source: (Version, Format), target: (Version, Format)) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("mailshadow-test-onto-")
+            .disable_cleanup(std::env::var_os("MAILSHADOW_TEST_KEEP").is_some())
+            .tempdir_in(std::env::var("MAILSHADOW_TEST_DIR").unwrap_or_else(|_| "/tmp".to_owned()))?;
+        let root = folder.path();
+        std::fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let mut dovecots = [("source", source), ("target", target)]
+            .map(|(name, (version, format))| Dovecot::prepare(&root.join(name), version, format, 2, ""));
+        dovecots.iter_mut().flatten().try_for_each(Dovecot::start)?;
+        let [source, target] = dovecots;
+        let (source, target) = (source?, target?);
+        let pki = Pki::new(&programs(), &root.join("pki"))?;
+        let mut nodes = Vec::new();
+        for name in ["mail-a", "mail-b"] {
+            pki.issue(&programs(), name)?;
+            nodes.push(Node::new(&programs(), &root.join(name), name)?);
+        }
+        let addresses: Vec<_> = nodes
+            .iter()
+            .map(|node| (node.name().to_owned(), node.address()))
+            .collect();
+        let roles = ["primary", "standby"].into_iter().zip([&source, &target]);
+        for ((node, (role, dovecot)), (peer, address)) in nodes.iter().zip(roles).zip(addresses.into_iter().rev()) {
+            let doveadm = serde_json::to_string(&dovecot.doveadm_command()?)?;
+            let store = format!("store = \"dovecot\"\n[group.dovecot]\ndoveadm = {doveadm}\n");
+            node.configure(&pki, role, &[(&peer, address)], &store)?;
+        }
+        let mut nodes = nodes.into_iter();
+        let (Some(primary), Some(standby)) = (nodes.next(), nodes.next()) else {
+            anyhow::bail!("there are two nodes")
+        };
+        Ok(Self {
+            primary,
+            standby,
+            source,
+            target,
+            _folder: folder,
+        })
+    }
+
+    fn start_nodes(&mut self) -> Result<()> {
+        self.standby.start()?;
+        self.primary.start()
+    }
+
+    fn load(&self, seed: &str, operations: usize, mix: Mix, over: Duration) -> Load {
+        Load {
+            imap_port: self.source.imap_port(),
+            lmtp_port: self.source.lmtp_port(),
+            users: self.source.users().to_vec(),
+            seed: seed.to_owned(),
+            operations,
+            over,
+            mix,
+        }
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.primary.ask(&["wait", "--timeout", "120s"]).map(drop)
+    }
+
+    /// Waits, and compares what clients see on both sides.
+    fn compare(&self) -> Result<Truth> {
+        let users = self.source.users().to_vec();
+        // a first look may itself change a store
+        Truth::read(self.source.imap_port(), &users)?;
+        self.wait()?;
+        let source = Truth::read(self.source.imap_port(), &users)?;
+        let target = Truth::read(self.target.imap_port(), &users)?;
+        let differences = source.differences(&target, &OF_ITS_OWN);
+        let shown = differences.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+        anyhow::ensure!(
+            differences.is_empty(),
+            "{} differences\n{shown}\n{}\n{}\n{}",
+            differences.len(),
+            self.primary.log(),
+            self.standby.log(),
+            self.target.logs()
+        );
+        Ok(source)
+    }
+}
+
+#[test]
+fn everything_killed_on_the_way_from_2_3_maildir_to_2_4_sdbox() -> Result<()> {
+    let mut onto = Onto::start((Version::V2_3, Format::Maildir), (Version::V2_4, Format::Sdbox))?;
+    onto.load("before", 150, Mix::Normal, AT_ONCE).run()?;
+    onto.start_nodes()?;
+    onto.standby.crash_and_restart()?;
+    let live = onto.load("during", 300, Mix::Normal, LIVE).start();
+    sleep(LIVE / 4);
+    onto.primary.crash_and_restart()?;
+    onto.target.kill()?;
+    onto.target.start()?;
+    sleep(LIVE / 4);
+    onto.standby.crash_and_restart()?;
+    assert!(live.is_going_on(), "the load ended before the last restart");
+    live.finish()?;
+    onto.load("folders", 100, Mix::Folders, AT_ONCE).run()?;
+    let truth = onto.compare()?;
+    assert!(
+        truth.messages() > 60 && truth.mailboxes() > 8,
+        "the load did nearly nothing"
+    );
+    Ok(())
+}
