@@ -77,6 +77,6 @@ fn mail_that_nobody_told_stays_on_2_3_sdbox_until_the_caller_says_otherwise() ->
 }
 
 #[test]
-fn mail_that_nobody_told_stays_on_2_4_maildir_until_the_caller_says_otherwise() -> Result<()> {
-    foreign(Version::V2_4, Format::Maildir)
+fn mail_that_nobody_told_stays_on_2_4_mdbox_until_the_caller_says_otherwise() -> Result<()> {
+    foreign(Version::V2_4, Format::Mdbox)
 }

@@ -98,6 +98,16 @@ impl Room {
         })
     }
 
+    /// From now on by the running server's socket, and by nothing else.
+    pub(crate) fn speak_by_socket(&mut self) {
+        let none = Doveadm {
+            command: vec!["false".to_owned()],
+            config: None,
+        };
+        let socket = self.folder().join("target/run/doveadm-server");
+        self.speaker = Speaker::new(none, Some(socket));
+    }
+
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }

@@ -2,7 +2,7 @@
 
 use super::attribute::{self, Named};
 use super::reader::Reader;
-use super::said::{Deed, Said, SaidAttribute, SaidChange, SaidFinish, SaidMailbox, SaidNode};
+use super::said::{Deed, Said, SaidAttribute, SaidChange, SaidFinish, SaidMailbox, SaidNode, Spelling};
 use super::say::{self, Way};
 use super::telling::closed;
 use super::{Broken, MailboxDelta, MailboxReading, Message, Node, NodeMailbox, Reading, State, Wanted, broken};
@@ -91,7 +91,7 @@ impl Asking {
             (Phase::Hello, Said::Hello) => self.phase = Phase::Nodes,
             (Phase::Nodes, Said::Node(node)) => return self.node(node),
             (Phase::Nodes, Said::End) => self.phase = Phase::Deletes,
-            (Phase::Deletes, Said::Deletes(separator)) => self.answer_tree(separator),
+            (Phase::Deletes, Said::Deletes(spelling)) => self.answer_tree(spelling),
             (Phase::Mailbox, Said::Mailbox(mailbox)) => self.begin(&mailbox),
             (Phase::Attributes, Said::Attribute(attribute)) if attribute.streamed => {
                 self.value = Some((attribute, Vec::new()));
@@ -148,15 +148,15 @@ impl Asking {
     }
 
     /// Says its own tree back to it: equal trees change nothing.
-    fn answer_tree(&mut self, separator: char) {
+    fn answer_tree(&mut self, spelling: Spelling) {
         let nodes = std::mem::take(&mut self.nodes);
         for node in &nodes {
             if node.mailbox.is_some() || node.subscribed {
-                say::node(&node.name, node.mailbox, node.subscribed, &mut self.out);
+                say::node(&node.name, node.mailbox, node.subscribed, spelling, &mut self.out);
             }
         }
         say::end_of_list(&mut self.out);
-        say::deletes(separator, &mut self.out);
+        say::deletes(spelling, &mut self.out);
         let told = nodes
             .into_iter()
             .filter(|node| node.mailbox.is_some() || node.subscribed);

@@ -210,7 +210,7 @@ pub(super) fn check_list(delta: &MailboxDelta, list: &[Change<'_>], state: Optio
             return wrong("new below the last common UID, or changed above it");
         }
         if let Change::Saved(message) | Change::Flagged(message) = change {
-            check_message(message).or_else(|why| wrong(why))?;
+            check_message(message).or_else(wrong)?;
         }
     }
     Ok(())

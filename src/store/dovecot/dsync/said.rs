@@ -13,8 +13,8 @@ pub enum Said {
     Hello,
     /// A name of its tree.
     Node(SaidNode),
-    /// Its deletions, which nobody asks for; with them its hierarchy separator.
-    Deletes(char),
+    /// Its deletions, which nobody asks for; with them how it spells names.
+    Deletes(Spelling),
     /// A mailbox as it stands there.
     Mailbox(SaidMailbox),
     /// An attribute. With `streamed` its value follows as a stream.
@@ -57,6 +57,26 @@ impl Said {
             Self::Part(_) | Self::PartsEnd => "a stream",
             Self::End => "the end of a list",
             Self::Closing => "a closing",
+        }
+    }
+}
+
+/// How the other side spells names of mailboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// Between levels. A level that has it is stored with `_` for it.
+    pub separator: char,
+    /// Begins two hexadecimal digits that stand for an octet. Dovecot takes names that way although it doesn't write its own
+    /// so: a name with a bare `%ce` would become another one.
+    pub escape: Option<char>,
+}
+
+impl Spelling {
+    /// A level of a name, so that it arrives as it is.
+    pub(super) fn level(self, level: &str) -> String {
+        match self.escape {
+            Some('%') => level.replace('%', "%25"),
+            _ => level.to_owned(),
         }
     }
 }
@@ -220,7 +240,7 @@ pub(super) fn item(line: &[u8], columns: &Columns) -> Result<Option<Said>, Broke
     let said = match kind {
         Kind::Hello => Said::Hello,
         Kind::Node => Said::Node(node(&row)?),
-        Kind::Deletes => Said::Deletes(separator(&row)?),
+        Kind::Deletes => Said::Deletes(spelling(&row)?),
         Kind::Mailbox => Said::Mailbox(mailbox(&row)?),
         Kind::Attribute => Said::Attribute(attribute(&row)?),
         Kind::Change => Said::Change(change(&row)?),
@@ -264,11 +284,15 @@ fn node(row: &Row<'_>) -> Result<SaidNode, Broken> {
     })
 }
 
-fn separator(row: &Row<'_>) -> Result<char, Broken> {
-    match row.get("hierarchy_sep") {
-        Some([one]) if one.is_ascii_graphic() => Ok(char::from(*one)),
-        _ => Err(broken("no hierarchy separator")),
-    }
+fn spelling(row: &Row<'_>) -> Result<Spelling, Broken> {
+    let one = |name| match row.get(name) {
+        Some([one]) if one.is_ascii_graphic() => Some(char::from(*one)),
+        _ => None,
+    };
+    Ok(Spelling {
+        separator: one("hierarchy_sep").ok_or_else(|| broken("no hierarchy separator"))?,
+        escape: one("escape_char"),
+    })
 }
 
 fn mailbox(row: &Row<'_>) -> Result<SaidMailbox, Broken> {

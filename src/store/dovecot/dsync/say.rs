@@ -3,6 +3,7 @@
 use super::attribute::Named;
 use super::check::Change;
 use super::columns::{Kind, put_headers};
+use super::said::Spelling;
 use super::stuffing::Stuffer;
 use super::value::list;
 use super::{MailboxDelta, Message, State};
@@ -61,9 +62,16 @@ pub(super) fn state(guid: Guid, at: &State, out: &mut Vec<u8>) {
 }
 
 /// A name of the tree.
-pub(super) fn node(name: &MailboxName, mailbox: Option<(Guid, UidValidity, Uid)>, subscribed: bool, out: &mut Vec<u8>) {
+pub(super) fn node(
+    name: &MailboxName,
+    mailbox: Option<(Guid, UidValidity, Uid)>,
+    subscribed: bool,
+    spelling: Spelling,
+    out: &mut Vec<u8>,
+) {
     let mut line = Kind::Node.line();
-    line.value(Some(&list(name.0.iter().map(String::as_bytes))));
+    let levels: Vec<String> = name.0.iter().map(|level| spelling.level(level)).collect();
+    line.value(Some(&list(levels.iter().map(String::as_bytes))));
     match mailbox {
         Some((guid, uid_validity, uid_next)) => {
             line.text("y")
@@ -79,9 +87,9 @@ pub(super) fn node(name: &MailboxName, mailbox: Option<(Guid, UidValidity, Uid)>
 }
 
 /// Deletions: none, for what is not in the tree is deleted.
-pub(super) fn deletes(separator: char, out: &mut Vec<u8>) {
+pub(super) fn deletes(spelling: Spelling, out: &mut Vec<u8>) {
     let mut line = Kind::Deletes.line();
-    line.text(&separator.to_string()).text("%").absent(3).end(out);
+    line.text(&spelling.separator.to_string()).text("%").absent(3).end(out);
 }
 
 /// A mailbox as it shall be, or (to ask for it) as it is.

@@ -4,14 +4,15 @@ use super::check::{Flaw, check};
 use super::compare::{Remedy, compare};
 use super::judge::{Judgement, judge, without};
 use super::link::Link;
-use super::talk::Talk;
+use super::said::{SaidNode, Spelling};
+use super::talk::{Talk, explained};
 use super::telling::Placed;
 use super::{Asking, Bodies, Broken, Delta, Outcome, Reading, Report, State, Wanted};
 use crate::limits::{
     DSYNC_BURDEN_MAX, DSYNC_COMPLAINTS_MAX, DSYNC_KEPT_MAX, DSYNC_KEPT_SECONDS, DSYNC_KEPT_SECONDS_MAX,
 };
-use crate::op::{Guid, MailboxName, UidValidity, UserName};
-use crate::store::dovecot::doveadm::Doveadm;
+use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
+use crate::store::dovecot::doveadm::{Doveadm, DoveadmError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,13 @@ struct Kept {
     tree: Tree,
     begun: Instant,
     used: Instant,
+}
+
+/// A session up to the point where nothing is changed yet.
+struct Opened {
+    talk: Talk,
+    judgement: Judgement,
+    spelling: Spelling,
 }
 
 /// A tree as far as only a new session can change it, by name.
@@ -108,13 +116,14 @@ impl Speaker {
     }
 
     fn tell_anew(&self, delta: &Delta, bodies: &mut dyn Bodies, now: i64) -> Result<Report, DsyncError> {
-        let (talk, judgement, separator) = self.judged(delta)?;
-        if judgement.doubtful.is_empty() {
-            return self.tell_judged(talk, delta, judgement, separator, bodies, now);
+        let opened = self.judged(delta)?;
+        if opened.judgement.doubtful.is_empty() {
+            return self.tell_judged(opened, delta, bodies, now);
         }
-        talk.close();
-        let (remedied, foreign) = self.remedy(delta, &judgement.doubtful)?;
-        let (talk, mut judgement, separator) = self.judged(&remedied)?;
+        opened.talk.close();
+        let (remedied, foreign) = self.remedy(delta, &opened.judgement.doubtful)?;
+        let mut opened = self.judged(&remedied)?;
+        let judgement = &mut opened.judgement;
         for (guid, outcome) in foreign {
             judgement.whole = false;
             judgement.outcomes.insert(guid, outcome);
@@ -123,39 +132,43 @@ impl Speaker {
             let changing = Outcome::Stale("the target's mailbox changes while it is compared".to_owned());
             judgement.outcomes.insert(guid, changing);
         }
-        self.tell_judged(talk, &remedied, judgement, separator, bodies, now)
+        self.tell_judged(opened, &remedied, bodies, now)
     }
 
     /// A new session, up to the point where nothing is changed yet.
-    fn judged(&self, delta: &Delta) -> Result<(Talk, Judgement, char), DsyncError> {
-        let ours: BTreeSet<Guid> = delta.tree.iter().filter_map(|node| Some(node.mailbox?.guid)).collect();
-        let known = delta.acknowledged.iter().filter(|(guid, _)| ours.contains(guid));
-        let mut states: BTreeMap<Guid, State> = known.map(|(guid, state)| (*guid, *state)).collect();
-        for mailbox in &delta.mailboxes {
-            match mailbox.since {
-                Some(since) => states.insert(mailbox.guid, since),
-                None => states.remove(&mailbox.guid),
-            };
+    fn judged(&self, delta: &Delta) -> Result<Opened, DsyncError> {
+        let states = states(delta);
+        let (mut talk, mut said, mut spelling) = Talk::begin(self.link(&delta.user)?, &delta.user, states.clone())?;
+        if let Some(wanted) = unused_inbox(delta, &said) {
+            talk.close();
+            self.rename_inbox(&delta.user, wanted)?;
+            (talk, said, spelling) = Talk::begin(self.link(&delta.user)?, &delta.user, states)?;
         }
-        let (talk, said, separator) = Talk::begin(self.link(&delta.user)?, &delta.user, states)?;
         let judgement = judge(delta, &said);
         if let Some((name, guid)) = judgement.blocked {
             talk.close();
             return Err(DsyncError::Blocked { name, guid });
         }
-        Ok((talk, judgement, separator))
+        Ok(Opened {
+            talk,
+            judgement,
+            spelling,
+        })
     }
 
     fn tell_judged(
         &self,
-        mut talk: Talk,
+        opened: Opened,
         delta: &Delta,
-        judgement: Judgement,
-        separator: char,
         bodies: &mut dyn Bodies,
         now: i64,
     ) -> Result<Report, DsyncError> {
-        talk.tree(&judgement.tree, separator)?;
+        let Opened {
+            mut talk,
+            judgement,
+            spelling,
+        } = opened;
+        talk.tree(&judgement.tree, spelling)?;
         let mut report = Report {
             tree: judgement.whole,
             mailboxes: judgement.outcomes,
@@ -164,8 +177,7 @@ impl Speaker {
         let alive = tell_all(&mut talk, delta, &judgement.told, bodies, now, &mut report);
         if judgement.told.is_empty() {
             // Only its end says that the tree was taken.
-            report.complaints.extend(talk.complaints());
-            talk.end()?;
+            talk.finish(&mut report.complaints)?;
             return Ok(report);
         }
         let spoke = |guid: &Guid| !matches!(report.mailboxes.get(guid), Some(Outcome::Unknown(_)) | None);
@@ -223,10 +235,10 @@ impl Speaker {
 
     /// Takes these mailboxes away, and nothing else.
     fn unmake(&self, user: &UserName, guids: &BTreeSet<Guid>) -> Result<(), DsyncError> {
-        let (mut talk, said, separator) = Talk::begin(self.link(user)?, user, BTreeMap::new())?;
+        let (mut talk, said, spelling) = Talk::begin(self.link(user)?, user, BTreeMap::new())?;
         let tree: Vec<Placed> = without(&said, guids);
-        talk.tree(&tree, separator)?;
-        talk.end()?;
+        talk.tree(&tree, spelling)?;
+        talk.finish(&mut Vec::new())?;
         Ok(())
     }
 
@@ -243,6 +255,29 @@ impl Speaker {
             }
             let heard = link.exchange(asking.out(), true)?;
             asking.push(&heard);
+        }
+    }
+
+    /// Gives an INBOX that was never used the numbers of ours: a session would delete it and make another, which a
+    /// maildir's INBOX does not allow.
+    fn rename_inbox(&self, user: &UserName, (guid, uid_validity): (Guid, UidValidity)) -> Result<(), DsyncError> {
+        let (guid, uid_validity) = (guid.to_hex(), uid_validity.to_string());
+        let words = [
+            "mailbox",
+            "update",
+            "-u",
+            user.as_str(),
+            "-g",
+            &guid,
+            "-V",
+            &uid_validity,
+            "INBOX",
+        ];
+        let unreachable = |e: DoveadmError| DsyncError::Unreachable(e.to_string());
+        let (_, complaint, ok) = self.doveadm.call(&words).map_err(unreachable)?;
+        match ok {
+            true => Ok(()),
+            false => Err(unreachable(self.doveadm.failed(&words, &complaint))),
         }
     }
 
@@ -334,8 +369,11 @@ fn tell_all(
         let outcome = match &ended {
             Some(why) => Outcome::Unknown(why.clone()),
             None => talk.mailbox(mailbox, bodies, now).unwrap_or_else(|broken| {
-                ended = Some(broken.to_string());
-                Outcome::Unknown(broken.to_string())
+                let complaints = talk.complaints();
+                let why = explained(broken, &complaints).why;
+                report.complaints.extend(complaints);
+                ended = Some(why.clone());
+                Outcome::Unknown(why)
             }),
         };
         report.mailboxes.insert(mailbox.guid, outcome);
@@ -343,6 +381,32 @@ fn tell_all(
     report.complaints.extend(talk.complaints());
     report.complaints.truncate(DSYNC_COMPLAINTS_MAX);
     ended.is_none() && !talk.is_over()
+}
+
+/// What a session goes on from: all mailboxes of our tree, so that it can tell any of them later.
+fn states(delta: &Delta) -> BTreeMap<Guid, State> {
+    let ours: BTreeSet<Guid> = delta.tree.iter().filter_map(|node| Some(node.mailbox?.guid)).collect();
+    let known = delta.acknowledged.iter().filter(|(guid, _)| ours.contains(guid));
+    let mut states: BTreeMap<Guid, State> = known.map(|(guid, state)| (*guid, *state)).collect();
+    for mailbox in &delta.mailboxes {
+        match mailbox.since {
+            Some(since) => states.insert(mailbox.guid, since),
+            None => states.remove(&mailbox.guid),
+        };
+    }
+    states
+}
+
+/// The GUID and UIDVALIDITY that INBOX shall have, where the target's has others and never held anything.
+fn unused_inbox(delta: &Delta, said: &[SaidNode]) -> Option<(Guid, UidValidity)> {
+    let inbox = MailboxName::inbox();
+    let ours = delta.tree.iter().find(|node| node.name == inbox)?.mailbox?;
+    let theirs = said.iter().find(|node| node.name == inbox)?.mailbox?;
+    let is_elsewhere = said
+        .iter()
+        .any(|node| node.name != inbox && node.mailbox.is_some_and(|there| there.0 == ours.guid));
+    let differs = (theirs.0, theirs.1) != (ours.guid, ours.uid_validity);
+    (differs && theirs.2 <= Uid(1) && !is_elsewhere).then_some((ours.guid, ours.uid_validity))
 }
 
 fn judged_by_session(delta: &Delta) -> BTreeSet<Guid> {

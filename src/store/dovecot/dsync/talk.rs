@@ -3,7 +3,7 @@
 use super::attribute::{self, Named};
 use super::check::{Change, check_list, list};
 use super::link::Link;
-use super::said::{SaidFinish, SaidMailbox, SaidNode, SaidState};
+use super::said::{SaidMailbox, SaidNode, SaidState, Spelling};
 use super::telling::{Placed, Step, Telling};
 use super::{Bodies, Broken, MailboxDelta, Message, Outcome, State, broken};
 use crate::limits::{DSYNC_READ_BYTES, DSYNC_WRITE_BYTES};
@@ -32,7 +32,7 @@ impl Talk {
         link: Link,
         user: &UserName,
         states: BTreeMap<Guid, State>,
-    ) -> Result<(Self, Vec<SaidNode>, char), Broken> {
+    ) -> Result<(Self, Vec<SaidNode>, Spelling), Broken> {
         let mut talk = Self {
             link,
             telling: Telling::new(&states),
@@ -43,7 +43,7 @@ impl Talk {
             left_out: Vec::new(),
         };
         match talk.step()? {
-            Step::Tree(nodes, separator) => Ok((talk, nodes, separator)),
+            Step::Tree(nodes, spelling) => Ok((talk, nodes, spelling)),
             step => Err(unexpected(&step)),
         }
     }
@@ -60,8 +60,8 @@ impl Talk {
         }
     }
 
-    pub(super) fn tree(&mut self, tree: &[Placed], separator: char) -> Result<(), Broken> {
-        self.telling.tree(tree, separator)
+    pub(super) fn tree(&mut self, tree: &[Placed], spelling: Spelling) -> Result<(), Broken> {
+        self.telling.tree(tree, spelling)
     }
 
     /// True where this session can tell the mailbox: it goes on from where the session is, and nothing is gone of what
@@ -198,11 +198,16 @@ impl Talk {
         self.agreed.insert(guid, state);
     }
 
-    /// Ends the session in good order.
-    pub(super) fn end(mut self) -> Result<SaidFinish, Broken> {
+    /// Ends the session in good order, so that the tree is known to be taken; complaints are added to these.
+    pub(super) fn finish(mut self, complaints: &mut Vec<String>) -> Result<(), Broken> {
         self.telling.end()?;
-        match self.step()? {
-            Step::Finished(finish) => Ok(finish),
+        let step = self.step();
+        complaints.extend(self.complaints());
+        match step.map_err(|broken| explained(broken, complaints))? {
+            Step::Finished(finish) => match finish.error {
+                Some(error) => Err(broken(format!("Dovecot did not take the tree: {error}"))),
+                None => Ok(()),
+            },
             step => Err(unexpected(&step)),
         }
     }
@@ -271,6 +276,14 @@ fn wanted<'a>(requests: Vec<(MessageGuid, Uid)>, changes: &[Change<'a>]) -> Resu
     let mut found = requests.into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
     found.sort_unstable_by_key(|message| message.uid);
     Ok(found)
+}
+
+/// With what Dovecot complained of last, which says best why.
+pub(super) fn explained(error: Broken, complaints: &[String]) -> Broken {
+    match complaints.last() {
+        Some(complaint) if !error.why.contains(complaint.as_str()) => broken(format!("{error}: {complaint}")),
+        _ => error,
+    }
 }
 
 fn unexpected(step: &Step) -> Broken {

@@ -15,7 +15,7 @@
 use super::attribute::{Named, order};
 use super::check::Change;
 use super::reader::Reader;
-use super::said::{Said, SaidFinish, SaidMailbox, SaidNode, SaidState};
+use super::said::{Said, SaidFinish, SaidMailbox, SaidNode, SaidState, Spelling};
 use super::say::{self, Way};
 use super::stuffing::Stuffer;
 use super::{Broken, MailboxDelta, Message, State, broken};
@@ -28,8 +28,8 @@ use std::collections::BTreeMap;
 pub enum Step {
     /// Send what is to be sent, and bring more of what the other side says.
     More,
-    /// Its tree, and its hierarchy separator. Answer with [`Telling::tree`], or close.
-    Tree(Vec<SaidNode>, char),
+    /// Its tree, and its spelling of names. Answer with [`Telling::tree`], or close.
+    Tree(Vec<SaidNode>, Spelling),
     /// The mailbox as it stands there. Answer with [`Telling::changes`], or close; where it is lost, go to the next one.
     Mailbox(SaidMailbox),
     /// Messages that it lacks. Answer with one [`Telling::mail`] for each, by ascending UID, then [`Telling::state`].
@@ -114,9 +114,9 @@ impl Telling {
                 (Phase::Nodes, None)
             }
             (Phase::Nodes, Said::End) => (Phase::Deletes, None),
-            (Phase::Deletes, Said::Deletes(separator)) => {
+            (Phase::Deletes, Said::Deletes(spelling)) => {
                 let nodes = std::mem::take(&mut self.nodes);
-                (Phase::Judging, Some(Step::Tree(nodes, separator)))
+                (Phase::Judging, Some(Step::Tree(nodes, spelling)))
             }
             (Phase::Mailbox, Said::Mailbox(mailbox)) => {
                 let next = if mailbox.lost { Phase::Idle } else { Phase::Comparing };
@@ -159,13 +159,13 @@ impl Telling {
     ///
     /// # Errors
     /// It is not the time for it.
-    pub(super) fn tree(&mut self, nodes: &[Placed], separator: char) -> Result<(), Broken> {
+    pub(super) fn tree(&mut self, nodes: &[Placed], spelling: Spelling) -> Result<(), Broken> {
         self.turn(Phase::Judging, Phase::Idle)?;
         for placed in nodes {
-            say::node(&placed.name, placed.mailbox, placed.subscribed, &mut self.out);
+            say::node(&placed.name, placed.mailbox, placed.subscribed, spelling, &mut self.out);
         }
         say::end_of_list(&mut self.out);
-        say::deletes(separator, &mut self.out);
+        say::deletes(spelling, &mut self.out);
         Ok(())
     }
 

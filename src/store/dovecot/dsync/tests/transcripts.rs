@@ -117,8 +117,8 @@ fn tell(said: &[u8], delta: &MailboxDelta) -> (Vec<u8>, Vec<Step>) {
     loop {
         let step = telling.step().unwrap();
         match &step {
-            Step::Tree(_, separator) => {
-                telling.tree(&[] as &[Placed], *separator).unwrap();
+            Step::Tree(_, spelling) => {
+                telling.tree(&[] as &[Placed], *spelling).unwrap();
                 telling.mailbox(delta).unwrap();
             }
             Step::Mailbox(_) => {
@@ -152,7 +152,7 @@ fn a_mailbox_is_told_octet_by_octet_as_a_server_of_2_4_took_it() {
     let name = "10-create-backup-24";
     let (out, steps) = tell(&said_by('S', name), &created());
     assert!(
-        matches!(steps.as_slice(), [Step::Tree(nodes, '/'), Step::Mailbox(there), Step::Requests(_), Step::Told(told), Step::Finished(finish)]
+        matches!(steps.as_slice(), [Step::Tree(nodes, _), Step::Mailbox(there), Step::Requests(_), Step::Told(told), Step::Finished(finish)]
         if nodes.len() == 1 && there.uid_next == Uid(1) && told.uid == Uid(19) && told.messages == 3 && finish.error.is_none()),
         "{steps:?}"
     );
@@ -274,10 +274,10 @@ fn everything_that_a_server_holds_is_read() {
 fn a_state_that_is_of_no_use_is_heard_of_and_a_crash_is_an_error() {
     let mut telling = Telling::new(&std::collections::BTreeMap::new());
     telling.push(&said_by('S', "02-state-modseq-too-high-backup-24"));
-    let Step::Tree(_, separator) = telling.step().unwrap() else {
+    let Step::Tree(_, spelling) = telling.step().unwrap() else {
         panic!("no tree")
     };
-    telling.tree(&[], separator).unwrap();
+    telling.tree(&[], spelling).unwrap();
     telling.mailbox(&created()).unwrap();
     assert!(matches!(telling.step(), Ok(Step::Mailbox(there)) if there.lost));
     telling.end().unwrap();
@@ -285,8 +285,10 @@ fn a_state_that_is_of_no_use_is_heard_of_and_a_crash_is_an_error() {
 
     let mut telling = Telling::new(&std::collections::BTreeMap::new());
     telling.push(&said_by('S', "10-create-backup-24"));
-    assert!(matches!(telling.step(), Ok(Step::Tree(..))));
-    telling.tree(&[], '/').unwrap();
+    let Step::Tree(_, spelling) = telling.step().unwrap() else {
+        panic!("no tree")
+    };
+    telling.tree(&[], spelling).unwrap();
     // It speaks of a mailbox that we have not begun with.
     assert!(telling.step().is_err());
 }
