@@ -6,12 +6,14 @@ mod fencing;
 mod front_end;
 mod handover;
 mod projecting;
+mod roles;
 
 pub use dsync::*;
 pub use fencing::*;
 pub use front_end::*;
 pub use handover::*;
 pub use projecting::*;
+pub use roles::*;
 
 /// Largest frame on disk and on the wire, header included: a transaction beyond it becomes a run.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;

@@ -188,14 +188,6 @@ fn a_wrong_configuration_ends_both_programs_with_2_and_one_line() {
     let (code, text) = node.shadowd().ended(Duration::from_secs(5));
     assert_eq!(code, Some(2));
     assert!(text.contains(told) && text.lines().count() == 1, "{text}");
-    node.edit("strat_as", "start_as");
-    node.edit("start_as", "rejoin = \"auto\"\nstart_as");
-    let (code, text) = node.shadowd().ended(Duration::from_secs(5));
-    assert_eq!(code, Some(2));
-    assert!(
-        text.contains("shadowd.toml:16: group.rejoin = \"auto\": not built in version"),
-        "{text}"
-    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if args.man_page {
         return man_page();
     }
-    let config = Config::load(&args.config).and_then(|config| config.refuse_unbuilt().map(|()| config));
+    let config = Config::load(&args.config);
     let config = match config {
         Ok(config) => config,
         Err(error) => return ended(2, &error.to_string()),

@@ -7,13 +7,13 @@
 use super::CodecError;
 use crate::limits::{
     ATTRIBUTE_BYTES_MAX, ATTRIBUTE_HOLDERS_MAX, ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, KEYWORD_BYTES_MAX,
-    MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NAMESPACES_MAX, NODE_BYTES_MAX, OPEN_REQUESTS_MAX,
-    REASON_BYTES_MAX, RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
+    MERGED_MESSAGES_MAX, MESSAGE_GUID_BYTES_MAX, NAME_BYTES_MAX, NAME_LEVELS_MAX, NAMESPACES_MAX, NODE_BYTES_MAX,
+    OPEN_REQUESTS_MAX, REASON_BYTES_MAX, RUN_PARTS_MAX, SPECIAL_USE_BYTES_MAX, USER_BYTES_MAX, VALUE_HERE_BYTES_MAX,
 };
 use crate::op::{
     Append, AttributeKind, AttributeValue, AttributesChange, ChainHash, Epoch, EpochStart, FrameHeader, Keyword,
-    KeywordChange, KeywordVerb, Lsn, MailboxId, MailboxName, MailboxTxn, Namespaces, NodeName, Op, Payload, Run,
-    SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidRange, UserName,
+    KeywordChange, KeywordVerb, Lsn, MailboxId, MailboxName, MailboxTxn, Merged, Namespaces, NodeName, Op, Payload,
+    Run, SourcePosition, StateChunk, TreeChange, TreeMailbox, Uid, UidRange, UserName,
 };
 
 type Checked = Result<(), CodecError>;
@@ -79,7 +79,19 @@ pub fn payload(payload: &Payload) -> Checked {
             user(&digest.user)
         }
         Payload::Attributes(change) => attributes(change),
+        Payload::Merged(merged) => self::merged(merged),
     }
+}
+
+fn merged(merged: &Merged) -> Checked {
+    mailbox_id(&merged.mailbox)?;
+    at_most("merged messages", merged.appended.len(), MERGED_MESSAGES_MAX)?;
+    at_most("merged expunges", merged.expunged.len(), MERGED_MESSAGES_MAX)?;
+    for (uid, guid) in &merged.appended {
+        rule(*uid != Uid(0), "uid", "is 0")?;
+        at_most("message GUID", guid.0.len(), MESSAGE_GUID_BYTES_MAX)?;
+    }
+    merged.expunged.iter().try_for_each(uid_range)
 }
 
 fn epoch_start(start: &EpochStart) -> Checked {

@@ -18,6 +18,7 @@ const TREE: u8 = 6;
 const DIGEST: u8 = 7;
 const TREE_DIGEST: u8 = 8;
 const ATTRIBUTES: u8 = 9;
+const MERGED: u8 = 10;
 
 const OP_APPEND: u8 = 1;
 const OP_FLAGS: u8 = 2;
@@ -84,6 +85,7 @@ pub fn decode(kind: u8, bytes: &[u8]) -> Result<Payload, CodecError> {
         DIGEST => Payload::Digest(from.packed()?),
         TREE_DIGEST => Payload::TreeDigest(from.packed()?),
         ATTRIBUTES => Payload::Attributes(attributes::take(&mut from)?),
+        MERGED => Payload::Merged(from.packed()?),
         found => return Err(CodecError::Tag { what: "payload", found }),
     };
     from.end()?;
@@ -104,6 +106,7 @@ pub fn kind_of(payload: &Payload) -> u8 {
         Payload::Digest(_) => DIGEST,
         Payload::TreeDigest(_) => TREE_DIGEST,
         Payload::Attributes(_) => ATTRIBUTES,
+        Payload::Merged(_) => MERGED,
     }
 }
 
@@ -124,6 +127,7 @@ fn put_payload(payload: &Payload, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Payload::Digest(digest) => encode_into(digest, out).map(drop),
         Payload::TreeDigest(digest) => encode_into(digest, out).map(drop),
         Payload::Attributes(change) => attributes::put(change, out),
+        Payload::Merged(merged) => encode_into(merged, out).map(drop),
     }
 }
 

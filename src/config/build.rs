@@ -1,4 +1,4 @@
-//! From the file to [`Config`]: paths made whole, pairs of keys judged, features that are not built noted.
+//! From the file to [`Config`]: paths made whole, pairs of keys judged.
 
 use super::file::{
     self, DovecotWhileStandbyText, File, LogUsersText, RejoinText, StartAsText, StoreText, WhileStandbyText,
@@ -7,7 +7,7 @@ use super::redirects::Nodes;
 use super::values::PlainName;
 use super::{
     Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, Rejoin,
-    StartAs, StoreConfig, TlsFiles, Unbuilt, WhileStandby,
+    StartAs, StoreConfig, TlsFiles, WhileStandby,
 };
 use crate::limits;
 use crate::op::NodeName;
@@ -44,7 +44,6 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         path,
         text,
         folder: path.parent().unwrap_or(Path::new("")),
-        unbuilt: Vec::new(),
     };
     builder.config(file)
 }
@@ -54,17 +53,11 @@ pub(super) struct Builder<'a> {
     path: &'a Path,
     text: &'a str,
     pub(super) folder: &'a Path,
-    unbuilt: Vec<Unbuilt>,
 }
 
 impl Builder<'_> {
     pub(super) fn wrong(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError::at(self.path, self.text, span, message)
-    }
-
-    fn unbuilt(&mut self, span: Range<usize>, key: &str, meanwhile: &str) {
-        let place = self.wrong(span, "");
-        self.unbuilt.push(Unbuilt::new(place, key, meanwhile));
     }
 
     fn config(&mut self, file: File) -> Result<Config, ConfigError> {
@@ -94,7 +87,6 @@ impl Builder<'_> {
             tls,
             groups,
             proxies,
-            unbuilt: std::mem::take(&mut self.unbuilt),
         })
     }
 
@@ -128,7 +120,10 @@ impl Builder<'_> {
             StartAsText::Standby => StartAs::Standby,
         };
         let store = self.store(&group.store, group.dovecot, group.embedded)?;
-        let rejoin = self.rejoin(group.rejoin);
+        let rejoin = match group.rejoin {
+            Some(RejoinText::Auto) => Rejoin::Auto,
+            None | Some(RejoinText::Ask) => Rejoin::Ask,
+        };
         let nodes = Nodes { own, peers: &peers };
         let redirects = group.redirect.into_iter().map(|r| self.redirect(&nodes, r));
         let redirects = redirects.collect::<Result<_, _>>()?;
@@ -145,16 +140,6 @@ impl Builder<'_> {
             redirects,
             probes: group.probe.into_iter().map(|p| self.probe(p)).collect(),
         })
-    }
-
-    fn rejoin(&mut self, written: Option<Spanned<RejoinText>>) -> Rejoin {
-        match written.map(|written| (written.span(), written.into_inner())) {
-            None | Some((_, RejoinText::Ask)) => Rejoin::Ask,
-            Some((span, RejoinText::Auto)) => {
-                self.unbuilt(span, "group.rejoin = \"auto\"", "leave it out (\"ask\")");
-                Rejoin::Auto
-            }
-        }
     }
 
     fn store(

@@ -57,7 +57,7 @@ pub(super) struct Group {
     pub(super) users: UserPatterns,
     #[serde(default)]
     pub(super) retain: RetainFor,
-    pub(super) rejoin: Option<Spanned<RejoinText>>,
+    pub(super) rejoin: Option<RejoinText>,
     pub(super) start_as: Spanned<StartAsText>,
     pub(super) peers: BTreeMap<Spanned<PlainName>, HostPort>,
     #[serde(default)]

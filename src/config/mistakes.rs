@@ -176,7 +176,6 @@ fn every_key_is_read() {
 #[test]
 fn what_is_left_out_has_the_documented_value() {
     let config = parse(LEAST).unwrap();
-    config.refuse_unbuilt().unwrap();
     assert_eq!(config.node.state, Path::new("/etc/mailshadow/state"));
     assert!(config.node.http.is_none() && config.node.observers.is_empty() && config.node.on_event.is_none());
     assert_eq!(config.node.log_users, LogUsers::Name);
@@ -376,17 +375,6 @@ fn the_same_group_twice_is_a_mistake() {
             .to_string()
             .contains("expected each group once, found \"main\" again")
     );
-}
-
-#[test]
-fn a_feature_that_is_not_built_is_refused_by_its_key() {
-    let refused = parse(&LEAST.replacen("store =", "rejoin = \"auto\"\nstore =", 1))
-        .unwrap()
-        .refuse_unbuilt()
-        .unwrap_err()
-        .to_string();
-    let expected = "/etc/mailshadow/shadowd.toml:17: group.rejoin = \"auto\": not built in version";
-    assert!(refused.starts_with(expected), "{refused}");
 }
 
 #[test]

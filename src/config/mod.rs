@@ -9,12 +9,10 @@ mod file;
 #[cfg(test)]
 mod mistakes;
 mod redirects;
-mod unbuilt;
 pub mod users;
 pub mod values;
 
 pub use error::ConfigError;
-pub use unbuilt::Unbuilt;
 pub use users::UserPatterns;
 pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor, ServiceAddress};
 
@@ -36,7 +34,6 @@ pub struct Config {
     pub groups: Vec<GroupConfig>,
     /// Built-in redirectors.
     pub proxies: Vec<ProxyConfig>,
-    unbuilt: Vec<Unbuilt>,
 }
 
 impl Config {
@@ -76,15 +73,6 @@ impl Config {
     #[must_use]
     pub fn group(&self, name: &str) -> Option<&GroupConfig> {
         self.groups.iter().find(|group| group.name == name)
-    }
-
-    /// Keys that are read and checked, but whose feature this version has not got: a daemon that started anyway would
-    /// let its operator rely on something that does not happen.
-    ///
-    /// # Errors
-    /// The first such key, with its line.
-    pub fn refuse_unbuilt(&self) -> Result<(), ConfigError> {
-        self.unbuilt.first().map_or(Ok(()), |first| Err(first.clone().into()))
     }
 }
 

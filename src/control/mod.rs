@@ -19,5 +19,6 @@ pub mod roles;
 mod round_trip;
 pub mod server;
 pub mod status;
+pub mod tail;
 pub mod verbs;
 pub mod vitals;

@@ -2,7 +2,9 @@
 
 use crate::op::{Epoch, Lsn, NodeName};
 pub use crate::redirect::Redirected;
+use crate::role::Fork;
 pub use crate::role::loss::MaxLoss;
+use crate::role::merge::Tally;
 use serde::{Deserialize, Serialize};
 
 /// What `promote` is asked.
@@ -155,10 +157,16 @@ pub struct RejoinReport {
     pub group: String,
     /// The role afterwards.
     pub role: Option<crate::role::Role>,
+    /// Last place that this node has in common with the primary.
+    #[serde(default)]
+    pub fork: Option<Fork>,
     /// Frames behind the fork.
     pub tail_frames: u64,
-    /// What they hold, readable.
+    /// What they hold, and what a Dovecot's logs hold beyond: readable, no content.
     pub tail: Vec<String>,
+    /// What became of it at the primary.
+    #[serde(default)]
+    pub tally: Tally,
     /// What happens next, for people.
     pub note: String,
 }

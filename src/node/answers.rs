@@ -230,8 +230,9 @@ impl Verbs for Answers {
         group.ask(|done| Deed::Switchover { terms, progress, done }).await
     }
 
-    async fn rejoin(&self, of: OfGroup, _progress: ProgressSink) -> Result<RejoinReport, VerbError> {
-        self.only(of.group.as_deref())?.ask(|done| Deed::Rejoin { done }).await
+    async fn rejoin(&self, of: OfGroup, progress: ProgressSink) -> Result<RejoinReport, VerbError> {
+        let group = self.only(of.group.as_deref())?;
+        group.ask(|done| Deed::Rejoin { progress, done }).await
     }
 
     async fn resume_alone(&self, of: OfGroup) -> Result<DoneReport, VerbError> {
@@ -294,7 +295,7 @@ impl Verbs for Answers {
     }
 
     async fn retained_restore(&self, request: EntryRequest) -> Result<Decided, VerbError> {
-        custody::restore(&self.chosen(request.group.as_deref())?)
+        custody::restore(&self.chosen(request.group.as_deref())?, request.id).await
     }
 
     async fn journal_list(&self, group: Option<String>) -> Result<JournalList, VerbError> {

@@ -310,7 +310,7 @@ mod tests {
         assert!(!must_be_shut(&standing, false, false) && must_be_shut(&standing, true, false));
         standing.hear(Epoch(2), Some(&"mail-b".into()), Role::Primary);
         assert!(must_be_shut(&standing, false, false));
-        standing.rejoin().unwrap();
+        standing.rejoin(None);
         assert!(
             must_be_shut(&standing, false, true),
             "a restart must not open it either"

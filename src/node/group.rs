@@ -5,6 +5,7 @@ use super::counted::Counted;
 use super::doors::Doors;
 use super::primary::{Primary, PrimaryShared};
 use super::projecting;
+use super::rejoining;
 use super::role_desk::RoleChanges;
 use super::standby::{Standby, StandbyShared};
 use super::steward::Deed;
@@ -14,9 +15,11 @@ use crate::control::metrics::Metrics;
 use crate::control::roles::GroupRole;
 use crate::io::tls::PeerTls;
 use crate::journal::{Journal, JournalView};
-use crate::op::NodeName;
+use crate::op::{MailboxId, NodeName};
+use crate::role::merge::Net;
 use crate::role::{Role, Standing};
 use crate::store::embedded::view::View;
+use crate::store::table::CaptureTable;
 use crate::telemetry;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -197,6 +200,33 @@ impl GroupHandle {
             Side::Idle(journal) => journal,
         }
     }
+}
+
+/// What a standby has behind the fork that its record names gives way to the history that goes on: the store is made ready for
+/// complete lists. Says why a base is needed; none: the journal goes on. May be done again.
+fn give_way(opened: &OpenedEmbedded, standing: &Standing) -> Result<Option<String>, NodeError> {
+    let view = opened.journal.view();
+    let (Some(fork), Some(head)) = (standing.record().fork, view.head()) else {
+        return Ok(None);
+    };
+    if head.lsn <= fork.lsn || head.epoch >= standing.epoch().number {
+        return Ok(None);
+    }
+    let mut net = Net::default();
+    rejoining::finding::behind(&view, fork.lsn, &mut net)?;
+    let touched: Vec<(MailboxId, bool)> = net
+        .touched()
+        .map(|(user, guid, created)| {
+            let user = user.clone();
+            (MailboxId { user, guid }, created)
+        })
+        .collect();
+    let unwound = opened.embedded.unwind(&touched);
+    unwound.map_err(|e| NodeError::Journal(e.to_string()))?;
+    Ok(Some(format!(
+        "its frames behind LSN {} are no part of the history any more",
+        fork.lsn
+    )))
 }
 
 /// The half that runs, and what it needs to become another.
@@ -398,6 +428,15 @@ impl Group {
         Ok(())
     }
 
+    /// Of a Dovecot: how far its logs were captured, out of the journal, which is opened anew.
+    pub(super) fn captured(&mut self) -> Result<CaptureTable, NodeError> {
+        self.rest()?;
+        self.running = Running::Nothing;
+        let (journal, table) = super::primary::open_journal_with_table(&self.dir)?;
+        self.running = Running::Idle(Rest::Dovecot(Box::new(journal)));
+        Ok(table)
+    }
+
     fn start_standby(&mut self, standing: &Standing) -> Result<(), NodeError> {
         let rest = std::mem::replace(&mut self.running, Running::Nothing);
         let opened = match rest {
@@ -413,8 +452,8 @@ impl Group {
             StoreConfig::Dovecot(dovecot) => Some(projecting::ways(dovecot)),
             StoreConfig::Embedded(_) => None,
         };
-        let floor = standing.epoch().number;
-        let standby = Standby::start(config, name, &self.dir, floor, metrics, opened, ways)?;
+        let terms = (standing.epoch().number, give_way(&opened, standing)?);
+        let standby = Standby::start(config, name, &self.dir, terms, metrics, opened, ways)?;
         self.running = Running::Standby(Box::new(standby));
         Ok(())
     }

@@ -118,9 +118,12 @@ fn user_of(payload: &Payload) -> Option<UserName> {
         Payload::State(state) => Some(state.mailbox.user.clone()),
         Payload::Tree(change) => Some(change.user.clone()),
         Payload::Attributes(change) => Some(change.user.clone()),
-        Payload::Epoch(_) | Payload::Base(_) | Payload::BaseEnd(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {
-            None
-        }
+        Payload::Epoch(_)
+        | Payload::Base(_)
+        | Payload::BaseEnd(_)
+        | Payload::Digest(_)
+        | Payload::TreeDigest(_)
+        | Payload::Merged(_) => None,
     }
 }
 

@@ -88,6 +88,7 @@ fn whose(payload: &Payload) -> (Option<UserName>, Option<&MailboxId>) {
         Payload::Tree(change) => (Some(change.user.clone()), None),
         Payload::TreeDigest(digest) => (Some(digest.user.clone()), None),
         Payload::Attributes(change) => (Some(change.user.clone()), None),
+        Payload::Merged(merged) => (of(&merged.mailbox), Some(&merged.mailbox)),
         Payload::Epoch(_) | Payload::Base(_) | Payload::BaseEnd(_) => (None, None),
     }
 }
@@ -106,6 +107,12 @@ fn summary(payload: &Payload) -> String {
         ),
         Payload::TreeDigest(digest) => format!("{} mailboxes", digest.mailboxes),
         Payload::Attributes(change) => attributes(change),
+        Payload::Merged(merged) => format!(
+            "of a lost tail of epoch {}: {} messages, {} ranges of expunges",
+            merged.epoch,
+            merged.appended.len(),
+            merged.expunged.len()
+        ),
     }
 }
 

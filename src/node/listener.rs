@@ -8,6 +8,7 @@ use super::receiver::Incoming;
 use super::role_desk;
 use super::squeeze::Manner;
 use super::steward::Deed;
+use super::tail_desk;
 use crate::codec::wire::{Hello, Message, PROTOCOL, Place, Welcome};
 use crate::control::about::{self, About};
 use crate::control::metrics::Metrics;
@@ -78,6 +79,12 @@ async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: 
     let hello = match first {
         Ok(Some(Ok(Message::Ask { id, json }))) if let Some(question) = role_desk::question(&json) => {
             return role_desk::converse(connection, &peer, (id, question), answers).await;
+        }
+        Ok(Some(Ok(Message::Ask { id, json })))
+            if answers.is_peer(&peer)
+                && let Some(question) = tail_desk::question(&json) =>
+        {
+            return tail_desk::converse(connection, &peer, (id, question), answers).await;
         }
         Ok(Some(Ok(other))) if !answers.is_peer(&peer) => {
             let why = format!(

@@ -10,7 +10,9 @@
 //! | `fencing` `service` `doors` | keeps a Dovecot shut, watches the mail service, and what is known of both |
 //! | `front` | the embedded store's front end |
 //! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
-//! | `promoting` `switching` `handover` `losing` `pointing` `rejoining` | what the verbs that change roles do |
+//! | `promoting` `switching` `handover` `losing` `pointing` | what the verbs that change roles do |
+//! | `rejoining` `tail_desk` | what a node has beyond a fork: found, shipped and merged; the other side of that |
+//! | `lending` | frames that a more advanced standby lends a node that is promoted |
 //! | `role_desk` `asking` `following` `proxies` | who is primary: answered to others, asked of them, and followed |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
@@ -34,6 +36,7 @@ mod group;
 mod handover;
 mod health;
 mod journal_text;
+mod lending;
 mod listener;
 mod losing;
 mod notices;
@@ -62,6 +65,7 @@ mod standby;
 mod state;
 mod steward;
 mod switching;
+mod tail_desk;
 mod verifying;
 mod waiting;
 mod written;

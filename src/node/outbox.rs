@@ -43,6 +43,11 @@ impl Outbox {
         }
     }
 
+    /// True once nothing more is written.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Takes a message, also beyond the bound: ask [`Self::has_room`] first. One that comes after the end is dropped.
     pub(super) fn say(&self, message: Message) {
         let mut state = self.state();

@@ -17,6 +17,7 @@ use crate::io::clock::{Clock, Stopwatch};
 use crate::io::tls::PeerTls;
 use crate::journal::{Head, Journal, JournalOptions, JournalView, Recovered, Sealer};
 use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
+use crate::store::change::TailSink;
 use crate::store::custody::Custody;
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
@@ -102,6 +103,12 @@ impl PrimaryShared {
         });
         self.source.send(command(reply)).map_err(|ended| ended.to_string())?;
         answer.await.map_err(|_| SourceEnded.to_string())?
+    }
+
+    /// What takes a lost tail here; none where the mail lies in a Dovecot.
+    pub(super) fn tail_sink(&self) -> Option<Arc<dyn TailSink>> {
+        let changes = self.embedded.as_ref()?.changes.clone();
+        Some(Arc::new(changes))
     }
 
     /// What the source says of itself.
@@ -374,6 +381,13 @@ fn options() -> JournalOptions {
         checkpointed: true,
         ..JournalOptions::default()
     }
+}
+
+/// The journal of a Dovecot that is read and gives out no LSN, and how far its logs were captured.
+pub(super) fn open_journal_with_table(dir: &Path) -> Result<(Journal, CaptureTable), NodeError> {
+    let (journal, recovered) = super::files::open_journal(dir, options())?;
+    let table = recover_table(&journal.view(), &recovered)?;
+    Ok((journal, table))
 }
 
 fn open_journal(dir: &Path, node: &NodeName, clock: &Clock) -> Result<Opened, NodeError> {

@@ -6,7 +6,7 @@ use super::asking::Asking;
 use super::group::{Group, GroupHandle, Rest};
 use super::standby::StandbyShared;
 use super::steward::{Means, Steward};
-use super::{losing, pointing, switching};
+use super::{lending, losing, pointing, switching};
 use crate::config::StoreConfig;
 use crate::control::promotion::{LossStatement, PromoteReport, PromoteRequest, Step};
 use crate::control::roles::GroupRole;
@@ -39,7 +39,7 @@ pub(super) async fn promote(
     if is_primary_without_service(&steward.means.clone()).await {
         return switching::relieve(steward, telling).await;
     }
-    let highest = match may_promote(&steward.means.clone(), request, &standing).await {
+    let highest = match may_promote(&steward.means.clone(), request, &standing, &mut telling).await {
         Ok(highest) => highest,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -199,7 +199,12 @@ async fn finish_what_was_begun(
 }
 
 /// What refuses a promotion; else the highest epoch that anybody knows.
-async fn may_promote(means: &Means, request: &PromoteRequest, standing: &Standing) -> Result<Epoch, VerbError> {
+async fn may_promote(
+    means: &Means,
+    request: &PromoteRequest,
+    standing: &Standing,
+    telling: &mut Telling,
+) -> Result<Epoch, VerbError> {
     let refused = |why: String| Err(VerbError::refused(why));
     if standing.role() == Role::Fenced && !request.force {
         let why = standing.clone().raise(Epoch(0), false, false).err();
@@ -212,8 +217,11 @@ async fn may_promote(means: &Means, request: &PromoteRequest, standing: &Standin
     let answers = ask_all(means).await;
     let mut highest = standing.epoch().number;
     for (peer, role) in &answers {
-        judge_peer(peer, role, standing, shared.as_deref())?;
+        judge_peer(peer, role, standing)?;
         highest = highest.max(role.epoch.number);
+    }
+    if let Some(shared) = &shared {
+        borrow_from_the_furthest(means, &answers, shared, telling).await?;
     }
     let known = losing::known(shared.as_deref());
     if shared.as_deref().is_some_and(losing::is_connected) && known.silent_seconds.is_none() {
@@ -256,12 +264,34 @@ async fn is_primary_without_service(means: &Means) -> bool {
     means.group.role() == Role::Standby && ask_all(means).await.iter().any(|(_, role)| down(role))
 }
 
-fn judge_peer(
-    peer: &NodeName,
-    role: &GroupRole,
-    standing: &Standing,
-    shared: Option<&StandbyShared>,
+/// Frames that another standby has and this one lacks come over first, with their bodies.
+async fn borrow_from_the_furthest(
+    means: &Means,
+    answers: &[(NodeName, GroupRole)],
+    shared: &StandbyShared,
+    telling: &mut Telling,
 ) -> Result<(), VerbError> {
+    let standbys = answers.iter().filter(|(_, role)| role.role == Role::Standby);
+    let furthest = standbys.max_by_key(|(_, role)| role.durable);
+    let Some((peer, theirs)) = furthest.and_then(|(peer, role)| Some((peer, role.durable?))) else {
+        return Ok(());
+    };
+    let ours = losing::durable(shared);
+    if theirs <= ours {
+        return Ok(());
+    }
+    if shared.is_paused() {
+        return Err(VerbError::refused(format!(
+            "{peer} has more of the stream (up to LSN {theirs}) than this node (up to {ours}), which is paused: `shadowctl \
+             resume` first, or promote {peer} instead"
+        )));
+    }
+    let upto = lending::borrow(means, peer).await?;
+    telling.step(format!("frames {} to {upto} taken from {peer}", ours.next()), None);
+    Ok(())
+}
+
+fn judge_peer(peer: &NodeName, role: &GroupRole, standing: &Standing) -> Result<(), VerbError> {
     let ours = standing.epoch().number;
     if role.epoch.number > ours {
         return Err(VerbError::refused(format!(
@@ -276,13 +306,7 @@ fn judge_peer(
             role.epoch.number
         )));
     }
-    let durable = shared.map(losing::durable);
-    match (role.durable, durable) {
-        (Some(theirs), Some(ours)) if role.role == Role::Standby && theirs > ours => Err(VerbError::refused(format!(
-            "{peer} has more of the stream (up to LSN {theirs}) than this node (up to {ours}): promote it instead"
-        ))),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// What every peer that answers within half a second says of itself.

@@ -22,6 +22,7 @@ use crate::session::receive::{Receive, ReceiveStart};
 use crate::store::custody::Custody;
 use crate::store::embedded::view::View;
 use crate::store::embedded::{Embedded, Upkeep};
+use crate::store::source::Bodies;
 use crate::store::target::{Applied, TargetCounts};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,8 @@ pub(super) struct StandbyShared {
     pub(super) journal: JournalView,
     pub(super) view: Arc<dyn View>,
     pub(super) custody: Arc<dyn Custody>,
+    /// Bodies, for a peer that borrows frames.
+    pub(super) lent_bodies: Arc<dyn Bodies>,
     /// The applying thread, once it runs.
     pub(super) applying: OnceLock<std::sync::mpsc::Sender<ApplyWork>>,
     /// What an operator asks of the primary.
@@ -123,13 +126,13 @@ pub(super) struct Standby {
 }
 
 impl Standby {
-    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted. `ways`: to the Dovecot that the mail
-    /// is for, where there is one.
+    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted; `left`: why the journal can't be gone on
+    /// with, where that is so. `ways`: to the Dovecot that the mail is for, where there is one.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
         dir: &Path,
-        floor: Epoch,
+        (floor, left): (Epoch, Option<String>),
         metrics: Arc<Metrics>,
         opened: OpenedEmbedded,
         ways: Option<Vec<Box<dyn Dovecot>>>,
@@ -146,7 +149,7 @@ impl Standby {
         let applied = opened.target.applied();
         let projecting = ways.map(|ways| project(&opened, ways, applied)).transpose()?;
         let projection = projecting.as_ref().map(|projecting| Arc::clone(&projecting.shared));
-        let mut start = receive_start(group, node, &view, applied);
+        let mut start = receive_start(group, node, &view, applied, left);
         if let Some(projection) = &projection {
             start.shown = projection.shown(applied);
         }
@@ -262,6 +265,7 @@ fn share(
         journal: journal.clone(),
         view: Arc::clone(&opened.view),
         custody: Arc::clone(&opened.custody),
+        lent_bodies: opened.origin(),
         applying: OnceLock::new(),
         pulses: Pulses::default(),
         projection,
@@ -274,9 +278,17 @@ fn share(
 }
 
 /// What the receiving machine is told of this node: where journal and store are, or why they don't fit together.
-fn receive_start(group: &GroupConfig, node: &NodeName, view: &JournalView, applied: Applied) -> ReceiveStart {
+/// `left`: why nothing of the journal counts any more.
+fn receive_start(
+    group: &GroupConfig,
+    node: &NodeName,
+    view: &JournalView,
+    applied: Applied,
+    left: Option<String>,
+) -> ReceiveStart {
     let head = view.head().unwrap_or(super::files::NOWHERE);
-    let lost = misfit(view, applied, node);
+    let is_left = left.is_some();
+    let lost = left.or_else(|| misfit(view, applied, node));
     if let Some(why) = &lost {
         tracing::warn!(why, "journal and store don't fit together: this copy is built anew");
     }
@@ -293,6 +305,8 @@ fn receive_start(group: &GroupConfig, node: &NodeName, view: &JournalView, appli
         // What was decided of another stream says nothing about this one.
         applied: match lost.is_none() && applied.stream == head.stream {
             true => applied.lsn,
+            // nothing of it is to be applied
+            false if is_left => head.lsn,
             false => Lsn(0),
         },
         shown: applied.lsn,

@@ -6,13 +6,13 @@ use super::group::{Group, GroupHandle, Side};
 use super::role_desk::RoleChanges;
 use super::role_file::RoleFile;
 use super::{promoting, rejoining, switching};
-use crate::config::{Config, GroupConfig, StartAs};
+use crate::config::{Config, GroupConfig, Rejoin, StartAs};
 use crate::control::metrics::Metrics;
 use crate::control::promotion::{PromoteReport, PromoteRequest, RejoinReport};
-use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
-use crate::io::clock;
+use crate::control::verbs::{Exit, ProgressSink, SwitchoverTerms, VerbError};
+use crate::io::clock::{self, Stopwatch};
 use crate::io::tls::PeerTls;
-use crate::limits::DEEDS_QUEUED_MAX;
+use crate::limits::{DEEDS_QUEUED_MAX, REJOIN_AGAIN_SECONDS};
 use crate::op::{Epoch, EpochId, Lsn, NodeName};
 use crate::role::{Fork, Heard, Role, Standing};
 use crate::session::announced::Announced;
@@ -54,8 +54,13 @@ pub(super) enum Deed {
     Yield { epoch: EpochId, lsn: Lsn, done: Told<()> },
     /// Nothing is applied, or it is again.
     Pause { paused: bool, done: Told<()> },
-    /// A fenced node becomes a standby.
-    Rejoin { done: Told<RejoinReport> },
+    /// A node whose history was left becomes a standby.
+    Rejoin {
+        progress: ProgressSink,
+        done: Told<RejoinReport>,
+    },
+    /// The log of role changes keeps this.
+    Note { what: String, facts: Value, done: Told<()> },
     /// The daemon ends.
     Stop,
 }
@@ -75,6 +80,10 @@ pub(super) struct Steward {
     pub(super) means: Means,
     file: RoleFile,
     deeds: mpsc::Receiver<Deed>,
+    /// When it last tried to rejoin by itself.
+    rejoin_tried: Stopwatch,
+    /// In which epoch that was refused.
+    rejoin_refused: Option<EpochId>,
 }
 
 impl Steward {
@@ -116,6 +125,8 @@ impl Steward {
             group: Some(group),
             file,
             deeds,
+            rejoin_tried: Stopwatch::start(),
+            rejoin_refused: None,
         })
     }
 
@@ -142,9 +153,45 @@ impl Steward {
                     if let Some(failed) = self.group.as_mut().and_then(Group::failure) {
                         return Err(failed);
                     }
+                    self.rejoin_by_itself().await?;
                 }
             }
         }
+    }
+
+    /// Where it is so configured, a fenced node does what `rejoin` does; what was refused is not tried again in this epoch.
+    async fn rejoin_by_itself(&mut self) -> Result<(), NodeError> {
+        let standing = self.means.group.standing();
+        let auto = self.means.group.config.rejoin == Rejoin::Auto && standing.role() == Role::Fenced;
+        let refused = self.rejoin_refused.as_ref() == Some(standing.epoch());
+        if !auto || refused || self.rejoin_tried.elapsed() < Duration::from_secs(REJOIN_AGAIN_SECONDS) {
+            return Ok(());
+        }
+        let (sender, mut told) = mpsc::channel(1);
+        told.close();
+        let rejoined = rejoining::rejoin(self, ProgressSink::new(sender), true).await?;
+        self.rejoin_tried = Stopwatch::start();
+        match rejoined {
+            Ok(report) => tracing::warn!(note = report.note, "rejoined by itself"),
+            Err(refused)
+                if self
+                    .means
+                    .group
+                    .seen()
+                    .values()
+                    .any(|role| role.role == Role::Primary && role.confirmed) =>
+            {
+                tracing::error!(
+                    why = refused.message,
+                    "can't rejoin by itself: `shadowctl rejoin` tells more"
+                );
+                if refused.exit == Exit::Refused {
+                    self.rejoin_refused = Some(standing.epoch().clone());
+                }
+            }
+            Err(waits) => tracing::debug!(why = waits.message, "waits for a primary to rejoin"),
+        }
+        Ok(())
     }
 
     async fn stop(&mut self) -> Result<(), NodeError> {
@@ -190,9 +237,14 @@ impl Steward {
                 answer(done, yielded);
                 Ok(())
             }
-            Deed::Rejoin { done } => {
-                let rejoined = rejoining::rejoin(self).await?;
+            Deed::Rejoin { progress, done } => {
+                let rejoined = rejoining::rejoin(self, progress, false).await?;
                 answer(done, rejoined);
+                Ok(())
+            }
+            Deed::Note { what, facts, done } => {
+                self.note(&what, &facts);
+                answer(done, Ok(()));
                 Ok(())
             }
             Deed::Pause { paused, done } => {
@@ -289,7 +341,7 @@ impl Steward {
         );
         standing.yield_to(epoch, fork);
         // it has nothing that its successor lacks: it is a standby at once
-        standing.rejoin().map_err(|e| NodeError::Journal(e.to_string()))?;
+        standing.rejoin(None);
         tracing::warn!(epoch = %standing.epoch(), %lsn, "yielded: another node is primary");
         self.take(standing).await?;
         self.means.group.drain(false);

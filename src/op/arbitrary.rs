@@ -148,7 +148,7 @@ pub(crate) fn state_chunk() -> impl Strategy<Value = StateChunk> {
         messages.dedup_by_key(|message| message.uid);
         messages
     });
-    (mailbox_id(), numbers(), 1..=3u8, messages, position()).prop_map(
+    (mailbox_id(), numbers(), 1..=4u8, messages, position()).prop_map(
         |(mailbox, numbers, lineage, messages, position)| StateChunk {
             mailbox,
             uidvalidity: numbers.0,
@@ -280,6 +280,22 @@ fn epoch_start() -> impl Strategy<Value = EpochStart> {
     })
 }
 
+fn merged() -> impl Strategy<Value = Merged> {
+    let appended = vec((1..=u32::MAX, text(0..40)), 0..5);
+    let tail = (any::<[u8; 16]>(), any::<u64>());
+    (tail, mailbox_id(), any::<u32>(), appended).prop_map(|((stream, epoch), mailbox, uidvalidity, appended)| Merged {
+        stream: StreamId(stream),
+        epoch: Epoch(epoch),
+        mailbox,
+        uidvalidity: UidValidity(uidvalidity),
+        expunged: appended.iter().map(|(uid, _)| UidRange::one(Uid(*uid))).collect(),
+        appended: appended
+            .into_iter()
+            .map(|(uid, guid)| (Uid(uid), MessageGuid(guid)))
+            .collect(),
+    })
+}
+
 /// Every payload.
 pub(crate) fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
@@ -292,6 +308,7 @@ pub(crate) fn payload() -> impl Strategy<Value = Payload> {
         mailbox_digest().prop_map(Payload::Digest),
         tree_digest().prop_map(Payload::TreeDigest),
         attributes_change().prop_map(Payload::Attributes),
+        merged().prop_map(Payload::Merged),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! A frame: one transaction, or a part of a long one, with its place in the stream. It holds no message content.
 
 use super::{
-    AttributesChange, ChainHash, Epoch, Lsn, MailboxDigest, MailboxTxn, NodeName, StateChunk, StreamId, TreeChange,
-    TreeDigest,
+    AttributesChange, ChainHash, Epoch, Lsn, MailboxDigest, MailboxTxn, Merged, NodeName, StateChunk, StreamId,
+    TreeChange, TreeDigest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,8 @@ pub enum Payload {
     Digest(MailboxDigest),
     /// What a fresh reading of a user's tree gave; the copy compares.
     TreeDigest(TreeDigest),
+    /// Messages of a lost tail were settled: never again.
+    Merged(Merged),
 }
 
 impl Payload {
@@ -162,6 +164,7 @@ impl Payload {
             Self::Attributes(_) => "attributes",
             Self::Digest(_) => "digest",
             Self::TreeDigest(_) => "tree-digest",
+            Self::Merged(_) => "merged",
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 numbered!(KeywordVerb { Add = 1, Remove = 2, Replace = 3, Reset = 4 });
-numbered!(Lineage { Initial = 1, Whole = 2, Broken = 3 });
+numbered!(Lineage { Initial = 1, Whole = 2, Broken = 3, Believed = 4 });
 
 /// The system flags that a client can see, in Dovecot's bits (`\Recent` is a session's matter and not replicated).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,6 +236,8 @@ pub enum Lineage {
     Whole,
     /// A reset, a roll-back, a repair or a foreign log: what is missing is only inferred.
     Broken,
+    /// An operator's word on a primary: this list is the truth, whatever it contradicts. What is not in it is retained.
+    Believed,
 }
 
 /// A part of a `state`: the mailbox's complete list of messages at one source position. The parts of one `state` are a

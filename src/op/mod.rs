@@ -11,6 +11,7 @@ pub mod digest;
 pub mod frame;
 pub mod ids;
 pub mod mailbox;
+pub mod merged;
 mod message_guid;
 pub mod model;
 pub mod notice;
@@ -31,6 +32,7 @@ pub use ids::{
 pub use mailbox::{
     Append, Expunge, FlagChange, Flags, KeywordChange, KeywordVerb, Lineage, MailboxTxn, Op, StateChunk, UidRange,
 };
+pub use merged::Merged;
 pub use message_guid::MessageGuid;
 pub use notice::{Heartbeat, Notice};
 pub use position::SourcePosition;

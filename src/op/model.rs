@@ -66,7 +66,7 @@ impl Model {
                         .flat_map(|account| account.mailboxes.values_mut());
                     mailboxes.for_each(|mailbox| mailbox.begin_epoch(start.leap));
                 }
-                Payload::Digest(_) | Payload::TreeDigest(_) => {}
+                Payload::Digest(_) | Payload::TreeDigest(_) | Payload::Merged(_) => {}
             }
         }
         self.accounts.values_mut().for_each(Account::settle);

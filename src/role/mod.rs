@@ -10,9 +10,11 @@
 //! | `standing` | the machine: what is heard, asked and done, and what follows |
 //! | `loss` | what a promotion would lose, against what the operator accepts |
 //! | `audit` | the chain of role changes that is kept |
+//! | `merge` | what becomes of a lost tail |
 
 pub mod audit;
 pub mod loss;
+pub mod merge;
 mod record;
 mod standing;
 

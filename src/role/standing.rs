@@ -243,20 +243,12 @@ impl Standing {
         self.confirmed = true;
     }
 
-    /// A fenced node is a standby again.
-    ///
-    /// # Errors
-    /// It is not fenced.
-    pub fn rejoin(&mut self) -> Result<(), Refusal> {
-        if self.record.role != Role::Fenced {
-            return Err(Refusal(format!(
-                "this node is {}, not fenced: there is nothing to rejoin",
-                self.record.role
-            )));
-        }
+    /// A fenced node, or a standby that followed a history which ended, follows the one that goes on. `fork`: where that leaves
+    /// what this node has; none: it has nothing beyond.
+    pub fn rejoin(&mut self, fork: Option<Fork>) {
         self.record.role = Role::Standby;
         self.record.taking = None;
-        Ok(())
+        self.record.fork = fork.or(self.record.fork);
     }
 }
 
@@ -316,7 +308,7 @@ mod tests {
             assert!(again.resume_alone().is_err());
             assert!(again.raise(Epoch(2), false, false).is_err());
             assert_eq!(again.role(), Role::Fenced);
-            again.rejoin().unwrap();
+            again.rejoin(None);
             assert_eq!((again.role(), again.epoch().number), (Role::Standby, Epoch(2)));
         }
     }

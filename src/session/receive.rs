@@ -12,9 +12,9 @@ mod machine;
 mod taking;
 mod wanted;
 
+pub(crate) use self::assembly::{Assembly, Whole};
 pub(super) use self::durable::Settles;
 
-use self::assembly::Assembly;
 use self::durable::Durable;
 use self::follow::{Follow, Terms};
 use self::gone::Gone;

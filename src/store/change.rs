@@ -3,9 +3,13 @@
 //! A change becomes operations of the stream: journalled, durable, applied, and only then answered. Nothing else writes
 //! to the mail of a primary.
 
+use super::custody::{Decision, EntryId};
 use crate::op::{
-    AttributeScope, Flags, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, Uid, UidRange, UidValidity, UserName,
+    AttributeScope, BodyName, Epoch, Flags, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, StreamId, Uid,
+    UidRange, UidValidity, UserName,
 };
+use crate::role::merge::{Item, Tally};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A message that comes from outside.
@@ -143,6 +147,33 @@ pub enum Change {
         /// Name → value; none: removed.
         entries: Vec<(String, Option<Vec<u8>>)>,
     },
+    /// A piece of a lost tail is merged, once: what was settled before changes nothing.
+    Merge(Box<TailPiece>),
+    /// An entry of the quarantine is decided.
+    Decide {
+        /// Which.
+        entry: EntryId,
+        /// How.
+        decision: Decision,
+    },
+    /// A retained message comes back, as a new append where it was, or in INBOX.
+    Restore {
+        /// Which.
+        entry: EntryId,
+    },
+}
+
+/// A piece of a lost tail, with octets of its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailPiece {
+    /// The tail's stream.
+    pub stream: StreamId,
+    /// The epoch that it was written in.
+    pub epoch: Epoch,
+    /// What it says.
+    pub item: Item,
+    /// Octets that were asked for, by the names that [`Changed::Lacks`] gave; none: nobody has them any more.
+    pub bodies: BTreeMap<BodyName, Option<Arc<[u8]>>>,
 }
 
 /// What came of a change; it is durable and every reader sees it.
@@ -184,6 +215,12 @@ pub enum Changed {
     },
     /// Done; nothing to be told (CREATE: the new mailbox).
     Done(Option<MailboxId>),
+    /// A piece of a tail was merged, and what became of it.
+    Merged(Tally),
+    /// Nothing was merged: these octets must come with it.
+    Lacks(Vec<BodyName>),
+    /// An operator's word was followed; what came of it, for people.
+    Told(String),
 }
 
 /// Why a change was not made; nothing of it was.
@@ -218,6 +255,16 @@ pub struct Refused {
 
 /// Called once, from the changer's thread.
 pub type Answer = Box<dyn FnOnce(Result<Changed, Refused>) + Send>;
+
+/// A store that takes a lost tail, piece by piece: a primary's.
+pub trait TailSink: Send + Sync {
+    /// Merges a piece, once, and says what became of it; or which octets must come with it ([`Changed::Merged`],
+    /// [`Changed::Lacks`]). Durable when it returns. Blocks.
+    ///
+    /// # Errors
+    /// Nothing of it was merged.
+    fn merge(&self, piece: TailPiece) -> Result<Changed, Refused>;
+}
 
 /// Whoever makes changes on an embedded primary.
 pub trait Changer: Send + Sync {

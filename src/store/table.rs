@@ -192,7 +192,8 @@ impl CaptureTable {
             Payload::Tree(change) => self.change_tree(change),
             Payload::Attributes(change) => self.change_attributes(&change.user, change.scope, change.fingerprint),
             Payload::BaseEnd(_) => self.whole = true,
-            Payload::Epoch(_) | Payload::Base(_) | Payload::Digest(_) | Payload::TreeDigest(_) => {}
+            Payload::Epoch(_) | Payload::Base(_) | Payload::Digest(_) | Payload::TreeDigest(_) | Payload::Merged(_) => {
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use testbed::{Result, process};
 const PROMOTE_AT: [u64; 12] = [1, 5, 10, 15, 20, 28, 36, 46, 60, 80, 110, 160];
 const SWITCH_AT: [u64; 10] = [3, 10, 18, 26, 34, 45, 60, 80, 110, 160];
 
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {
         std::fs::remove_dir_all(to)?;
     }
@@ -22,7 +22,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The daemon that was asked is the one that dies.
-fn kill_asked(node: &mut testbed::node::Node, words: &[&str], after_ms: u64) -> Result<()> {
+pub(super) fn kill_asked(node: &mut testbed::node::Node, words: &[&str], after_ms: u64) -> Result<()> {
     let id = node.process_id().context("a running daemon")?;
     let killer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(after_ms));

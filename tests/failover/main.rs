@@ -13,6 +13,7 @@ mod dead_primary;
 mod restarted;
 mod resync;
 mod switchover;
+mod tails;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;

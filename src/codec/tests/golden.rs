@@ -192,6 +192,17 @@ fn attributes_of_user() -> AttributesChange {
     }
 }
 
+fn merged() -> Merged {
+    Merged {
+        stream: StreamId([0xcd; 16]),
+        epoch: Epoch(1),
+        mailbox: mailbox(),
+        uidvalidity: UidValidity(1_700_000_001),
+        appended: vec![(Uid(11), message().guid), (Uid(12), "".into())],
+        expunged: vec![UidRange::one(Uid(4))],
+    }
+}
+
 fn payloads() -> Vec<(&'static str, Payload)> {
     let epoch = EpochStart {
         epoch: Epoch(2),
@@ -230,12 +241,14 @@ fn payloads() -> Vec<(&'static str, Payload)> {
         ("state-initial", state(Lineage::Initial)),
         ("state-whole", state(Lineage::Whole)),
         ("state-broken", state(Lineage::Broken)),
+        ("state-believed", state(Lineage::Believed)),
         ("tree", Payload::Tree(tree())),
         ("digest", Payload::Digest(digest)),
         ("digest-without-modseqs", Payload::Digest(untracked)),
         ("tree-digest", Payload::TreeDigest(tree_digest)),
         ("attributes", Payload::Attributes(attributes())),
         ("attributes-of-user", Payload::Attributes(attributes_of_user())),
+        ("merged", Payload::Merged(merged())),
     ]
 }
 

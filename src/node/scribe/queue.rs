@@ -5,7 +5,7 @@ use crate::limits::{
     CHANGE_SECONDS_MAX, CHANGES_QUEUED_BYTES_MAX, CHANGES_QUEUED_MAX, WRITE_BATCH_BYTES, WRITE_BATCH_CHANGES,
     WRITE_GATHER_US,
 };
-use crate::store::change::{Answer, Change, Changer, Reason, Refused};
+use crate::store::change::{Answer, Change, Changer, Reason, Refused, TailPiece, TailSink};
 use crate::store::embedded::write::Outcome;
 use crate::store::source::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -105,6 +105,21 @@ impl Changer for ChangeQueue {
             // Dropped, it answers itself.
             drop(unsent);
         }
+    }
+}
+
+impl TailSink for ChangeQueue {
+    fn merge(&self, piece: TailPiece) -> Outcome {
+        let (done, outcome) = channel();
+        let answer = move |merged| {
+            if done.send(merged).is_err() {
+                tracing::debug!("whoever brought a piece of a tail is gone; it was merged all the same");
+            }
+        };
+        self.change(Change::Merge(Box::new(piece)), Box::new(answer));
+        outcome
+            .recv()
+            .unwrap_or_else(|_| refusal(Reason::NotPrimary, "this node takes no more changes"))
     }
 }
 
@@ -220,6 +235,7 @@ fn weight(change: &Change) -> usize {
         Change::Append { messages, .. } => messages.iter().map(|message| message.octets.len()).sum(),
         Change::Deliver { message, .. } | Change::Replace { message, .. } => message.octets.len(),
         Change::Attributes { entries, .. } => values(entries),
+        Change::Merge(piece) => piece.bodies.values().flatten().map(|octets| octets.len()).sum(),
         _ => 0,
     }
 }

@@ -114,7 +114,13 @@ impl Telling {
             Ok(std::iter::once(tree).chain(attributes.map(|one| vec![one])).collect())
         };
         let comparison = match &mut self.what {
-            What::Base { .. } => return tree(export),
+            What::Base { .. } => {
+                let settled = export
+                    .merged(user)?
+                    .into_iter()
+                    .map(|merged| vec![Payload::Merged(merged)]);
+                return Ok(tree(export)?.into_iter().chain(settled).collect());
+            }
             What::Comparison(comparison) => comparison,
         };
         if let Some(wanted) = &comparison.mailbox {

@@ -10,7 +10,8 @@ impl Account {
         let guid = state.mailbox.guid;
         let mailbox = self.mailboxes.entry(guid).or_default();
         mailbox.quarantine.diverted.clear();
-        mailbox.quarantine.held = mailbox.contradiction(&state);
+        let believed = state.lineage == Lineage::Believed;
+        mailbox.quarantine.held = mailbox.contradiction(&state).filter(|_| !believed);
         if mailbox.quarantine.held.is_some() {
             mailbox.quarantine.diverted.push(Payload::State(state));
             return;
@@ -19,7 +20,7 @@ impl Account {
         let Some(mailbox) = self.mailboxes.get_mut(&guid) else {
             return;
         };
-        let left = if mailbox.uidvalidity == state.uidvalidity {
+        let left = if mailbox.uidvalidity == state.uidvalidity && !believed {
             let gone = attested(&state, answers);
             mailbox.correct(state, &gone, &held_appends)
         } else {

@@ -17,28 +17,28 @@ struct Arriving {
 
 /// A body of which every part is here.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) id: u64,
-    pub(super) ahead: bool,
-    pub(super) name: BodyName,
+pub(crate) struct Whole {
+    pub(crate) id: u64,
+    pub(crate) ahead: bool,
+    pub(crate) name: BodyName,
     /// With their hash; none where that is not what was said.
-    pub(super) octets: Option<(Vec<u8>, BodyHash)>,
+    pub(crate) octets: Option<(Vec<u8>, BodyHash)>,
 }
 
 /// At most one body, at most [`BODY_IN_MEMORY_MAX`] bytes; memory grows with what arrives, not with what is claimed.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub(crate) struct Assembly {
     arriving: Option<Arriving>,
 }
 
 impl Assembly {
     /// True where the next part begins a body.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.arriving.is_none()
     }
 
     /// Begins with a first part.
-    pub(super) fn begin(&mut self, part: &BodyPart, name: BodyName) -> Result<(), String> {
+    pub(crate) fn begin(&mut self, part: &BodyPart, name: BodyName) -> Result<(), String> {
         if part.total > BODY_IN_MEMORY_MAX {
             return Err(format!("a body of {} bytes", part.total));
         }
@@ -54,7 +54,7 @@ impl Assembly {
     }
 
     /// Takes a part of the body that has begun.
-    pub(super) fn take(&mut self, part: &BodyPart) -> Result<Option<Whole>, String> {
+    pub(crate) fn take(&mut self, part: &BodyPart) -> Result<Option<Whole>, String> {
         let Some(mut arriving) = self.arriving.take() else {
             return Err("a part of no body".to_owned());
         };

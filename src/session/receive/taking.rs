@@ -55,9 +55,10 @@ impl Receive {
         self.taken_bytes = self.taken_bytes.saturating_add(bytes);
     }
 
-    /// `before`: the stream that was followed until now. What the target decided of another one counts no more.
+    /// `before`: the stream that was followed until now. What the target decided of another one, or of a history that was left,
+    /// counts no more.
     fn join(&mut self, taken: &Taken, terms: Terms, before: StreamId) {
-        if before != taken.frame.stream {
+        if before != taken.frame.stream || self.applied >= taken.frame.lsn {
             self.applied = Lsn(0);
         }
         let before = Lsn(taken.frame.lsn.0.saturating_sub(1));

@@ -2,7 +2,7 @@
 
 use super::super::target::{Applied, Frame, GoneAnswers, Target, TargetCounts, TargetError};
 use super::store::Store;
-use super::{attributes, digest, epoch, quarantine, state, transaction, tree};
+use super::{attributes, digest, epoch, merged, quarantine, state, transaction, tree};
 use crate::op::{ChainHash, DigestVerdict, Epoch, GoneQuestion, Lsn, NodeName, Payload, StreamId, whole};
 use rusqlite::{Connection, params};
 use std::borrow::Cow;
@@ -128,6 +128,7 @@ pub(super) fn decide(
             Payload::Base(_) => place.building = lsn,
             Payload::BaseEnd(of) if *of == place.building => place.building = Lsn(0),
             Payload::BaseEnd(_) => {}
+            Payload::Merged(settled) => merged::note(tx, settled)?,
             Payload::Epoch(start) => {
                 if start.previous == Epoch(0) {
                     place.building = lsn;

@@ -103,7 +103,7 @@ fn entries(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn one(tx: &Connection, id: EntryId) -> Result<Entry, CustodyError> {
+pub(super) fn one(tx: &Connection, id: EntryId) -> Result<Entry, CustodyError> {
     entries(tx, None, Some(id), 1)?.pop().ok_or(CustodyError::Unknown(id))
 }
 

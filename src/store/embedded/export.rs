@@ -5,13 +5,15 @@ use super::attributes;
 use super::bodies;
 use super::digest;
 use super::mailbox::{Mailbox, read_name};
+use super::merged;
 use super::store::Store;
 use super::tree;
 use super::write::position;
+use crate::limits::MERGED_MESSAGES_MAX;
 use crate::op::digest::Sum;
 use crate::op::{
     AttributeKind, AttributeScope, AttributesChange, Disappearance, Guid, Lineage, MailboxDigest, MailboxId,
-    MailboxName, StateChunk, TreeChange, TreeDigest, TreeMailbox, Unselectable, UserName,
+    MailboxName, Merged, StateChunk, TreeChange, TreeDigest, TreeMailbox, Unselectable, UserName,
 };
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -104,6 +106,14 @@ impl Export {
         })
     }
 
+    /// What of lost tails was settled of this user's mail.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn merged(&self, user: &UserName) -> Result<Vec<Merged>, TargetError> {
+        self.0.readers.read(|tx| merged::all(tx, user, MERGED_MESSAGES_MAX))
+    }
+
     /// A mailbox's complete list and attributes; none where it is gone.
     ///
     /// # Errors
@@ -157,7 +167,8 @@ impl Export {
     }
 }
 
-fn list(tx: &Connection, mailbox: &Mailbox) -> Result<StateChunk, TargetError> {
+/// The mailbox as it is here.
+pub(super) fn list(tx: &Connection, mailbox: &Mailbox) -> Result<StateChunk, TargetError> {
     Ok(StateChunk {
         mailbox: mailbox.is.clone(),
         uidvalidity: mailbox.uidvalidity,

@@ -11,6 +11,7 @@
 //! | `transaction`, `state`, `tree`, `attributes`, `digest`, `epoch` | one kind of payload each |
 //! | `mailbox` | rows of mailboxes and messages |
 //! | `quarantine` | held, diverted, deferred, inferred |
+//! | `merged`, `unwind` | what of a lost tail was settled; giving way to a history that goes on elsewhere |
 //! | `custody`, `release` | the operator's view of it, and his word |
 //! | `renumbering` | a mailbox under another GUID |
 //! | `packs` | body files; `bodies` is their index, `shelf` the [`BodyStore`] |
@@ -35,6 +36,7 @@ pub mod export;
 mod listing;
 mod listings;
 mod mailbox;
+mod merged;
 pub mod mirror;
 mod open;
 mod origin;
@@ -49,13 +51,14 @@ mod state;
 mod store;
 mod transaction;
 mod tree;
+mod unwind;
 pub mod view;
 pub mod write;
 
 use super::custody::Custody;
 use super::source::Bodies;
 use super::target::{BodyStore, Target, TargetError};
-use crate::op::NodeName;
+use crate::op::{MailboxId, NodeName};
 use apply::Applier;
 use custody::Keeper;
 use export::Export;
@@ -117,6 +120,15 @@ impl Embedded {
             upkeep: Upkeep(Arc::clone(&store)),
             store,
         })
+    }
+
+    /// Gives way to a history that leaves this one's: these mailboxes (true: the tail made them) take the next list as it is, and
+    /// the next base is joined at, wherever it is. May be done again. Blocks.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub fn unwind(&self, touched: &[(MailboxId, bool)]) -> Result<(), TargetError> {
+        unwind::unwind(&self.store, touched)
     }
 
     /// What this store holds, for peers.

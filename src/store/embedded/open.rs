@@ -9,10 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Each brings the schema from its index to the next version (`PRAGMA user_version`).
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../../schema/embedded/0001.sql"),
     include_str!("../../../schema/embedded/0002.sql"),
     include_str!("../../../schema/embedded/0003.sql"),
+    include_str!("../../../schema/embedded/0004.sql"),
 ];
 
 /// First SQLite without the bug that two connections could corrupt a write-ahead log that is reset.

@@ -18,6 +18,9 @@ pub(super) fn apply(
     let mut mailbox = Mailbox::load_or_create(tx, &state.mailbox)?;
     let ours = mailbox.all(tx)?;
     quarantine::void_diverted(tx, mailbox.id)?;
+    if state.lineage == Lineage::Believed {
+        return believe(tx, state);
+    }
     if let Some(why) = contradiction(tx, &mailbox, &ours, state)? {
         return transaction::hold(tx, &mut mailbox, why, frames);
     }

@@ -3,7 +3,7 @@
 use super::super::super::change::{Change, Changed, Reason, Refused};
 use super::super::super::target::TargetError;
 use super::fresh::Fresh;
-use super::{append, attributes, copy, create, expunge, flags, hierarchy, rename};
+use super::{append, attributes, copy, create, decide, expunge, flags, hierarchy, merge, rename};
 use crate::op::{BodyHash, BodyName, Payload};
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -132,5 +132,8 @@ pub(super) fn build(tx: &Connection, change: &Change, fresh: &mut Fresh) -> Resu
             scope,
             entries,
         } => attributes::set(tx, user, mailbox.as_ref(), *scope, entries),
+        Change::Merge(piece) => merge::merge(tx, fresh, piece),
+        Change::Decide { entry, decision } => decide::decide(tx, *entry, *decision),
+        Change::Restore { entry } => decide::restore(tx, fresh, *entry),
     }
 }

@@ -75,6 +75,13 @@ impl Names {
         self.listed.get(name)
     }
 
+    /// The name of a mailbox, and what it stands for.
+    pub(super) fn of(&self, guid: Guid) -> Option<(MailboxName, Listed)> {
+        let is = |(_, listed): &(&MailboxName, &Listed)| matches!(listed, Listed::Mailbox(known, _) if *known == guid);
+        let (name, listed) = self.listed.iter().find(is)?;
+        Some((name.clone(), listed.clone()))
+    }
+
     /// Names below this one, in order.
     pub(super) fn below<'n>(&'n self, name: &'n MailboxName) -> impl Iterator<Item = (&'n MailboxName, &'n Listed)> {
         let behind = self.listed.range((Bound::Excluded(name), Bound::Unbounded));

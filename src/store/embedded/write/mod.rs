@@ -10,6 +10,8 @@
 //! | `append`, `flags`, `expunge`, `copy` | changes of messages |
 //! | `names`, `hierarchy`, `create`, `rename` | changes of the tree |
 //! | `attributes` | METADATA, ACL |
+//! | `merge` | pieces of a lost tail |
+//! | `decide` | an operator's word on what is in quarantine or retained |
 //!
 //! A batch is one database transaction: each change is built against what those before it left, sealed, applied. Then
 //! the bodies are flushed, then the journal, and only then the database commits ([`Ledger`]).
@@ -19,11 +21,13 @@ mod attributes;
 mod built;
 mod copy;
 mod create;
+mod decide;
 mod expunge;
 mod flags;
 mod fresh;
 mod hierarchy;
 mod lookup;
+mod merge;
 mod names;
 mod rename;
 mod txn;

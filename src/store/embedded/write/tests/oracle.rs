@@ -211,7 +211,8 @@ impl Foreseen {
             Ok(Changed::Stored { uids, modseq, modified }) => Self::Stored(numbers(uids), modseq.0, numbers(modified)),
             Ok(Changed::Expunged { uids, modseq }) => Self::Expunged(numbers(uids), modseq.0),
             Ok(Changed::Copied { from, to, .. }) => Self::Copied(numbers(from), numbers(to)),
-            Ok(Changed::Done(_)) => Self::Done,
+            Ok(Changed::Done(_) | Changed::Told(_)) => Self::Done,
+            Ok(other @ (Changed::Merged(_) | Changed::Lacks(_))) => panic!("{other:?} of a client's change"),
         }
     }
 }
