@@ -159,7 +159,8 @@ fn resynchronised(version: Version, format: Format) -> Result<()> {
             here.1,
             there.1
         );
-        // 2.3 commits each message by itself and counts twice for it: of new mail a client is told once more.
+        // 2.3 commits each message by itself: those that share a MODSEQ at the source get ascending ones there, so that a
+        // client is told of some once more.
         let is_exact = there.1.iter().all(|uid| [2, 4].contains(uid));
         ensure!(
             is_exact || version == Version::V2_3,

@@ -5,6 +5,7 @@
 mod cuts;
 mod equal;
 mod foreign;
+mod kept;
 mod room;
 
 pub(crate) const USER: &str = "user1@example.test";

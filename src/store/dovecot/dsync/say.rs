@@ -103,8 +103,9 @@ pub(super) fn mailbox(delta: &MailboxDelta, out: &mut Vec<u8>) {
     line.absent(2).text("").switch(true).switch(true).absent(1).end(out);
 }
 
-/// An attribute; `now` (UNIX seconds) and a MODSEQ above that of the last state make it win.
-pub(super) fn attribute(named: &Named, modseq: Modseq, now: i64, out: &mut Vec<u8>) {
+/// An attribute; `now` (UNIX seconds) and a MODSEQ above all others make it win: Dovecot compares both with its own, which it
+/// counts further for what we told it too. It keeps neither.
+pub(super) fn attribute(named: &Named, now: i64, out: &mut Vec<u8>) {
     let streamed = named
         .value
         .as_ref()
@@ -116,7 +117,7 @@ pub(super) fn attribute(named: &Named, modseq: Modseq, now: i64, out: &mut Vec<u
         None => line.value(named.value.as_deref()),
     };
     line.switch(streamed.is_some()).switch(named.value.is_none());
-    line.number(now.max(1)).number(modseq).end(out);
+    line.number(now.max(1)).number(i64::MAX).end(out);
     if let Some(value) = streamed {
         let mut stuffer = Stuffer::new();
         stuffer.put(value, out);

@@ -15,6 +15,7 @@ use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
 use crate::store::dovecot::doveadm::{Doveadm, DoveadmError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Speaker {
     doveadm: Doveadm,
     socket: Option<PathBuf>,
     kept: Mutex<Vec<Kept>>,
+    /// The newest time that attributes were told to have changed at.
+    told_at: AtomicI64,
 }
 
 /// A session that waits for more.
@@ -77,6 +80,7 @@ impl Speaker {
             doveadm,
             socket,
             kept: Mutex::default(),
+            told_at: AtomicI64::new(0),
         }
     }
 
@@ -87,6 +91,7 @@ impl Speaker {
     /// Nothing of it was acknowledged. (Parts that failed later are in the report.)
     pub fn tell(&self, delta: &Delta, bodies: &mut dyn Bodies, now: i64) -> Result<Report, DsyncError> {
         check(delta)?;
+        let now = self.later(delta, now);
         let kept = self.take(&delta.user);
         if let Some(mut kept) = kept {
             if kept.can_tell(delta) {
@@ -113,6 +118,17 @@ impl Speaker {
             }
         }
         self.tell_anew(delta, bodies, now)
+    }
+
+    /// A time later than any that attributes were told at: with equal times, Dovecot compares values, and cuts one that it has
+    /// compared.
+    fn later(&self, delta: &Delta, now: i64) -> i64 {
+        if delta.mailboxes.iter().all(|mailbox| mailbox.attributes.is_empty()) {
+            return now;
+        }
+        let next = |last: i64| Some(now.max(last.saturating_add(1)));
+        let last = self.told_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        now.max(last.unwrap_or_default().saturating_add(1))
     }
 
     fn tell_anew(&self, delta: &Delta, bodies: &mut dyn Bodies, now: i64) -> Result<Report, DsyncError> {
@@ -306,7 +322,7 @@ impl Speaker {
         let mut gone = Vec::new();
         session.used = Instant::now();
         let mut kept = self.kept();
-        match alive && !session.tree.is_empty() && session.is_fresh() {
+        match alive && session.talk.has_states() && !session.tree.is_empty() && session.is_fresh() {
             true => kept.push(session),
             false => gone.push(session),
         }

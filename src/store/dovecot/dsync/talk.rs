@@ -91,6 +91,11 @@ impl Talk {
         self.telling.is_over()
     }
 
+    /// True where the session can tell something later: it began from a state.
+    pub(super) fn has_states(&self) -> bool {
+        !self.states.is_empty()
+    }
+
     /// Messages that every later list has to have again.
     pub(super) fn burden(&self) -> usize {
         self.told.values().map(BTreeMap::len).sum()
@@ -118,12 +123,8 @@ impl Talk {
             }
             return Ok(Outcome::Stale(why.to_owned()));
         }
-        let modseq = delta
-            .highest_modseq
-            .max(state.map_or(Modseq(0), |state| state.modseq.max(state.at_target)));
-        let modseq = Modseq(modseq.0.saturating_add(1));
         let attributes = self.named(delta);
-        self.telling.changes(attributes, modseq, now, &changes)?;
+        self.telling.changes(attributes, now, &changes)?;
         let requests = match self.step()? {
             Step::Requests(requests) => requests,
             step => return Err(unexpected(&step)),

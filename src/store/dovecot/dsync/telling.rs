@@ -20,7 +20,7 @@ use super::say::{self, Way};
 use super::stuffing::Stuffer;
 use super::{Broken, MailboxDelta, Message, State, broken};
 use crate::limits::{DSYNC_MAILBOXES_MAX, DSYNC_REQUESTS_MAX};
-use crate::op::{Guid, MailboxName, MessageGuid, Modseq, Uid, UidValidity};
+use crate::op::{Guid, MailboxName, MessageGuid, Uid, UidValidity};
 use std::collections::BTreeMap;
 
 /// What has to be done next.
@@ -186,14 +186,13 @@ impl Telling {
     pub(super) fn changes(
         &mut self,
         mut attributes: Vec<Named>,
-        modseq: Modseq,
         now: i64,
         changes: &[Change<'_>],
     ) -> Result<(), Broken> {
         self.turn(Phase::Comparing, Phase::Requests)?;
         attributes.sort_by_key(order);
         for named in &attributes {
-            say::attribute(named, modseq, now, &mut self.out);
+            say::attribute(named, now, &mut self.out);
         }
         say::end_of_list(&mut self.out);
         for change in changes {

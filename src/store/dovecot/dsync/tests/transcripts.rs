@@ -124,7 +124,7 @@ fn tell(said: &[u8], delta: &MailboxDelta) -> (Vec<u8>, Vec<Step>) {
             Step::Mailbox(_) => {
                 let nothing = std::collections::BTreeMap::new();
                 let changes = check::list(delta, None, &nothing).unwrap();
-                telling.changes(Vec::new(), Modseq(51), 1, &changes).unwrap();
+                telling.changes(Vec::new(), 1, &changes).unwrap();
             }
             Step::Requests(requests) => {
                 assert_eq!(requests.len(), 3);
