@@ -17,3 +17,5 @@ pub const DOWN_AGAIN_MS: u64 = 1_000;
 pub const TOLD_NOTED_MS: u64 = 1_000;
 /// Longest time that a promotion waits until a Dovecot was told everything: 5,000 users with a backlog.
 pub const PROJECT_SECONDS_MAX: u64 = 60;
+/// How often a user who has nothing to be told is looked at for changes by others: a look is one session of some 30 ms.
+pub const PATROL_MS: u64 = 5_000;

@@ -448,12 +448,12 @@ impl Group {
             }
         };
         let (config, name, metrics) = (&self.config, &self.node.name, Arc::clone(&self.metrics));
-        let ways = match &config.store {
-            StoreConfig::Dovecot(dovecot) => Some(projecting::ways(dovecot)),
+        let dovecot = match &config.store {
+            StoreConfig::Dovecot(dovecot) => Some(dovecot),
             StoreConfig::Embedded(_) => None,
         };
         let terms = (standing.epoch().number, give_way(&opened, standing)?);
-        let standby = Standby::start(config, name, &self.dir, terms, metrics, opened, ways)?;
+        let standby = Standby::start(config, name, &self.dir, terms, metrics, opened, dovecot)?;
         self.running = Running::Standby(Box::new(standby));
         Ok(())
     }

@@ -6,12 +6,12 @@ use super::counted::Counted;
 use super::disk_desk::DiskDesk;
 use super::health::Health;
 use super::notices::NoticeFile;
-use super::projecting::{Dovecot, Projecting, Projection};
+use super::projecting::{self, Projecting, Projection};
 use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
 use super::written::OpenedEmbedded;
-use crate::config::GroupConfig;
+use crate::config::{DovecotConfig, GroupConfig};
 use crate::control::metrics::Metrics;
 use crate::io::clock::{self, Clock};
 use crate::journal::JournalView;
@@ -127,7 +127,8 @@ pub(super) struct Standby {
 
 impl Standby {
     /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted; `left`: why the journal can't be gone on
-    /// with, where that is so. `ways`: to the Dovecot that the mail is for, where there is one.
+    /// with, where that is so. `dovecot`: that which the mail is
+    /// for, where there is one.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
@@ -135,7 +136,7 @@ impl Standby {
         (floor, left): (Epoch, Option<String>),
         metrics: Arc<Metrics>,
         opened: OpenedEmbedded,
-        ways: Option<Vec<Box<dyn Dovecot>>>,
+        dovecot: Option<&DovecotConfig>,
     ) -> Result<Self, NodeError> {
         let OpenedEmbedded {
             journal,
@@ -147,7 +148,7 @@ impl Standby {
         })?;
         let view = journal.view();
         let applied = opened.target.applied();
-        let projecting = ways.map(|ways| project(&opened, ways, applied)).transpose()?;
+        let projecting = dovecot.map(|dovecot| project(&opened, dovecot, applied)).transpose()?;
         let projection = projecting.as_ref().map(|projecting| Arc::clone(&projecting.shared));
         let mut start = receive_start(group, node, &view, applied, left);
         if let Some(projection) = &projection {
@@ -162,7 +163,11 @@ impl Standby {
         };
         let (shared, first) = share(&opened, &view, questions, counted, projection)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
-        let (bodies, health) = (Arc::clone(&opened.bodies), Arc::clone(&shared.health));
+        let bodies = match dovecot {
+            Some(dovecot) => projecting::own_first(dovecot, Arc::clone(&opened.bodies)),
+            None => Arc::clone(&opened.bodies),
+        };
+        let health = Arc::clone(&shared.health);
         let disk = DiskDesk::start(journal, bodies, fed.clone(), health)?;
         let applier = Applier::start(
             opened.target,
@@ -230,9 +235,9 @@ impl Standby {
 }
 
 /// Starts to tell the Dovecot what the mirror has.
-fn project(opened: &Embedded, ways: Vec<Box<dyn Dovecot>>, applied: Applied) -> Result<Projecting, NodeError> {
+fn project(opened: &Embedded, dovecot: &DovecotConfig, applied: Applied) -> Result<Projecting, NodeError> {
     let mirror = opened.mirror().map_err(|e| NodeError::Journal(e.to_string()))?;
-    Projecting::start(mirror, ways, applied)
+    Projecting::start(mirror, projecting::ways(dovecot), applied)
 }
 
 /// The receiving machine, with what was announced before a restart.

@@ -133,3 +133,47 @@ fn everything_killed_on_the_way_from_2_3_maildir_to_2_4_sdbox() -> Result<()> {
     );
     Ok(())
 }
+
+/// Mail that somebody else puts into the standby's Dovecot.
+const FOREIGN: &[u8] = b"Subject: foreign\r\n\r\nby somebody who should not have\r\n";
+
+#[test]
+fn what_somebody_else_writes_there_is_kept_and_undone() -> Result<()> {
+    let mut onto = Onto::start((Version::V2_4, Format::Sdbox), (Version::V2_3, Format::Mdbox))?;
+    onto.load("before", 60, Mix::Normal, AT_ONCE).run()?;
+    onto.start_nodes()?;
+    onto.wait()?;
+    let user = onto.source.users().first().cloned().unwrap_or_default();
+    onto.target.imap(&user)?.append("INBOX", "(\\Seen) ", FOREIGN)?.must()?;
+    let verified = onto.primary.ctl(&["verify"])?;
+    assert_eq!(verified.status.code(), Some(1), "a foreign message is not found");
+    onto.source.imap(&user)?.append("INBOX", "() ", b"Subject: ours\r\n\r\ntext\r\n")?.must()?;
+    onto.compare()?;
+    let kept = onto.standby.ask(&["retained", "ls"])?;
+    let kept = kept.pointer("/messages/0/why").and_then(serde_json::Value::as_str).map(str::to_owned);
+    assert_eq!(kept.as_deref(), Some("foreign"));
+    onto.primary.ask(&["verify"])?;
+    Ok(())
+}
+
+#[test]
+fn a_switchover_there_and_back_loses_nothing() -> Result<()> {
+    let mut onto = Onto::start((Version::V2_3, Format::Sdbox), (Version::V2_4, Format::Maildir))?;
+    onto.load("before", 80, Mix::Normal, AT_ONCE).run()?;
+    onto.start_nodes()?;
+    let before = onto.compare()?;
+    onto.standby.ask(&["switchover", "--max-wait", "60s"])?;
+    let users = onto.source.users().to_vec();
+    let there = Truth::read(onto.target.imap_port(), &users)?;
+    assert_eq!(before.differences(&there, &OF_ITS_OWN), [""; 0]);
+    for user in &users {
+        onto.target.imap(user)?.append("INBOX", "() ", b"Subject: meanwhile\r\n\r\ntext\r\n")?.must()?;
+    }
+    let meanwhile = Truth::read(onto.target.imap_port(), &users)?;
+    onto.standby.ask(&["wait", "--timeout", "120s"])?;
+    onto.primary.ask(&["switchover", "--max-wait", "60s"])?;
+    let back = Truth::read(onto.source.imap_port(), &users)?;
+    assert_eq!(meanwhile.differences(&back, &OF_ITS_OWN), [""; 0]);
+    assert_eq!(back.messages(), before.messages() + users.len());
+    Ok(())
+}

@@ -15,6 +15,7 @@ mod ports;
 mod redirects;
 mod state;
 mod stores;
+mod target;
 
 use crate::config::Config;
 use crate::io::lock::StateLock;
@@ -137,6 +138,7 @@ pub fn run(config: &Config, mut looking_at: impl FnMut(&str)) -> CheckReport {
         section(&format!("store of group {}", group.name), &|| {
             let mut found = stores::findings(group);
             found.extend(dovecot::findings(group));
+            found.extend(target::findings(group));
             found
         });
     }

@@ -8,18 +8,19 @@ use crate::store::embedded::mirror::Mirror;
 use crate::store::target::TargetError;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Adds to a user's verdicts what differs in the Dovecot.
+/// Adds to a user's verdicts what differs in the Dovecot; true where anything does.
 pub(super) fn compare(
     mirror: &Mirror,
     dovecot: &mut dyn Dovecot,
     user: &UserName,
     verdicts: &mut [DigestVerdict],
-) -> Result<(), TellError> {
+) -> Result<bool, TellError> {
     let whole = mirror
         .whole(user)
         .map_err(|e: TargetError| TellError::User(e.to_string()))?;
     let there = dovecot.read(user, &Wanted::Everything)?;
     let named: BTreeMap<String, &Node> = whole.tree.iter().map(|node| (node.name.join('/'), node)).collect();
+    let mut any = false;
     for verdict in verdicts {
         let differs = match (verdict.mailbox.as_str(), named.get(&verdict.mailbox)) {
             ("", _) => tree(&whole, &there),
@@ -27,9 +28,32 @@ pub(super) fn compare(
             // the mirror's own verdict says what is wrong with it
             (_, None) => Vec::new(),
         };
+        any |= !differs.is_empty();
         add(verdict, &differs);
     }
-    Ok(())
+    Ok(any)
+}
+
+/// True where somebody else than this node has changed what this user has there, as far as Dovecot's own logs tell.
+pub(super) fn is_touched(mirror: &Mirror, dovecot: &mut dyn Dovecot, user: &UserName) -> Result<bool, TellError> {
+    let known = mirror.acknowledged(user).map_err(|e: TargetError| TellError::User(e.to_string()))?;
+    if known.is_empty() {
+        return Ok(false);
+    }
+    let there = dovecot.read(user, &Wanted::Since(known.clone()))?;
+    let named = there.tree.iter().filter_map(|node| node.mailbox);
+    let (mut seen, mut strange) = (0, false);
+    for mailbox in named {
+        match known.get(&mailbox.guid) {
+            Some(state) => {
+                seen += 1;
+                strange |= mailbox.uid_validity != state.uid_validity || mailbox.uid_next.0 != state.uid.0.saturating_add(1);
+            }
+            None => strange = true,
+        }
+    }
+    let changed = |mailbox: &MailboxReading| !mailbox.listed.is_empty() || !mailbox.expunged.is_empty();
+    Ok(strange || seen < known.len() || there.mailboxes.values().any(changed))
 }
 
 /// Notes that the Dovecot could not be asked: nothing is known to be equal.

@@ -7,6 +7,7 @@
 
 mod closing;
 mod comparing;
+mod own_first;
 mod speaking;
 mod target;
 mod turn;
@@ -14,13 +15,13 @@ mod turns;
 mod worker;
 
 pub(super) use closing::bring_to_end;
-pub(super) use speaking::ways;
+pub(super) use speaking::{own_first, ways};
 pub(super) use target::Dovecot;
 
 use super::NodeError;
 use super::applier::ApplyWork;
 use crate::io::clock::{self, Stopwatch};
-use crate::limits::{DOWN_AGAIN_MS, STATUS_NAMED_MAX, TOLD_NOTED_MS};
+use crate::limits::{STATUS_NAMED_MAX, TOLD_NOTED_MS};
 use crate::op::{DigestVerdict, Lsn, StreamId, UserName};
 use crate::store::embedded::mirror::Mirror;
 use crate::store::target::{Applied, TargetError};
@@ -58,6 +59,9 @@ struct State {
     /// The last LSN that was told, as the applying thread knows it.
     shown: Lsn,
     noted_ms: u64,
+    /// When the next user is looked at who has nothing to be told, and who was the last.
+    patrol_ms: u64,
+    patrolled: UserName,
     down: Option<Down>,
     /// Verdicts of the mirror that the Dovecot is still to be compared for, by user.
     verdicts: BTreeMap<UserName, Vec<DigestVerdict>>,

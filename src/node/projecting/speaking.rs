@@ -1,5 +1,6 @@
 //! The ways to a configured Dovecot: dsync sessions, and `doveadm` for what they don't do.
 
+use super::own_first::OwnFirst;
 use super::target::{Dovecot, TellError};
 use crate::config::DovecotConfig;
 use crate::io::clock;
@@ -8,6 +9,8 @@ use crate::op::{Guid, Uid, UserName};
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::dsync::{Bodies, Delta, DsyncError, Reading, Report, Speaker, Wanted};
 use crate::store::dovecot::fetch::{self, Fetched};
+use crate::store::dovecot::own_bodies::OwnBodies;
+use crate::store::target::BodyStore;
 use std::sync::Arc;
 
 /// The socket of a running server's `doveadm` service, below its `base_dir`.
@@ -25,6 +28,12 @@ pub(in crate::node) fn ways(config: &DovecotConfig) -> Vec<Box<dyn Dovecot>> {
         })
     };
     (0..TELLERS).map(way).collect()
+}
+
+/// The mirror's bodies, with those that the Dovecot has already.
+pub(in crate::node) fn own_first(config: &DovecotConfig, mirror: Arc<dyn BodyStore>) -> Arc<dyn BodyStore> {
+    let own = OwnBodies::new(crate::node::fencing::doveadm(config));
+    Arc::new(OwnFirst { mirror, own })
 }
 
 struct Way {

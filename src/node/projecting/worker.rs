@@ -1,10 +1,11 @@
 //! One worker: takes turns as long as there are any.
 
-use super::comparing::{compare, unread};
+use super::comparing::{compare, is_touched, unread};
 use super::target::{Dovecot, TellError};
 use super::turn::{Turned, turn};
 use super::turns::Ended;
-use super::{DOWN_AGAIN_MS, Down, LOOK_AGAIN, Projection, State};
+use super::{Down, LOOK_AGAIN, Projection, State};
+use crate::limits::{DOWN_AGAIN_MS, PATROL_MS};
 use crate::io::clock;
 use crate::op::{DigestVerdict, UserName};
 use crate::store::target::TargetError;
@@ -21,11 +22,18 @@ pub(super) fn run(shared: &Projection, mut way: Box<dyn Dovecot>) {
                 shared.note(false);
             }
             Work::Compare(user, mut verdicts) => {
-                if let Err(error) = compare(&shared.mirror, way.as_mut(), &user, &mut verdicts) {
-                    unread(&mut verdicts, &error.to_string());
+                match compare(&shared.mirror, way.as_mut(), &user, &mut verdicts) {
+                    Ok(false) => {}
+                    Ok(true) => doubt(shared, &user),
+                    Err(error) => unread(&mut verdicts, &error.to_string()),
                 }
                 shared.judge(verdicts);
             }
+            Work::Patrol(user) => match is_touched(&shared.mirror, way.as_mut(), &user) {
+                Ok(false) => {}
+                Ok(true) => doubt(shared, &user),
+                Err(error) => tracing::debug!(%error, "look whether somebody else wrote to the mail server"),
+            },
         }
     }
     way.rest();
@@ -35,6 +43,22 @@ pub(super) fn run(shared: &Projection, mut way: Box<dyn Dovecot>) {
 enum Work {
     Turn(UserName),
     Compare(UserName, Vec<DigestVerdict>),
+    /// Look whether somebody else wrote there.
+    Patrol(UserName),
+}
+
+/// The Dovecot holds something else than it was told: the user's mail is compared as a whole, and what is foreign is kept
+/// and undone.
+fn doubt(shared: &Projection, user: &UserName) {
+    tracing::warn!(user = %crate::telemetry::user(user), "the mail server holds something else than it was told: compared as a whole");
+    if let Err(error) = shared.mirror.doubt(user) {
+        tracing::error!(%error, "note that a user is to be compared");
+        return;
+    }
+    let mut state = shared.state();
+    let applied = state.applied.lsn;
+    state.turns.stir([user.clone()], applied);
+    shared.wake.notify_one();
 }
 
 /// Waits for something to do; none where the projection stops.
@@ -57,6 +81,8 @@ fn next(shared: &Projection) -> Option<Work> {
             return Some(Work::Turn(user));
         } else if let Some((user, verdicts)) = comparison(&mut state) {
             return Some(Work::Compare(user, verdicts));
+        } else if let Some(user) = patrol(shared, &mut state, now_ms) {
+            return Some(Work::Patrol(user));
         }
         shared.show(&mut state);
         let pause = state.turns.due_in(now_ms).map_or(LOOK_AGAIN, |due| due.min(LOOK_AGAIN));
@@ -72,6 +98,21 @@ fn comparison(state: &mut State) -> Option<(UserName, Vec<DigestVerdict>)> {
     let mut users = state.verdicts.keys();
     let user = users.find(|user| is_down || !turns.is_behind(user))?.clone();
     state.verdicts.remove_entry(&user)
+}
+
+/// From time to time the next user, where there is nothing else to do.
+fn patrol(shared: &Projection, state: &mut State, now_ms: u64) -> Option<UserName> {
+    let is_idle = state.down.is_none() && state.turns.waiting() == 0 && !shared.paused.load(Ordering::Acquire);
+    if !is_idle || now_ms < state.patrol_ms {
+        return None;
+    }
+    state.patrol_ms = now_ms.saturating_add(PATROL_MS);
+    let user = shared.mirror.user_behind(&state.patrolled).unwrap_or_else(|error| {
+        tracing::warn!(%error, "whose mail server is looked at next");
+        None
+    });
+    state.patrolled = user.clone().unwrap_or_default();
+    user
 }
 
 /// A Dovecot that is down is tried by one worker from time to time.

@@ -23,6 +23,8 @@ type LogKey = (u64, u64, [u8; LOG_HEADER_BYTES]);
 
 /// A dbox log's first commit, with the GUID in it, is some 100 bytes; a rebuild's is longer.
 const BEGINNING_BYTES: u64 = 16 << 10;
+/// Within so many a mailbox that dsync makes is given the GUID that it is to have: it is created with another one.
+const CREATION_BYTES: u64 = 2 << 10;
 /// The first line of `dovecot-uidlist` is some 60 bytes.
 const UIDLIST_LINE_BYTES: u64 = 4 << 10;
 
@@ -84,13 +86,14 @@ impl Identities {
 
 fn of_beginning(file: &File, header: LogHeader) -> io::Result<Option<Guid>> {
     let bytes = read_range(file, 0, BEGINNING_BYTES)?;
-    let mut reader = LogReader::at_start(header);
+    let (mut reader, mut guid) = (LogReader::at_start(header), None);
     while let Ok(Some(_)) = reader.next(&bytes, 0) {
-        if let Some(guid) = reader.state().exts.mailbox_guid() {
-            return Ok(Some(guid));
+        guid = reader.state().exts.mailbox_guid();
+        if guid.is_some() && reader.offset() > CREATION_BYTES {
+            break;
         }
     }
-    Ok(None)
+    Ok(guid)
 }
 
 /// With the layout index a mailbox's directory is called by its GUID. The mailbox's own header has another one for a

@@ -25,7 +25,7 @@
 //! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
-//! | [`fetch`] | one message out of a running Dovecot |
+//! | [`fetch`], [`own_bodies`] | one message out of a running Dovecot; bodies that a standby's Dovecot has already |
 //! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
 //!
 //! As a target, a Dovecot is told what to hold while it runs: [`dsync`].
@@ -92,6 +92,7 @@ mod maildir_folder;
 mod mdbox_folder;
 mod namespaces;
 pub mod order;
+pub mod own_bodies;
 pub mod places;
 mod sdbox_folder;
 mod sessions;

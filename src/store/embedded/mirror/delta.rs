@@ -62,6 +62,7 @@ struct Numbers {
     rewritten: u64,
     expunged_since: Modseq,
     floor: Modseq,
+    messages: usize,
 }
 
 /// None where nothing is to be told, or no tree came yet.
@@ -128,7 +129,7 @@ fn told(delta: &Delta) -> usize {
 /// Of every mailbox that has a name, by name.
 fn numbers(tx: &Connection, user: i64) -> Result<Vec<Numbers>, TargetError> {
     let mut statement = tx.prepare_cached(
-        "SELECT guid, name, uidvalidity, uidnext, highest_modseq, rewritten, expunged_since, modseq_floor
+        "SELECT guid, name, uidvalidity, uidnext, highest_modseq, rewritten, expunged_since, modseq_floor, messages
          FROM mailboxes WHERE user = ?1 AND name IS NOT NULL ORDER BY name",
     )?;
     let mut rows = statement.query([user])?;
@@ -144,6 +145,7 @@ fn numbers(tx: &Connection, user: i64) -> Result<Vec<Numbers>, TargetError> {
             rewritten: number(5)?,
             expunged_since: Modseq(number(6)?),
             floor: Modseq(number(7)?),
+            messages: usize::try_from(number(8)?).unwrap_or(usize::MAX),
         });
     }
     Ok(found)
@@ -257,7 +259,10 @@ fn of_mailbox(
 /// True where the mailbox stands as it was told.
 fn is_told(tx: &Connection, now: &Numbers, mark: &Mark) -> rusqlite::Result<bool> {
     let state = &mark.state;
+    let messages = usize::try_from(state.messages).unwrap_or(0);
+    // an expunge that waited is older than what was told since, and shows in the number alone
     let same = state.uid_validity == now.uidvalidity
+        && messages.saturating_add(mark.left_out.len()) == now.messages
         && state.uid.0.saturating_add(1) == now.uidnext.0
         && state.modseq == now.highest_modseq.max(Modseq(1))
         && (mark.floor, mark.rewritten) == (now.floor, now.rewritten);

@@ -4,7 +4,7 @@ use super::super::super::dovecot::dsync::{Outcome, Report, State};
 use super::super::super::target::TargetError;
 use super::super::bodies;
 use super::delta::Telling;
-use crate::op::{Guid, Lsn, Modseq, StreamId, Uid, UidValidity};
+use crate::op::{Guid, Lsn, Modseq, StreamId, Uid, UidValidity, UserName};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -108,6 +108,22 @@ pub(super) fn forget_mailbox(tx: &Connection, user: i64, guid: Guid) -> rusqlite
     tx.prepare_cached("DELETE FROM told_attributes WHERE user = ?1 AND mailbox = ?2")?
         .execute(params![user, guid.0])?;
     Ok(())
+}
+
+/// Mailboxes and tree of a user are to be told anew, as a whole. Attributes stay as they were told.
+pub(super) fn doubt(tx: &Connection, user: i64) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM told_mailboxes WHERE user = ?1")?.execute([user])?;
+    tx.prepare_cached("DELETE FROM told_users WHERE user = ?1")?.execute([user])?;
+    Ok(())
+}
+
+/// The next user by name who was told anything.
+pub(super) fn user_behind(tx: &Connection, user: &UserName) -> rusqlite::Result<Option<UserName>> {
+    tx.prepare_cached(
+        "SELECT u.name FROM users u JOIN told_users t ON t.user = u.id WHERE u.name > ?1 ORDER BY u.name LIMIT 1",
+    )?
+    .query_row([&user.0], |row| row.get(0).map(UserName))
+    .optional()
 }
 
 /// Nothing that was told to anybody counts any more.

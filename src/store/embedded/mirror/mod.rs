@@ -22,7 +22,7 @@ mod stirred;
 pub use delta::Telling;
 pub use foreign::Foreign;
 
-use super::super::dovecot::dsync::{Delta, Report};
+use super::super::dovecot::dsync::{Delta, Report, State};
 use super::super::source::Bodies;
 use super::super::target::{Applied, TargetError};
 use super::apply::Place;
@@ -30,6 +30,7 @@ use super::bodies;
 use super::origin::Origin;
 use super::store::Store;
 use crate::op::{Guid, Lsn, StreamId, UserName};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Whose mail changed, as of a place in the stream.
@@ -66,6 +67,14 @@ impl Mirror {
             let names = statement.query_map([], |row| row.get(0).map(UserName))?;
             Ok(names.collect::<rusqlite::Result<_>>()?)
         })
+    }
+
+    /// The next user by name who was told anything; none behind the last one.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn user_behind(&self, user: &UserName) -> Result<Option<UserName>, TargetError> {
+        self.store.readers.read(|tx| Ok(marks::user_behind(tx, user)?))
     }
 
     /// Whose mail changed since the last call, and how far this store has decided.
@@ -117,6 +126,31 @@ impl Mirror {
                 marks::forget_mailbox(tx, user, *guid)?;
             }
             Ok(())
+        })
+    }
+
+    /// Forgets what was told of a user: all of it is compared with the Dovecot again.
+    ///
+    /// # Errors
+    /// The store can't be written.
+    pub fn doubt(&self, user: &UserName) -> Result<(), TargetError> {
+        self.store.write(|tx| {
+            let user = bodies::user(tx, user)?;
+            Ok(marks::doubt(tx, user)?)
+        })
+    }
+
+    /// What this user's Dovecot has acknowledged, by mailbox.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn acknowledged(&self, user: &UserName) -> Result<BTreeMap<Guid, State>, TargetError> {
+        self.store.readers.read(|tx| match bodies::known_user(tx, user)? {
+            Some(user) => {
+                let marks = marks::of_user(tx, user)?;
+                Ok(marks.into_iter().map(|(guid, mark)| (guid, mark.state)).collect())
+            }
+            None => Ok(BTreeMap::new()),
         })
     }
 
