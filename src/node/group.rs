@@ -449,7 +449,7 @@ impl Group {
         };
         let (config, name, metrics) = (&self.config, &self.node.name, Arc::clone(&self.metrics));
         let dovecot = match &config.store {
-            StoreConfig::Dovecot(dovecot) => Some(dovecot),
+            StoreConfig::Dovecot(dovecot) => Some((dovecot, standing.record().fork.is_some())),
             StoreConfig::Embedded(_) => None,
         };
         let terms = (standing.epoch().number, give_way(&opened, standing)?);

@@ -127,8 +127,7 @@ pub(super) struct Standby {
 
 impl Standby {
     /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted; `left`: why the journal can't be gone on
-    /// with, where that is so. `dovecot`: that which the mail is
-    /// for, where there is one.
+    /// with, where that is so. `dovecot`: that which the mail is for, where there is one, and whether it ever was a primary's.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
@@ -136,7 +135,7 @@ impl Standby {
         (floor, left): (Epoch, Option<String>),
         metrics: Arc<Metrics>,
         opened: OpenedEmbedded,
-        dovecot: Option<&DovecotConfig>,
+        dovecot: Option<(&DovecotConfig, bool)>,
     ) -> Result<Self, NodeError> {
         let OpenedEmbedded {
             journal,
@@ -148,7 +147,7 @@ impl Standby {
         })?;
         let view = journal.view();
         let applied = opened.target.applied();
-        let projecting = dovecot.map(|dovecot| project(&opened, dovecot, applied)).transpose()?;
+        let projecting = dovecot.map(|dovecot| project(&opened, dovecot, &view)).transpose()?;
         let projection = projecting.as_ref().map(|projecting| Arc::clone(&projecting.shared));
         let mut start = receive_start(group, node, &view, applied, left);
         if let Some(projection) = &projection {
@@ -164,7 +163,7 @@ impl Standby {
         let (shared, first) = share(&opened, &view, questions, counted, projection)?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
         let bodies = match dovecot {
-            Some(dovecot) => projecting::own_first(dovecot, Arc::clone(&opened.bodies)),
+            Some((dovecot, _)) => projecting::own_first(dovecot, Arc::clone(&opened.bodies)),
             None => Arc::clone(&opened.bodies),
         };
         let health = Arc::clone(&shared.health);
@@ -234,10 +233,15 @@ impl Standby {
     }
 }
 
-/// Starts to tell the Dovecot what the mirror has.
-fn project(opened: &Embedded, dovecot: &DovecotConfig, applied: Applied) -> Result<Projecting, NodeError> {
+/// Starts to tell the Dovecot what the mirror has. One that clients wrote to is told nothing before the mirror has caught up.
+fn project(
+    opened: &Embedded,
+    (dovecot, had_clients): (&DovecotConfig, bool),
+    journal: &JournalView,
+) -> Result<Projecting, NodeError> {
     let mirror = opened.mirror().map_err(|e| NodeError::Journal(e.to_string()))?;
-    Projecting::start(mirror, projecting::ways(dovecot), applied)
+    let hold = had_clients.then(|| journal.head().map_or(Lsn(0), |head| head.lsn));
+    Projecting::start(mirror, projecting::ways(dovecot), opened.target.applied(), hold)
 }
 
 /// The receiving machine, with what was announced before a restart.

@@ -43,7 +43,7 @@ pub(crate) fn stored(tree: &Tree, folder: &str, mail: &RawAppend) -> Stored {
 
 fn from_dbox(message: &DboxMessage<'_>) -> Stored {
     Stored {
-        guid: MessageGuid(message.metadata.guid.unwrap().to_hex()),
+        guid: message.metadata.guid.clone().unwrap(),
         size: message.metadata.virtual_size,
         received: message.metadata.received,
         body: to_crlf(message.stored),

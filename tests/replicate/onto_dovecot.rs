@@ -147,10 +147,16 @@ fn what_somebody_else_writes_there_is_kept_and_undone() -> Result<()> {
     onto.target.imap(&user)?.append("INBOX", "(\\Seen) ", FOREIGN)?.must()?;
     let verified = onto.primary.ctl(&["verify"])?;
     assert_eq!(verified.status.code(), Some(1), "a foreign message is not found");
-    onto.source.imap(&user)?.append("INBOX", "() ", b"Subject: ours\r\n\r\ntext\r\n")?.must()?;
+    onto.source
+        .imap(&user)?
+        .append("INBOX", "() ", b"Subject: ours\r\n\r\ntext\r\n")?
+        .must()?;
     onto.compare()?;
     let kept = onto.standby.ask(&["retained", "ls"])?;
-    let kept = kept.pointer("/messages/0/why").and_then(serde_json::Value::as_str).map(str::to_owned);
+    let kept = kept
+        .pointer("/messages/0/why")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned);
     assert_eq!(kept.as_deref(), Some("foreign"));
     onto.primary.ask(&["verify"])?;
     Ok(())
@@ -167,7 +173,10 @@ fn a_switchover_there_and_back_loses_nothing() -> Result<()> {
     let there = Truth::read(onto.target.imap_port(), &users)?;
     assert_eq!(before.differences(&there, &OF_ITS_OWN), [""; 0]);
     for user in &users {
-        onto.target.imap(user)?.append("INBOX", "() ", b"Subject: meanwhile\r\n\r\ntext\r\n")?.must()?;
+        onto.target
+            .imap(user)?
+            .append("INBOX", "() ", b"Subject: meanwhile\r\n\r\ntext\r\n")?
+            .must()?;
     }
     let meanwhile = Truth::read(onto.target.imap_port(), &users)?;
     onto.standby.ask(&["wait", "--timeout", "120s"])?;

@@ -17,7 +17,10 @@ pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
         config: dovecot.config.clone(),
     };
     let mut found = vec![speaks(&topic, group, &doveadm)];
-    let settings = doveadm.call(&["config", "-n"]).map(|(text, _, _)| text).unwrap_or_default();
+    let settings = doveadm
+        .call(&["config", "-n"])
+        .map(|(text, _, _)| text)
+        .unwrap_or_default();
     found.extend(keeps(&topic, &settings));
     found
 }
@@ -33,7 +36,9 @@ fn speaks(topic: &str, group: &GroupConfig, doveadm: &Doveadm) -> Finding {
         return Finding::error(topic, "it has no user of this group", todo);
     };
     match doveadm.call(&["dsync-server", "-u", user.as_str()]) {
-        Ok((said, _, _)) if said.starts_with(GREETING) => Finding::ok(topic, "it can be told what the primary's copy says"),
+        Ok((said, _, _)) if said.starts_with(GREETING) => {
+            Finding::ok(topic, "it can be told what the primary's copy says")
+        }
         Ok((_, complaint, _)) => {
             let why = complaint.lines().next().unwrap_or("it says nothing").to_owned();
             let todo = "doveadm dsync-server must be allowed to open the users' mail: run shadowd as root, or set \
@@ -47,7 +52,11 @@ fn speaks(topic: &str, group: &GroupConfig, doveadm: &Doveadm) -> Finding {
 /// What of the attributes it has a place for.
 fn keeps(topic: &str, settings: &str) -> Vec<Finding> {
     let mut found = Vec::new();
-    let has = |names: &[&str]| settings.lines().any(|line| names.iter().any(|name| line.trim().starts_with(name)));
+    let has = |names: &[&str]| {
+        settings
+            .lines()
+            .any(|line| names.iter().any(|name| line.trim().starts_with(name)))
+    };
     if settings.is_empty() {
         return found;
     }
@@ -57,7 +66,11 @@ fn keeps(topic: &str, settings: &str) -> Vec<Finding> {
         found.push(Finding::warning(topic, what, todo));
     }
     let plugins = settings.lines().filter(|line| line.trim().starts_with("mail_plugins"));
-    if !plugins.flat_map(|line| line.split([' ', '=', '\t'])).any(|word| word == "acl") && !has(&["acl = yes"]) {
+    if !plugins
+        .flat_map(|line| line.split([' ', '=', '\t']))
+        .any(|word| word == "acl")
+        && !has(&["acl = yes"])
+    {
         let what = "it keeps no ACLs: folders that users of the primary share are not shared here";
         let todo = "load the acl plugin (mail_plugins = acl) in its configuration, if the primary has it";
         found.push(Finding::warning(topic, what, todo));
@@ -73,7 +86,10 @@ mod tests {
     fn what_a_target_has_no_place_for_is_found() {
         let count = |settings: &str| keeps("d", settings).len();
         assert_eq!(count("mail_attribute_dict = file:%h/x\nmail_plugins = acl notify\n"), 0);
-        assert_eq!(count("mail_attribute {\n  dict file {\n  }\n}\nmail_plugins {\n  acl = yes\n}\n"), 0);
+        assert_eq!(
+            count("mail_attribute {\n  dict file {\n  }\n}\nmail_plugins {\n  acl = yes\n}\n"),
+            0
+        );
         assert_eq!(count("mail_plugins = quota\n"), 2);
         assert_eq!(count(""), 0, "a configuration that can't be read is told elsewhere");
     }

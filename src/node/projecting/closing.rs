@@ -31,7 +31,7 @@ pub(in crate::node) fn bring_to_end(
     apply_rest(again.target.as_mut(), opened)?;
     let applied = again.target.applied();
     let projecting = match everybody {
-        true => Projecting::start(mirror, ways, applied)?,
+        true => Projecting::start(mirror, ways, applied, None)?,
         false => Projecting::go_on(mirror, ways, before)?,
     };
     let (time, limit) = (Stopwatch::start(), Duration::from_secs(PROJECT_SECONDS_MAX));

@@ -36,7 +36,9 @@ pub(super) fn compare(
 
 /// True where somebody else than this node has changed what this user has there, as far as Dovecot's own logs tell.
 pub(super) fn is_touched(mirror: &Mirror, dovecot: &mut dyn Dovecot, user: &UserName) -> Result<bool, TellError> {
-    let known = mirror.acknowledged(user).map_err(|e: TargetError| TellError::User(e.to_string()))?;
+    let known = mirror
+        .acknowledged(user)
+        .map_err(|e: TargetError| TellError::User(e.to_string()))?;
     if known.is_empty() {
         return Ok(false);
     }
@@ -47,7 +49,8 @@ pub(super) fn is_touched(mirror: &Mirror, dovecot: &mut dyn Dovecot, user: &User
         match known.get(&mailbox.guid) {
             Some(state) => {
                 seen += 1;
-                strange |= mailbox.uid_validity != state.uid_validity || mailbox.uid_next.0 != state.uid.0.saturating_add(1);
+                strange |=
+                    mailbox.uid_validity != state.uid_validity || mailbox.uid_next.0 != state.uid.0.saturating_add(1);
             }
             None => strange = true,
         }

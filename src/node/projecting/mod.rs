@@ -58,6 +58,8 @@ struct State {
     applied: Applied,
     /// The last LSN that was told, as the applying thread knows it.
     shown: Lsn,
+    /// Nobody is told anything before the mirror is at this LSN and is not being built: its Dovecot was further.
+    hold: Option<Lsn>,
     noted_ms: u64,
     /// When the next user is looked at who has nothing to be told, and who was the last.
     patrol_ms: u64,
@@ -94,14 +96,22 @@ pub(super) struct Projecting {
 }
 
 impl Projecting {
-    /// Starts a worker for each way to the Dovecot, and looks at everybody.
-    pub(super) fn start(mirror: Mirror, ways: Vec<Box<dyn Dovecot>>, applied: Applied) -> Result<Self, NodeError> {
+    /// Starts a worker for each way to the Dovecot, and looks at everybody. `hold`: where the Dovecot holds what a later
+    /// mirror would tell, nobody is told anything before the mirror is at this LSN.
+    pub(super) fn start(
+        mirror: Mirror,
+        ways: Vec<Box<dyn Dovecot>>,
+        applied: Applied,
+        hold: Option<Lsn>,
+    ) -> Result<Self, NodeError> {
         let failed = |e: TargetError| NodeError::Journal(e.to_string());
         let (users, told) = (
             mirror.users().map_err(failed)?,
             mirror.told(applied.stream).map_err(failed)?,
         );
-        Self::work(Projection::new(mirror, Turns::new(users, told), applied), ways)
+        let projection = Projection::new(mirror, Turns::new(users, told), applied);
+        projection.state().hold = hold;
+        Self::work(projection, ways)
     }
 
     /// The same, where everything up to `told` was told, and the mirror knows who changed since.
@@ -256,6 +266,12 @@ impl Projection {
             state.shown = Lsn(0);
         }
         state.applied = stirred.applied;
+        if state
+            .hold
+            .is_some_and(|until| stirred.applied.lsn >= until && !stirred.building)
+        {
+            state.hold = None;
+        }
         state.turns.stir(stirred.users, stirred.applied.lsn);
         Ok(())
     }

@@ -200,10 +200,14 @@ impl Fake {
             Some(since) if since != *state => return Outcome::Stale("another state".to_owned()),
             Some(_) => messages.retain(|uid, _| !mailbox.vanished.iter().any(|range| range.contains(*uid))),
             None => {
-                let listed: BTreeSet<Uid> = mailbox.changed.iter().map(|message| message.uid).collect();
+                let listed: BTreeSet<_> = mailbox
+                    .changed
+                    .iter()
+                    .map(|message| (message.uid, message.guid.clone()))
+                    .collect();
                 let foreign: Vec<_> = messages
                     .iter()
-                    .filter(|(uid, _)| !listed.contains(uid))
+                    .filter(|(uid, (guid, _))| !listed.contains(&(**uid, guid.clone())))
                     .map(|(uid, (guid, _))| (*uid, guid.clone()))
                     .collect();
                 if !foreign.is_empty() && !delta.replaceable.contains(&mailbox.guid) {
@@ -338,7 +342,7 @@ fn a_mail_server_that_is_down_holds_up_the_lag_and_nothing_else() {
     let dovecot = Shared::default();
     dovecot.0.lock().unwrap().is_down = true;
     let ways: Vec<Box<dyn Dovecot>> = vec![Box::new(dovecot.clone()), Box::new(dovecot.clone())];
-    let projecting = Projecting::start(copy.store.mirror().unwrap(), ways, copy.applied()).unwrap();
+    let projecting = Projecting::start(copy.store.mirror().unwrap(), ways, copy.applied(), None).unwrap();
     let shared = Arc::clone(&projecting.shared);
     until("it was never tried", || dovecot.0.lock().unwrap().told > 0);
     until("nobody says that it is down", || !shared.standing().problems.is_empty());

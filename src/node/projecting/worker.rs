@@ -5,8 +5,8 @@ use super::target::{Dovecot, TellError};
 use super::turn::{Turned, turn};
 use super::turns::Ended;
 use super::{Down, LOOK_AGAIN, Projection, State};
-use crate::limits::{DOWN_AGAIN_MS, PATROL_MS};
 use crate::io::clock;
+use crate::limits::{DOWN_AGAIN_MS, PATROL_MS};
 use crate::op::{DigestVerdict, UserName};
 use crate::store::target::TargetError;
 use std::sync::PoisonError;
@@ -72,6 +72,7 @@ fn next(shared: &Projection) -> Option<Work> {
         if let Err(error) = shared.hear(&mut state) {
             tracing::warn!(%error, "ask the mirror what changed");
         } else if !shared.paused.load(Ordering::Acquire)
+            && state.hold.is_none()
             && may_try(&mut state, now_ms)
             && let Some(user) = state.turns.next(now_ms)
         {
@@ -102,7 +103,10 @@ fn comparison(state: &mut State) -> Option<(UserName, Vec<DigestVerdict>)> {
 
 /// From time to time the next user, where there is nothing else to do.
 fn patrol(shared: &Projection, state: &mut State, now_ms: u64) -> Option<UserName> {
-    let is_idle = state.down.is_none() && state.turns.waiting() == 0 && !shared.paused.load(Ordering::Acquire);
+    let is_idle = state.down.is_none()
+        && state.hold.is_none()
+        && state.turns.waiting() == 0
+        && !shared.paused.load(Ordering::Acquire);
     if !is_idle || now_ms < state.patrol_ms {
         return None;
     }

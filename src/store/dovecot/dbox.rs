@@ -6,8 +6,8 @@
 
 use super::attachment::{self, Attachment};
 use super::le::{bytes_at, u8_at};
-use crate::limits::{BODY_BYTES_MAX, DBOX_METADATA_BYTES_MAX};
-use crate::op::Guid;
+use crate::limits::{BODY_BYTES_MAX, DBOX_METADATA_BYTES_MAX, MESSAGE_GUID_BYTES_MAX};
+use crate::op::MessageGuid;
 
 /// Octets that are enough to read the file header and, in a `u.<uid>`, the message header behind it.
 pub const DBOX_PREFIX_BYTES: usize = 512;
@@ -142,8 +142,8 @@ pub fn layout(file: &FileHeader, bytes: &[u8]) -> Result<MessageLayout, DboxErro
 /// What the lines behind a body say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// Message GUID (`G`).
-    pub guid: Option<Guid>,
+    /// Message GUID (`G`): 32 hex digits, or what another store called it, where dsync brought it.
+    pub guid: Option<MessageGuid>,
     /// INTERNALDATE (`R`), UNIX seconds.
     pub received: Option<i64>,
     /// RFC822.SIZE (`V`).
@@ -190,7 +190,7 @@ impl Metadata {
     fn take(&mut self, key: u8, value: &[u8]) -> Option<()> {
         let text = || std::str::from_utf8(value).ok();
         match key {
-            b'G' => self.guid = Some(Guid::from_hex(text()?)?),
+            b'G' => self.guid = Some(message_guid(text()?)?),
             // A time before 1970 is written as its 64 bits.
             b'R' => self.received = Some(hexadecimal(text()?)?.cast_signed()),
             b'V' => self.virtual_size = Some(hexadecimal(text()?)?),
@@ -201,6 +201,12 @@ impl Metadata {
         }
         Some(())
     }
+}
+
+/// A GUID as it is spelled; none where it can't be one.
+fn message_guid(text: &str) -> Option<MessageGuid> {
+    let fits = !text.is_empty() && text.len() <= MESSAGE_GUID_BYTES_MAX && !text.contains(|c: char| c.is_control());
+    fits.then(|| MessageGuid::from(text))
 }
 
 /// A message out of a dbox file.

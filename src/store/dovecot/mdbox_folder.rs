@@ -13,6 +13,7 @@ use super::tail::read_range;
 use super::transaction::RawAppend;
 use crate::limits::DBOX_METADATA_BYTES_MAX;
 use crate::op::MessageGuid;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,7 @@ impl MdboxFolder {
         for directory in [&self.storage, &self.alternative] {
             let path = directory.join(&name);
             match File::open(&path).and_then(|file| self.facts(&path, &file, entry, raw, want)) {
-                Ok(Look::Found(stored)) if !guid.is_unknown() && stored.guid != *guid => {
+                Ok(Look::Found(stored)) if !guid.is_unknown() && !is_same(&stored.guid, guid) => {
                     let why = format!("another message's body ({})", stored.guid);
                     return contradiction(&path, u64::from(entry.offset), why);
                 }
@@ -115,7 +116,7 @@ impl MdboxFolder {
         };
         let (from, bytes) = (u64::from(entry.offset), u64::from(entry.bytes));
         let found = |metadata: &Metadata| Stored {
-            guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+            guid: metadata.guid.clone().unwrap_or_default(),
             received: metadata.received.unwrap_or_default(),
             saved: raw.save_date,
             size: metadata.virtual_size,
@@ -158,4 +159,18 @@ fn metadata_only(
     let end = from.saturating_add(bytes).min(begin.saturating_add(most));
     let trailer = read_range(file, begin, end)?;
     Ok(Metadata::parse(&trailer).map_err(|e| (e.offset.saturating_add(begin), e.why)))
+}
+/// True where the index can mean that message: it has room for 32 hex digits, and of other GUIDs it has the beginning of
+/// their SHA-1.
+fn is_same(spelled: &MessageGuid, in_index: &MessageGuid) -> bool {
+    let hash = || digest(&SHA1_FOR_LEGACY_USE_ONLY, spelled.as_str().as_bytes());
+    let short = || {
+        hash()
+            .as_ref()
+            .iter()
+            .take(16)
+            .map(|octet| format!("{octet:02x}"))
+            .collect::<String>()
+    };
+    spelled == in_index || short() == in_index.as_str()
 }

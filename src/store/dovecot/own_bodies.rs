@@ -82,7 +82,10 @@ impl OwnBodies {
 
     fn list(&self, user: &UserName, root: &MailRoot) -> std::io::Result<Known> {
         let listing = catalogue::list(root, &self.identities)?;
-        let index_root = root.namespaces.first().map_or(Path::new(""), |first| first.index_root());
+        let index_root = root
+            .namespaces
+            .first()
+            .map_or(Path::new(""), |first| first.index_root());
         let places = Arc::new(Places::of(index_root, &listing));
         self.bodies.note(user, &Arc::new(root.clone()), places);
         let numbers = listing.mailboxes.iter().filter_map(|(guid, found)| {

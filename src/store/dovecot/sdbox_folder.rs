@@ -73,7 +73,7 @@ impl SdboxFolder {
             ));
         }
         let found = |metadata: &Metadata| Stored {
-            guid: metadata.guid.map(|guid| MessageGuid(guid.to_hex())).unwrap_or_default(),
+            guid: metadata.guid.clone().unwrap_or_default(),
             received: metadata.received.unwrap_or_default(),
             saved: seconds(meta.ctime()),
             size: metadata.virtual_size,

@@ -112,8 +112,10 @@ pub(super) fn forget_mailbox(tx: &Connection, user: i64, guid: Guid) -> rusqlite
 
 /// Mailboxes and tree of a user are to be told anew, as a whole. Attributes stay as they were told.
 pub(super) fn doubt(tx: &Connection, user: i64) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM told_mailboxes WHERE user = ?1")?.execute([user])?;
-    tx.prepare_cached("DELETE FROM told_users WHERE user = ?1")?.execute([user])?;
+    tx.prepare_cached("DELETE FROM told_mailboxes WHERE user = ?1")?
+        .execute([user])?;
+    tx.prepare_cached("DELETE FROM told_users WHERE user = ?1")?
+        .execute([user])?;
     Ok(())
 }
 

@@ -40,6 +40,8 @@ pub struct Stirred {
     pub users: Vec<UserName>,
     /// Everything that this store has decided is either told, or of these users or of users named before.
     pub applied: Applied,
+    /// True from a base until its end is applied.
+    pub building: bool,
 }
 
 /// The marks of one store. One caller asks what is stirred; what must be told may be asked by many.
@@ -83,9 +85,11 @@ impl Mirror {
     /// The store can't be written.
     pub fn stirred(&self) -> Result<Stirred, TargetError> {
         self.store.write(|tx| {
+            let place = Place::load(tx)?;
             Ok(Stirred {
                 users: stirred::take(tx)?,
-                applied: Place::load(tx)?.applied,
+                applied: place.applied,
+                building: place.building != Lsn(0),
             })
         })
     }
