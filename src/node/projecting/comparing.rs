@@ -113,6 +113,10 @@ fn mailbox(whole: &Delta, there: &Reading, node: &Node) -> Vec<&'static str> {
 fn differences(ours: &MailboxDelta, there: &MailboxReading) -> Vec<&'static str> {
     let pairs = || ours.changed.iter().zip(&there.listed);
     let same = |what: &dyn Fn(&Message, &Message) -> bool| pairs().all(|(ours, theirs)| what(ours, theirs));
+    if let Some((ours, theirs)) = pairs().find(|(a, b)| a.flags != b.flags || keywords(a) != keywords(b)) {
+        let (uid, keywords, there) = (ours.uid, &ours.keywords, &theirs.keywords);
+        tracing::info!(%uid, flags = ?ours.flags, ?keywords, flags_there = ?theirs.flags, keywords_there = ?there, "flags differ in the mail server");
+    }
     let is_modseq_kept = there.highest_modseq >= ours.highest_modseq && same(&|a, b| b.modseq >= a.modseq);
     let checks = [
         ("uidvalidity", ours.uid_validity == there.uid_validity),

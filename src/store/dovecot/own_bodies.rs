@@ -75,6 +75,10 @@ impl OwnBodies {
             return Known::new();
         };
         self.list(user, root).unwrap_or_else(|error| {
+            // who never had mail here has none
+            if error.kind() == std::io::ErrorKind::NotFound {
+                return Known::new();
+            }
             tracing::warn!(user = %crate::telemetry::user(user), %error, "this user's mail here can't be listed: every body comes from the primary");
             Known::new()
         })

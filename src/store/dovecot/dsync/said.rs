@@ -332,8 +332,9 @@ fn change(row: &Row<'_>) -> Result<SaidChange, Broken> {
     let mut keywords = Vec::new();
     for element in elements(row.get("keyword_changes").unwrap_or_default()) {
         match element.split_first() {
-            Some((b'+' | b'=' | b'&', name)) => keywords.push(Keyword(String::from_utf8_lossy(name).into_owned())),
-            Some((b'-', _)) => {}
+            Some((b'=' | b'&', name)) => keywords.push(Keyword(String::from_utf8_lossy(name).into_owned())),
+            // added or removed by its log, and not there
+            Some((b'+' | b'-', _)) => {}
             _ => return Err(broken("a keyword changes in no known way")),
         }
     }
@@ -342,7 +343,8 @@ fn change(row: &Row<'_>) -> Result<SaidChange, Broken> {
         uid: Uid(row.number("uid")?),
         guid: MessageGuid(row.text("guid").unwrap_or_default()),
         modseq: Modseq(row.number_or_0("modseq")?),
-        flags: row.flags("final_flags")?.with(row.flags("add_flags")?),
+        // what its log says was added may have been taken away again by what its log no longer says
+        flags: row.flags("final_flags")?,
         keywords,
     })
 }

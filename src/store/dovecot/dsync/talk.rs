@@ -65,10 +65,15 @@ impl Talk {
     }
 
     /// True where this session can tell the mailbox: it goes on from where the session is, and nothing is gone of what
-    /// was told here (an expunge of what lies above the session's state would make Dovecot give up the mailbox).
+    /// was told here (an expunge of what lies above the session's state would make Dovecot give up the mailbox), and nothing
+    /// of it looks different now (it would be a new message a second time, and where the target counts MODSEQs faster, as one
+    /// that was primary before does, its own picture of it wins).
     pub(super) fn can_tell(&self, delta: &MailboxDelta) -> bool {
         let told = self.told.get(&delta.guid);
-        let none_gone = told.is_none_or(|told| told.keys().all(|uid| !delta.has_vanished(*uid)));
+        let none_gone = told.is_none_or(|told| {
+            let changes = delta.changed.iter().any(|message| told.contains_key(&message.uid));
+            !changes && told.keys().all(|uid| !delta.has_vanished(*uid))
+        });
         self.states.contains_key(&delta.guid)
             && delta.since.is_some_and(|since| self.is_where(delta.guid, since))
             && none_gone
