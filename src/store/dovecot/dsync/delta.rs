@@ -31,7 +31,8 @@ pub struct Delta {
 /// A name in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its levels.
+    /// Its levels. What the target's storage can't hold in one (its separator, `/`, control characters; with Maildir++ also `.`)
+    /// becomes `_` there, without a word: a [`Reading`] shows it.
     pub name: MailboxName,
     /// The mailbox of that name; none: a name that is only subscribed. (A directory is there when something lies below
     /// it: 2.4 would make a mailbox of one that is named.)
