@@ -65,7 +65,8 @@ pub(super) async fn find(steward: &mut Steward, fork: Fork) -> Result<Tail, Node
 
 fn find_in(group: &mut Group, fork: Fork) -> Result<Tail, NodeError> {
     let config = Arc::clone(&group.config);
-    if let StoreConfig::Dovecot(store) = &config.store {
+    // of a Dovecot that never wrote since it was a copy, its mirror's journal says all
+    if let (StoreConfig::Dovecot(store), Rest::Dovecot(_)) = (&config.store, group.rest()?) {
         return of_dovecot(group, &config, store, fork);
     }
     let Some((view, bodies)) = group.kept() else {

@@ -10,7 +10,6 @@ mod shipping;
 use super::NodeError;
 use super::promoting::{Ended, ask_all};
 use super::steward::{Means, Steward};
-use crate::config::StoreConfig;
 use crate::control::promotion::RejoinReport;
 use crate::control::roles::GroupRole;
 use crate::control::tail::Recovered;
@@ -65,7 +64,6 @@ async fn try_to(steward: &mut Steward, progress: ProgressSink, by_itself: bool) 
         let why = "this standby has nothing that the primary's history lacks: there is nothing to rejoin";
         return Err(VerbError::refused(why).into());
     }
-    let is_dovecot = matches!(means.group.config.store, StoreConfig::Dovecot(_));
     let tail = finding::find(steward, fork).await?;
     let mut report = report(&means, &tail);
     if !tail.is_empty() {
@@ -87,14 +85,6 @@ async fn try_to(steward: &mut Steward, progress: ProgressSink, by_itself: bool) 
             report.tally, report.tally.lost
         );
         return Err(VerbError::refused(why).into());
-    }
-    if is_dovecot {
-        return Err(VerbError::refused(format!(
-            "{}; {primary} has it now. This node stays fenced: this version applies to the embedded store only, so a Dovecot \
-             can't be a standby",
-            report.tally
-        ))
-        .into());
     }
     join(steward, fork).await?;
     report.note = match tail_said(&report.tally) {
