@@ -4,7 +4,7 @@ use crate::codec::wire::Position;
 use crate::limits::VERDICTS_MAX;
 use crate::op::{DigestVerdict, Lsn, MailboxId, MessageGuid, NodeName, Uid, UidValidity};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// Offers that wait for one peer's session; more are not made, and their needs follow with the lists.
 const OFFERS_QUEUED_MAX: usize = 64;
@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) name: NodeName,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) offers: mpsc::Sender<Offer>,
+    /// Told when the peer has become one that can be shipped to.
+    pub(super) recalled: Notify,
     problem: Mutex<Option<String>>,
     /// Who waits for verdicts.
     listeners: Mutex<Vec<mpsc::Sender<Heard>>>,
@@ -67,6 +69,7 @@ impl Peer {
             name,
             standing: watch::Sender::default(),
             offers,
+            recalled: Notify::new(),
             problem: Mutex::default(),
             listeners: Mutex::default(),
         };

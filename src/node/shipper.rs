@@ -257,8 +257,12 @@ impl Drive {
     async fn rest(&self, pause: Duration) {
         let mut committed = self.shared.committed.subscribe();
         let begun = committed.wait_for(|head| head.stream != self.stream && self.stream != StreamId::default());
-        if let Ok(Ok(_)) = tokio::time::timeout(pause, begun).await {
-            tracing::debug!(peer = %self.peer.name, "a new stream begins: dialling at once");
+        tokio::select! {
+            begun = tokio::time::timeout(pause, begun) => if let Ok(Ok(_)) = begun {
+                tracing::debug!(peer = %self.peer.name, "a new stream begins: dialling at once");
+            },
+            // its history differed, and does no longer
+            () = self.peer.recalled.notified() => {}
         }
     }
 

@@ -159,6 +159,10 @@ impl TailDesk {
                 tracing::warn!(from = %self.asker, tally = %recovered.tally, "a lost tail was merged");
                 let what = "tail merged".to_owned();
                 let noted = self.group.ask(|done| Deed::Note { what, facts, done }).await;
+                if let Side::Primary(shared) = self.group.side() {
+                    let asker = shared.peers.iter().find(|peer| peer.name == self.asker);
+                    asker.iter().for_each(|peer| peer.recalled.notify_one());
+                }
                 noted.map(|()| TailAnswer::Done)
             }
             TailQuestion::Lend { .. } => Err(VerbError::usage("frames are lent over a connection of their own")),

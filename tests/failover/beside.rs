@@ -66,7 +66,7 @@ fn a_dovecot_that_died_beside_its_living_node_is_replaced_without_any_loss() -> 
     let report = pair.standby()?.node.ask(&["promote"])?;
     ensure!(report["epoch"] == 2 && report["loss"]["operations"] == 0, "{report}");
     ensure!(report["old_side_fenced"] == true, "{report}");
-    until_role(&pair.primary, "fenced")?;
+    until_role(&pair.primary, "standby")?;
     let mut imap = Imap::login(
         pair.standby()?.imap_port(),
         super::dead_primary::USER,

@@ -99,5 +99,5 @@ fn a_dovecot_hands_over_as_planned_and_lets_nobody_in_any_more() -> Result<()> {
     );
     let mut imap = Imap::login(pair.standby()?.imap_port(), USER, PASSWORD)?;
     append(&mut imap, "INBOX", "after the switchover")?;
-    until_role(&pair.primary, "fenced")
+    until_role(&pair.primary, "standby")
 }

@@ -461,15 +461,18 @@ fn tail_of_a_dovecot(version: Version, format: Format) -> Result<()> {
         .flatten()
         .filter_map(testbed::imap::Value::number);
     ensure!(found.eq([1]), "{flagged:?}");
+    dovecot_takes_over_again(&mut pair, &user, &expected)
+}
 
-    // and back: the Dovecot has what it should, once
+/// The Dovecot has what it should, once.
+fn dovecot_takes_over_again(pair: &mut testbed::pair::Pair, user: &str, expected: &[&str]) -> Result<()> {
     pair.standby()?.node.ask(&["wait", "--timeout", "60s"])?;
     pair.standby()?.node.ask(&["switchover"])?;
     until_role(&pair.primary, "primary")?;
     process::until("the Dovecot lets clients in", LIMIT, || {
-        Ok(Imap::login(pair.source.imap_port(), &user, PASSWORD).is_ok())
+        Ok(Imap::login(pair.source.imap_port(), user, PASSWORD).is_ok())
     })?;
-    let mut found = subjects(&mut Imap::login(pair.source.imap_port(), &user, PASSWORD)?)?;
+    let mut found = subjects(&mut Imap::login(pair.source.imap_port(), user, PASSWORD)?)?;
     found.sort();
     ensure!(found == expected, "{found:?}");
     Ok(())

@@ -66,7 +66,7 @@ async fn try_to(steward: &mut Steward, progress: ProgressSink, by_itself: bool) 
     }
     let tail = finding::find(steward, fork).await?;
     let mut report = report(&means, &tail);
-    if !tail.is_empty() {
+    if report.tail_frames > 0 || !tail.is_empty() {
         tell(format!(
             "{} messages are here alone: {primary} takes them",
             tail.net.messages()
