@@ -7,7 +7,7 @@ use super::primary::{Primary, PrimaryShared};
 use super::projecting;
 use super::rejoining;
 use super::role_desk::RoleChanges;
-use super::standby::{Standby, StandbyShared};
+use super::standby::{Standby, StandbyShared, Terms};
 use super::steward::Deed;
 use super::written::OpenedEmbedded;
 use crate::config::{EmbeddedConfig, GroupConfig, NodeConfig, StoreConfig};
@@ -452,8 +452,12 @@ impl Group {
             StoreConfig::Dovecot(dovecot) => Some((dovecot, standing.record().fork.is_some())),
             StoreConfig::Embedded(_) => None,
         };
-        let terms = (standing.epoch().number, give_way(&opened, standing)?);
-        let standby = Standby::start(config, name, &self.dir, terms, metrics, opened, dovecot)?;
+        let terms = Terms {
+            floor: standing.epoch().number,
+            left: give_way(&opened, standing)?,
+            dovecot,
+        };
+        let standby = Standby::start(config, name, &self.dir, metrics, opened, terms)?;
         self.running = Running::Standby(Box::new(standby));
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::store::custody::Custody;
 use crate::store::embedded::view::View;
 use crate::store::embedded::{Embedded, Upkeep};
 use crate::store::source::Bodies;
-use crate::store::target::{Applied, TargetCounts};
+use crate::store::target::{Applied, BodyStore, TargetCounts};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -96,6 +96,14 @@ impl StandbyShared {
         projection.map_or(applied.lsn, |projection| projection.shown(applied))
     }
 
+    /// The applying thread runs: it hears operators, and the Dovecot's part.
+    fn applies(&self, applier: &Applier) {
+        self.applying.get_or_init(|| applier.handle());
+        if let Some(projection) = &self.projection {
+            projection.tells(applier.handle());
+        }
+    }
+
     /// Mail changed: where it is for a Dovecot, that is told.
     pub(super) fn stir(&self) {
         if let Some(projection) = &self.projection {
@@ -113,6 +121,16 @@ pub(super) struct Pulses {
     pub(super) applying: Pulse,
 }
 
+/// What a standby begins with.
+pub(super) struct Terms<'t> {
+    /// Nothing of an older epoch is accepted.
+    pub(super) floor: Epoch,
+    /// Why the journal can't be gone on with, where that is so.
+    pub(super) left: Option<String>,
+    /// The Dovecot that the mail is for, where there is one, and whether it ever was a primary's.
+    pub(super) dovecot: Option<(&'t DovecotConfig, bool)>,
+}
+
 /// A running standby.
 pub(super) struct Standby {
     pub(super) shared: Arc<StandbyShared>,
@@ -126,17 +144,16 @@ pub(super) struct Standby {
 }
 
 impl Standby {
-    /// Waits for the primary to connect. `floor`: nothing of an older epoch is accepted; `left`: why the journal can't be gone on
-    /// with, where that is so. `dovecot`: that which the mail is for, where there is one, and whether it ever was a primary's.
+    /// Waits for the primary to connect.
     pub(super) fn start(
         group: &GroupConfig,
         node: &NodeName,
         dir: &Path,
-        (floor, left): (Epoch, Option<String>),
         metrics: Arc<Metrics>,
         opened: OpenedEmbedded,
-        dovecot: Option<(&DovecotConfig, bool)>,
+        terms: Terms<'_>,
     ) -> Result<Self, NodeError> {
+        let Terms { floor, left, dovecot } = terms;
         let OpenedEmbedded {
             journal,
             embedded: again,
@@ -148,11 +165,8 @@ impl Standby {
         let view = journal.view();
         let applied = opened.target.applied();
         let projecting = dovecot.map(|dovecot| project(&opened, dovecot, &view)).transpose()?;
-        let projection = projecting.as_ref().map(|projecting| Arc::clone(&projecting.shared));
         let mut start = receive_start(group, node, &view, applied, left);
-        if let Some(projection) = &projection {
-            start.shown = projection.shown(applied);
-        }
+        start.shown = shown(projecting.as_ref(), applied);
         start.epoch = start.epoch.max(floor);
         let (machine, notices) = machine(start, dir, &view)?;
         let (questions, asked) = mpsc::channel(relay::QUESTIONS_MAX);
@@ -160,26 +174,17 @@ impl Standby {
             metrics,
             group: group.name.clone(),
         };
-        let (shared, first) = share(&opened, &view, questions, counted, projection)?;
+        let (shared, first) = share(&opened, &view, questions, counted, projecting.as_ref())?;
         let (fed, inputs) = mpsc::channel(receiver::INPUTS_MAX);
-        let bodies = match dovecot {
-            Some((dovecot, _)) => projecting::own_first(dovecot, Arc::clone(&opened.bodies)),
-            None => Arc::clone(&opened.bodies),
+        let bodies = bodies(&opened, dovecot);
+        let disk = DiskDesk::start(journal, bodies, fed.clone(), Arc::clone(&shared.health))?;
+        let links = applier::Links {
+            shared: Arc::clone(&shared),
+            fed: fed.clone(),
+            trim: disk.handle(),
         };
-        let health = Arc::clone(&shared.health);
-        let disk = DiskDesk::start(journal, bodies, fed.clone(), health)?;
-        let applier = Applier::start(
-            opened.target,
-            applier::Links {
-                shared: Arc::clone(&shared),
-                fed: fed.clone(),
-                trim: disk.handle(),
-            },
-        )?;
-        shared.applying.get_or_init(|| applier.handle());
-        if let Some(projection) = &shared.projection {
-            projection.tells(applier.handle());
-        }
+        let applier = Applier::start(opened.target, links)?;
+        shared.applies(&applier);
         let (incoming, callers) = mpsc::channel(INCOMING_MAX);
         let receiver = Receiver {
             shared: Arc::clone(&shared),
@@ -197,8 +202,9 @@ impl Standby {
             asked,
             farewell,
         };
+        let receives = receiver::run(receiver, machine, ears).in_current_span();
         let tasks = vec![
-            tokio::spawn(receiver::run(receiver, machine, ears).in_current_span()),
+            tokio::spawn(receives),
             tokio::spawn(upkeep(opened.upkeep).in_current_span()),
         ];
         Ok(Self {
@@ -233,6 +239,19 @@ impl Standby {
     }
 }
 
+/// Where bodies are kept, and looked for first.
+fn bodies(opened: &Embedded, dovecot: Option<(&DovecotConfig, bool)>) -> Arc<dyn BodyStore> {
+    match dovecot {
+        Some((dovecot, _)) => projecting::own_first(dovecot, Arc::clone(&opened.bodies)),
+        None => Arc::clone(&opened.bodies),
+    }
+}
+
+/// What counts as applied.
+fn shown(projecting: Option<&Projecting>, applied: Applied) -> Lsn {
+    projecting.map_or(applied.lsn, |projecting| projecting.shared.shown(applied))
+}
+
 /// Starts to tell the Dovecot what the mirror has. One that clients wrote to is told nothing before the mirror has caught up.
 fn project(
     opened: &Embedded,
@@ -260,13 +279,11 @@ fn share(
     journal: &JournalView,
     questions: mpsc::Sender<Question>,
     counted: Counted,
-    projection: Option<Arc<Projection>>,
+    projecting: Option<&Projecting>,
 ) -> Result<(Arc<StandbyShared>, Progress), NodeError> {
     let counts = opened.target.counts().map_err(|e| NodeError::Journal(e.to_string()))?;
     let applied = opened.target.applied();
-    let shown = projection
-        .as_ref()
-        .map_or(applied.lsn, |projection| projection.shown(applied));
+    let shown = shown(projecting, applied);
     let first = Progress { applied, shown, counts };
     let shared = StandbyShared {
         progress: watch::Sender::new(first),
@@ -277,7 +294,7 @@ fn share(
         lent_bodies: opened.origin(),
         applying: OnceLock::new(),
         pulses: Pulses::default(),
-        projection,
+        projection: projecting.map(|projecting| Arc::clone(&projecting.shared)),
         health: Arc::default(),
         questions,
         counted,

@@ -245,18 +245,11 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
     let known = progress.applied.stream != StreamId::default();
     let captured = state.heartbeat.map(|(beat, _)| beat.captured.max(head.lsn));
     let counts = progress.counts;
-    let mut problems: Vec<String> = halted
-        .iter()
-        .map(|why| format!("this copy has stopped: {why}"))
-        .collect();
-    problems.extend(shared.health.waits());
-    if shared.is_paused() {
-        problems.push("paused: nothing is applied until `shadowctl resume`".to_owned());
-    }
+    let projected = shared.projection.as_ref().map(|projection| projection.standing());
+    let mut problems = copy_problems(shared, halted.as_ref());
     if state.peer.is_none() {
         problems.extend(state.problem.iter().cloned());
     }
-    let projected = shared.projection.as_ref().map(|projection| projection.standing());
     problems.extend(projected.iter().flat_map(|projected| projected.problems.clone()));
     let building = counts.building || !known;
     GroupStatus {
@@ -310,6 +303,17 @@ fn standby(group: &GroupHandle, shared: &StandbyShared) -> GroupStatus {
         fence: None,
         service: None,
     }
+}
+
+/// What keeps a copy from going on.
+fn copy_problems(shared: &StandbyShared, halted: Option<&String>) -> Vec<String> {
+    let halted = halted.map(|why| format!("this copy has stopped: {why}"));
+    let mut problems: Vec<String> = halted.into_iter().collect();
+    problems.extend(shared.health.waits());
+    if shared.is_paused() {
+        problems.push("paused: nothing is applied until `shadowctl resume`".to_owned());
+    }
+    problems
 }
 
 /// What the embedded store doesn't do for anybody.

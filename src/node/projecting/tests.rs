@@ -155,10 +155,13 @@ fn octets(uid: u32) -> Vec<u8> {
     format!("Subject: {uid}\r\n\r\ntext\r\n").into_bytes()
 }
 
+/// By UID: GUID and octets.
+type Messages = BTreeMap<Uid, (MessageGuid, Vec<u8>)>;
+
 /// Mailboxes in memory, guarded as the speaker guards a real one.
 #[derive(Default)]
 struct Fake {
-    mailboxes: BTreeMap<Guid, (State, BTreeMap<Uid, (MessageGuid, Vec<u8>)>)>,
+    mailboxes: BTreeMap<Guid, (State, Messages)>,
     is_down: bool,
     /// Sessions that end before their word.
     cut: u32,
@@ -260,7 +263,7 @@ impl Dovecot for Shared {
 
     fn read(&mut self, _user: &UserName, _wanted: &Wanted) -> Result<Reading, TellError> {
         let fake = self.0.lock().unwrap();
-        let read = |(guid, (state, messages)): (&Guid, &(State, BTreeMap<Uid, (MessageGuid, Vec<u8>)>))| {
+        let read = |(guid, (state, messages)): (&Guid, &(State, Messages))| {
             let listed = messages.iter().map(|(uid, (guid, _))| Message {
                 uid: *uid,
                 guid: guid.clone(),

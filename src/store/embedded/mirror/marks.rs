@@ -65,8 +65,8 @@ pub(super) fn acknowledge(tx: &Connection, telling: &Telling, report: &Report) -
     for (guid, outcome) in &report.mailboxes {
         if let (Outcome::Acknowledged(state), Some(mark)) = (outcome, telling.marks.get(guid)) {
             put(tx, user, *guid, state, mark)?;
-            let told = telling.attributes.iter().filter(|told| told.travels_with == *guid);
-            told.map(|told| told.note(tx, user)).collect::<rusqlite::Result<()>>()?;
+            let mut told = telling.attributes.iter().filter(|told| told.travels_with == *guid);
+            told.try_for_each(|told| told.note(tx, user))?;
         }
     }
     if report.tree {
