@@ -10,6 +10,7 @@
 mod beside;
 mod cut_off;
 mod dead_primary;
+mod forks;
 mod restarted;
 mod resync;
 mod switchover;

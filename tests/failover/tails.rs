@@ -281,14 +281,14 @@ fn a_node_that_may_rejoin_by_itself_does() -> Result<()> {
 }
 
 /// One primary and two standbys, all embedded, each the others' peer.
-struct Three {
-    nodes: Vec<Node>,
+pub(super) struct Three {
+    pub(super) nodes: Vec<Node>,
     ports: Vec<u16>,
     _folder: tempfile::TempDir,
 }
 
 impl Three {
-    fn start() -> Result<Self> {
+    pub(super) fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("mailshadow-test-three-").tempdir()?;
         let programs = programs();
         let pki = Pki::new(&programs, &folder.path().join("pki"))?;
@@ -319,12 +319,12 @@ impl Three {
         })
     }
 
-    fn client(&self, node: usize) -> Result<Imap> {
+    pub(super) fn client(&self, node: usize) -> Result<Imap> {
         Imap::login(self.ports[node], ANN, testbed::twins::PASSWORD)
     }
 
     /// Applied by that standby, as far as the primary has captured.
-    fn until_even(&self, standby: usize) -> Result<()> {
+    pub(super) fn until_even(&self, standby: usize) -> Result<()> {
         let lsn = self.nodes[0].status()?["lsn"]["captured"].as_u64();
         process::until("the standby is even", LIMIT, || {
             Ok(self.nodes[standby].status()?["lsn"]["applied"].as_u64() >= lsn)
