@@ -7,6 +7,7 @@ use mailshadow::store::dovecot::doveadm::Doveadm;
 use mailshadow::store::dovecot::fence::{Fence, Fenced};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 use testbed::dovecot::{Dovecot, Format, PASSWORD, Version};
 use testbed::imap::Imap;
@@ -164,17 +165,42 @@ fn a_primary_that_returns_after_a_promotion_serves_nobody() -> Result<()> {
 const COMMAND: &str = "#!/bin/sh -e\ncd \"${0%/*}\"\necho \"$MAILSHADOW_ROLE $MAILSHADOW_NODE\" >>asked\n\
                        [ \"$(wc -l <asked)\" -gt 1 ]\n";
 
-#[test]
-fn a_command_of_ones_own_is_run_until_it_succeeds_and_nothing_else_is_done() -> Result<()> {
-    let mut pair = pair()?;
-    let (command, asked) = (pair.folder().join("fence"), pair.folder().join("asked"));
+/// Names the command in the primary's configuration; where it writes what it was asked.
+fn with_command(pair: &Pair, key: &str) -> Result<PathBuf> {
+    let command = pair.folder().join("command");
     std::fs::write(&command, COMMAND)?;
     std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755))?;
     let config = std::fs::read_to_string(pair.primary.config())?;
-    std::fs::write(
-        pair.primary.config(),
-        format!("{config}fence = [\"{}\"]\n", command.display()),
-    )?;
+    let with = format!("{config}{key} = [\"{}\"]\n", command.display());
+    std::fs::write(pair.primary.config(), with)?;
+    Ok(pair.folder().join("asked"))
+}
+
+#[test]
+fn a_mail_server_that_waited_for_its_node_is_started_once_that_may_serve() -> Result<()> {
+    let mut pair = pair()?;
+    let asked = with_command(&pair, "start_store")?;
+    pair.start_nodes()?;
+    pair.wait()?;
+    pair.primary.kill()?;
+    pair.standby()?.node.kill()?;
+    let before = std::fs::read_to_string(&asked).unwrap_or_default();
+    pair.primary.start()?;
+    let may_serve = |pair: &Pair| -> Result<bool> { Ok(pair.primary.ctl(&["may-serve", "main"])?.status.success()) };
+    assert!(!may_serve(&pair)?, "nobody has told it that it still is primary");
+    assert_eq!(std::fs::read_to_string(&asked).unwrap_or_default(), before);
+    pair.standby()?.node.start()?;
+    process::until("it may serve", Duration::from_secs(20), || may_serve(&pair))?;
+    process::until("its mail server is started", Duration::from_secs(10), || {
+        let lines = std::fs::read_to_string(&asked).unwrap_or_default();
+        Ok(lines.len() > before.len() && lines.lines().last() == Some("primary mail-a"))
+    })
+}
+
+#[test]
+fn a_command_of_ones_own_is_run_until_it_succeeds_and_nothing_else_is_done() -> Result<()> {
+    let mut pair = pair()?;
+    let asked = with_command(&pair, "fence")?;
     pair.start_nodes()?;
     let mut session = pair.source.imap(USER)?;
     assert!(takes_mail(&mut session));
