@@ -2,6 +2,7 @@
 //!
 //! They need root and the Dovecots that `./check` installs; without them they fail and say so.
 
+use anyhow::Context;
 use mailshadow::config::UserPatterns;
 use mailshadow::store::dovecot::doveadm::Doveadm;
 use mailshadow::store::dovecot::fence::{Fence, Fenced};
@@ -213,18 +214,19 @@ fn a_command_of_ones_own_is_run_until_it_succeeds_and_nothing_else_is_done() -> 
         "{lines}"
     );
     assert!(
-        is_open(&pair.source) && takes_mail(&mut session),
+        is_open(&pair.source) && session.run("NOOP")?.is_ok(),
         "the command's word is not enough"
     );
 
     pair.standby()?.node.kill()?;
     let primary = &pair.primary;
-    process::until("it is promoted again", Duration::from_secs(30), || {
-        Ok(primary
-            .ctl(&["promote", "--force", "--max-loss", "any"])?
-            .status
-            .success())
-    })?;
+    let mut said = String::new();
+    let promoted = process::until("it is promoted again", Duration::from_secs(30), || {
+        let out = primary.ctl(&["promote", "--force", "--max-loss", "any"])?;
+        said = String::from_utf8_lossy(&out.stdout).into_owned();
+        Ok(out.status.success())
+    });
+    promoted.with_context(|| format!("{said}\n{}", primary.log()))?;
     process::until("it was opened again", Duration::from_secs(10), || {
         Ok(std::fs::read_to_string(&asked)?.lines().last() == Some("primary mail-a"))
     })

@@ -376,6 +376,10 @@ impl Group {
     pub(super) fn bring_to_end(&mut self) -> Result<Option<String>, NodeError> {
         let _in_its_name = telemetry::group(&self.config.name).entered();
         match (&self.config.store, &self.running) {
+            (_, Running::Idle(Rest::Embedded(opened))) if opened.held => {
+                tracing::warn!("the mail server keeps what it had as primary: its mirror had not caught up");
+                Ok(None)
+            }
             (StoreConfig::Dovecot(dovecot), Running::Idle(Rest::Embedded(opened))) => {
                 projecting::bring_to_end(opened, projecting::ways(dovecot))
             }

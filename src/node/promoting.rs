@@ -211,7 +211,8 @@ async fn may_promote(
         return refused(why.map_or_else(String::new, |why| why.to_string()));
     }
     let shared = means.group.as_standby().ok();
-    if let Some(shared) = &shared {
+    // a Dovecot that was primary has what it had, whatever its mirror lacks
+    if let Some(shared) = shared.as_ref().filter(|shared| !(request.force && shared.is_held())) {
         is_whole(shared)?;
     }
     let answers = ask_all(means).await;
@@ -248,9 +249,13 @@ pub(super) fn is_whole(shared: &StandbyShared) -> Result<(), VerbError> {
         return Err(VerbError::refused(format!("this copy has stopped: {why}")));
     }
     if progress.counts.building || progress.applied.stream == StreamId::default() {
-        return Err(VerbError::refused(
-            "this copy is still being built: most of its mail is not here. `shadowctl status` says how far it is",
-        ));
+        let why = match shared.is_held() {
+            false => "most of its mail is not here. `shadowctl status` says how far it is",
+            true => {
+                "its mail server has what it had when it was primary, and nothing newer. `shadowctl promote --force` opens it as it is"
+            }
+        };
+        return Err(VerbError::refused(format!("this copy is still being built: {why}")));
     }
     Ok(())
 }

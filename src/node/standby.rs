@@ -68,6 +68,11 @@ pub(super) struct StandbyShared {
 }
 
 impl StandbyShared {
+    /// True while a Dovecot that was primary is told nothing, for its mirror has not caught up.
+    pub(super) fn is_held(&self) -> bool {
+        self.projection.as_ref().is_some_and(|projection| projection.is_held())
+    }
+
     /// True while nothing is applied, on the operator's word.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
@@ -157,6 +162,7 @@ impl Standby {
         let OpenedEmbedded {
             journal,
             embedded: again,
+            ..
         } = opened;
         let opened = again.again().map_err(|e| NodeError::Group {
             group: group.name.clone(),
@@ -229,12 +235,14 @@ impl Standby {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.health.end();
         self.applier.stop();
+        let held = self.shared.is_held();
         if let Some(projecting) = self.projecting {
             projecting.stop();
         }
         OpenedEmbedded {
             journal: self.disk.stop(),
             embedded: self.again,
+            held,
         }
     }
 }

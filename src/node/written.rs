@@ -18,6 +18,8 @@ use tracing::Instrument;
 pub(super) struct OpenedEmbedded {
     pub(super) journal: Journal,
     pub(super) embedded: Embedded,
+    /// Of a Dovecot that was primary: it was told nothing yet, for its mirror lacks what it has itself.
+    pub(super) held: bool,
 }
 
 impl OpenedEmbedded {
@@ -26,7 +28,11 @@ impl OpenedEmbedded {
         let (journal, _) = super::files::open_journal(dir, JournalOptions::default())?;
         let store = dir.join("store");
         let embedded = Embedded::open(&store, node, retain).map_err(|e| NodeError::folder(&store, e))?;
-        Ok(Self { journal, embedded })
+        Ok(Self {
+            journal,
+            embedded,
+            held: false,
+        })
     }
 }
 

@@ -36,7 +36,7 @@ pub(in crate::node) fn bring_to_end(
     };
     let (time, limit) = (Stopwatch::start(), Duration::from_secs(PROJECT_SECONDS_MAX));
     projecting.shared.stir();
-    while projecting.shared.shown(applied) < applied.lsn && time.elapsed() < limit {
+    while projecting.shared.shown(applied) < applied.lsn && !projecting.shared.is_stuck() && time.elapsed() < limit {
         std::thread::sleep(LOOK_AGAIN);
     }
     let untold = (projecting.shared.shown(applied) < applied.lsn).then(|| projecting.shared.standing());

@@ -208,6 +208,17 @@ impl Projection {
         }
     }
 
+    /// True while nothing is told: the Dovecot was primary, and its mirror has not caught up yet.
+    pub(super) fn is_held(&self) -> bool {
+        self.state().hold.is_some()
+    }
+
+    /// True where waiting brings no more to the Dovecot.
+    fn is_stuck(&self) -> bool {
+        let state = self.state();
+        !self.stirred.load(Ordering::Acquire) && state.turns.are_stuck()
+    }
+
     /// For `status`.
     pub(super) fn standing(&self) -> Standing {
         let state = self.state();

@@ -198,6 +198,11 @@ impl Turns {
         user.is_some_and(|user| matches!(user.place, Place::Ready(_) | Place::Busy))
     }
 
+    /// True where somebody is behind, and nobody of them could be told without another change of the mirror.
+    pub(super) fn are_stuck(&self) -> bool {
+        !self.users.is_empty() && self.users.values().all(|user| user.place == Place::Nowhere)
+    }
+
     /// Users of whom something is to be told.
     pub(super) fn waiting(&self) -> usize {
         self.users.len()

@@ -72,7 +72,7 @@ impl Scribe {
         queued: Queued,
         tools: Tools,
     ) -> Result<Self, NodeError> {
-        let OpenedEmbedded { journal, embedded } = opened;
+        let OpenedEmbedded { journal, embedded, .. } = opened;
         let mut writer = super::written::writer(&embedded, &tools.clock)?;
         catch_up(&mut writer, &journal.view())?;
         let mut scribe = Scribing {
@@ -90,7 +90,11 @@ impl Scribe {
         let work = move || match scribe.run(&queued) {
             Ok(()) | Err(Ended::Asked) => {
                 let journal = scribe.ledger.into_journal();
-                Ok(OpenedEmbedded { journal, embedded })
+                Ok(OpenedEmbedded {
+                    journal,
+                    embedded,
+                    held: false,
+                })
             }
             Err(Ended::Halted(why)) => Err(why),
         };
