@@ -159,15 +159,8 @@ impl Standby {
         terms: Terms<'_>,
     ) -> Result<Self, NodeError> {
         let Terms { floor, left, dovecot } = terms;
-        let OpenedEmbedded {
-            journal,
-            embedded: again,
-            ..
-        } = opened;
-        let opened = again.again().map_err(|e| NodeError::Group {
-            group: group.name.clone(),
-            why: e.to_string(),
-        })?;
+        let (journal, again) = (opened.journal, opened.embedded);
+        let opened = open_again(&again, group)?;
         let view = journal.view();
         let applied = opened.target.applied();
         let projecting = dovecot.map(|dovecot| project(&opened, dovecot, &view)).transpose()?;
@@ -245,6 +238,14 @@ impl Standby {
             held,
         }
     }
+}
+
+/// The same store once more, for this role.
+fn open_again(store: &Embedded, group: &GroupConfig) -> Result<Embedded, NodeError> {
+    store.again().map_err(|e| NodeError::Group {
+        group: group.name.clone(),
+        why: e.to_string(),
+    })
 }
 
 /// Where bodies are kept, and looked for first.
