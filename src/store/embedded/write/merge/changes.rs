@@ -95,6 +95,25 @@ fn uids(op: &Op) -> &[UidRange] {
     }
 }
 
+/// True where the user has a message of that GUID beside those that go: one that was moved within its mailbox was not
+/// brought a second time.
+fn stays(
+    tx: &Connection,
+    mailbox: &Mailbox,
+    guid: &MessageGuid,
+    going: &BTreeMap<Uid, (MessageGuid, Modseq)>,
+) -> Result<bool, Stop> {
+    let mut statement = tx.prepare_cached("SELECT mailbox, uid FROM messages WHERE user = ?1 AND guid = ?2")?;
+    let mut rows = statement.query(params![mailbox.user, guid.0])?;
+    while let Some(row) = rows.next()? {
+        let (place, uid) = (row.get::<_, i64>(0)?, Uid(row.get(1)?));
+        if place != mailbox.id || !going.contains_key(&uid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Expunges: what went elsewhere leaves, what an operator must decide of is noted by an expunge that nobody asked for.
 pub(super) fn expunge(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Result<Made, Stop> {
     let mut made = Made::default();
@@ -107,7 +126,8 @@ pub(super) fn expunge(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Resu
     let (mut moved, mut quarantined) = (Vec::new(), Vec::new());
     for (uid, (guid, modseq)) in &there {
         let settled = tail.settled().map_or(Ok(false), |of| of.is_expunge_settled(tx, *uid))?;
-        let brought = !guid.is_unknown() && merged::brought(tx, mailbox.user, guid)?;
+        let brought =
+            !guid.is_unknown() && merged::brought(tx, mailbox.user, guid)? && stays(tx, &mailbox, guid, &there)?;
         let fate = merge::expunge(Some(*modseq), tail.piece.item.before, brought, settled);
         made.tally.expunge(fate, 1);
         match fate {
