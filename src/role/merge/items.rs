@@ -88,17 +88,14 @@ fn trees(user: &UserName, account: &Account) -> Vec<Item> {
         .iter()
         .map(|(name, on)| (name.clone(), *on))
         .collect();
-    let mut items = Vec::new();
-    if !made.mailboxes.is_empty() {
-        items.push(Item {
-            created: true,
-            ..Item::of(Payload::Tree(made))
-        });
-    }
-    if !rest.mailboxes.is_empty() || !rest.subscriptions.is_empty() {
-        items.push(Item::of(Payload::Tree(rest)));
-    }
-    items
+    let made = (!made.mailboxes.is_empty()).then(|| Item {
+        created: true,
+        ..Item::of(Payload::Tree(made))
+    });
+    let rest = (!rest.mailboxes.is_empty() || !rest.subscriptions.is_empty()).then(|| Item::of(Payload::Tree(rest)));
+    // a new name may free the one that a mailbox could not be made under
+    let again = made.clone().filter(|_| rest.is_some());
+    made.into_iter().chain(rest).chain(again).collect()
 }
 
 /// Mailboxes from before the tail that it deleted.

@@ -62,12 +62,13 @@ pub(super) fn rename(tx: &Connection, change: &TreeChange) -> Result<Made, Stop>
     let mut made = Made::default();
     let mut names = Names::load(tx, &change.user)?;
     let mut tree = names.change();
+    let mut renamed = Vec::new();
     for mailbox in &change.mailboxes {
         if !is_there(tx, &change.user, mailbox.guid)? {
             continue;
         }
         match &mailbox.name {
-            Ok(name) => give(&mut names, &mut tree, (mailbox, name), &mut made)?,
+            Ok(name) => renamed.push((mailbox.guid, name)),
             Err(_) => {
                 tree.mailboxes.push(TreeMailbox {
                     name: Err(Disappearance::Inferred),
@@ -76,6 +77,22 @@ pub(super) fn rename(tx: &Connection, change: &TreeChange) -> Result<Made, Stop>
                 made.tally.mailboxes_quarantined = made.tally.mailboxes_quarantined.saturating_add(1);
             }
         }
+    }
+    // one may free the name of another
+    let mut open = usize::MAX;
+    while renamed.len() < open {
+        open = renamed.len();
+        let mut left = Vec::new();
+        for (guid, name) in renamed {
+            if !give(&mut names, &mut tree, (guid, name))? {
+                left.push((guid, name));
+            }
+        }
+        made.tally.renamed = made
+            .tally
+            .renamed
+            .saturating_add(u64::try_from(open.saturating_sub(left.len())).unwrap_or(0));
+        renamed = left;
     }
     for (name, on) in &change.subscriptions {
         if is_subscribed(tx, &change.user, name)? != *on {
@@ -91,23 +108,18 @@ pub(super) fn rename(tx: &Connection, change: &TreeChange) -> Result<Made, Stop>
     Ok(made)
 }
 
-fn give(
-    names: &mut Names,
-    tree: &mut TreeChange,
-    (mailbox, name): (&TreeMailbox, &MailboxName),
-    made: &mut Made,
-) -> Result<(), Stop> {
-    let Some((old, listed)) = names.of(mailbox.guid) else {
-        return Ok(());
+/// True where it has the name now, and had another.
+fn give(names: &mut Names, tree: &mut TreeChange, (guid, name): (Guid, &MailboxName)) -> Result<bool, Stop> {
+    let Some((old, listed)) = names.of(guid) else {
+        return Ok(false);
     };
     if old == *name || names.get(name).is_some() || refused(names::check(name, &names.namespaces))? {
-        return Ok(());
+        return Ok(false);
     }
     names.free(tree, &old);
     names.add(tree, name.clone(), listed);
     names.prune_above(tree, &old);
-    made.tally.renamed = made.tally.renamed.saturating_add(1);
-    Ok(())
+    Ok(true)
 }
 
 fn is_subscribed(tx: &Connection, user: &UserName, name: &MailboxName) -> Result<bool, Stop> {
