@@ -22,5 +22,7 @@ pub const SERVICE_LINES_MAX: usize = 64;
 /// Seconds that a promotion waits for a former primary that answers to shut its mail server: it hears of the epoch within
 /// one, and needs another.
 pub const OLD_SIDE_SECONDS_MAX: u64 = 3;
+/// Seconds that a promotion waits for its own mail server to let clients in again.
+pub const OPEN_SECONDS_MAX: u64 = 10;
 /// How long `promote` waits for a primary whose mail service is down to yield, milliseconds.
 pub const RELIEVE_MS_MAX: u64 = 10_000;

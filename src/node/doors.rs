@@ -6,6 +6,7 @@ use super::role_desk::RoleChanges;
 use crate::config::StoreConfig;
 use crate::control::status::{FenceStatus, GroupStatus, ServiceStatus};
 use crate::control::verbs::VerbError;
+use crate::limits::OPEN_SECONDS_MAX;
 use crate::role::Role;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,18 @@ impl Doors {
     /// Whether a Dovecot that is to let nobody in does; none where it may let clients in, or is not one.
     pub(super) fn fence(&self) -> Option<FenceStatus> {
         self.fence.borrow().clone()
+    }
+
+    /// Where the mail server beside this node was shut: waits until it was opened, for a bounded time; else none.
+    pub(super) async fn until_open(&self) -> Option<Result<(), String>> {
+        self.fence()?;
+        let mut fence = self.fence.subscribe();
+        let limit = Duration::from_secs(OPEN_SECONDS_MAX);
+        let opened = match tokio::time::timeout(limit, fence.wait_for(Option::is_none)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err("it is still shut; to open it is tried once a second".to_owned()),
+        };
+        Some(opened)
     }
 
     /// What the keeper found.

@@ -108,6 +108,9 @@ pub(super) async fn take_over(
     standing.open(begun);
     steward.take(standing.clone()).await?;
     telling.step("applied to its end, and open for writing", None);
+    if let Some(opened) = steward.means.group.doors().until_open().await {
+        telling.step("the mail server lets clients in again", opened.err());
+    }
     let mut statement = losing::statement(&steward.means.group, &mut loss, begun.lsn);
     if how == Takeover::Switchover {
         // the stream was applied to its end, and the primary had yielded

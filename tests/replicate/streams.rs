@@ -68,6 +68,11 @@ fn base_goes_on_where_it_was_when_both_nodes_are_killed_in_it() -> Result<()> {
     pair.primary.stop()?;
     std::fs::write(pair.primary.config(), slow)?;
     pair.primary.start()?;
+    process::until(
+        "the primary is told that it still is one",
+        Duration::from_secs(60),
+        || Ok(pair.primary.status()?["confirmed"] == true),
+    )?;
     pair.primary.ask(&["repair", "--stream"])?;
     until_listed(&pair, 5)?;
     pair.standby()?.node.kill()?;
