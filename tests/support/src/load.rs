@@ -16,6 +16,8 @@ pub enum Mix {
     Normal,
     /// Mostly creating, renaming and deleting folders.
     Folders,
+    /// As `Normal`, but mailboxes keep the names that they were made with.
+    Messages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,12 +162,22 @@ impl Load {
 
     fn work(&self, user: &str, operations: usize) -> Result<usize> {
         let mut worker = Worker::new(self, user)?;
-        let weights = if self.mix == Mix::Normal { &NORMAL } else { &FOLDERS };
+        let mut weights = match self.mix {
+            Mix::Normal | Mix::Messages => NORMAL,
+            Mix::Folders => FOLDERS,
+        };
+        if self.mix == Mix::Messages {
+            let renames = |act| matches!(act, Act::Rename | Act::Delete);
+            weights
+                .iter_mut()
+                .filter(|(act, _)| renames(*act))
+                .for_each(|(_, weight)| *weight = 0);
+        }
         let began = Instant::now();
         for number in 0..operations {
             let due = self.over.mul_f64(number as f64 / operations as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
-            let act = choose(&mut worker.rng, weights);
+            let act = choose(&mut worker.rng, &weights);
             worker
                 .act(act)
                 .with_context(|| format!("operation {number}: {act:?}"))?;
