@@ -12,8 +12,8 @@ use testbed::truth::Truth;
 
 const LIVE: Duration = Duration::from_secs(9);
 /// What a Dovecot can't be told, or takes as a floor: it dates messages that it copies by itself, makes folders of folders
-/// as it likes, and its clients' rights come from its own configuration.
-const OF_ITS_OWN: [&str; 5] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights"];
+/// as it likes, its clients' rights come from its own configuration, and a new folder has its parent's rights besides its own.
+const OF_ITS_OWN: [&str; 6] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights", "acl"];
 
 /// Two Dovecots, each with a node; the second one stands by for the first.
 struct Onto {

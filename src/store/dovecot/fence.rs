@@ -23,6 +23,10 @@ use std::time::Duration;
 /// Time that `doveadm kick` leaves a session to say goodbye; both versions need some 100 ms.
 pub(super) const GOODBYE: Duration = Duration::from_millis(150);
 
+/// How often it is looked whether a reload has opened the doors, and the time between.
+const OPEN_LOOKS: u32 = 100;
+const OPEN_LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 const CALL_MAX: Duration = Duration::from_secs(FENCE_CALL_SECONDS_MAX);
 
 /// The doors of one Dovecot.
@@ -69,6 +73,9 @@ pub enum FenceError {
     /// Its processes can't be looked at.
     #[error("look for its processes: {0}")]
     Processes(#[from] std::io::Error),
+    /// A reload did not open its doors.
+    #[error("it was reloaded, and its doors are still shut")]
+    StaysShut,
 }
 
 /// What the master says of one service.
@@ -140,19 +147,29 @@ impl Fence {
         })
     }
 
-    /// Opens again what was shut: a reload does, on both versions.
+    /// Opens again what was shut: a reload does, on both versions. It is begun when `doveadm reload` returns, so the doors
+    /// are waited for.
     ///
     /// # Errors
-    /// The server runs and can't be told.
+    /// The server runs and can't be told, or stays shut.
     pub fn lift(&mut self) -> Result<(), FenceError> {
         self.warned.clear();
         let Some(services) = self.services()? else {
             return Ok(());
         };
-        if services.values().any(|service| service.stopped) {
-            self.must(&["reload"])?;
+        let is_shut = |services: &BTreeMap<String, Service>| services.values().any(|service| service.stopped);
+        if !is_shut(&services) {
+            return Ok(());
         }
-        Ok(())
+        self.must(&["reload"])?;
+        for _ in 0..OPEN_LOOKS {
+            match self.services() {
+                Ok(Some(services)) if !is_shut(&services) => return Ok(()),
+                // the master answers nobody while it reloads
+                _ => std::thread::sleep(OPEN_LOOK_AGAIN),
+            }
+        }
+        Err(FenceError::StaysShut)
     }
 
     /// True where the group has every user of this server. Not known yet: only where it can't be otherwise.
