@@ -75,7 +75,8 @@ const LOCK: &str = "journal.lock";
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Held, never read: closing it releases the lock.
+    /// Held, never read. It is unlocked, not only closed: a process that was forked a moment ago has it open, too, until it
+    /// runs its program.
     lock: Mutex<Option<File>>,
     /// Files stay open: a reader that holds one goes on when it is trimmed away.
     open: Mutex<HashMap<String, Arc<File>>>,
@@ -140,6 +141,12 @@ fn make_durably(path: &Path) -> io::Result<()> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => File::open(".")?.sync_all(),
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -211,7 +218,10 @@ impl Disk for Directory {
     }
 
     fn release(&self) {
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = lock.map(|lock| lock.unlock()) {
+            tracing::warn!(%error, "unlock the journal");
+        }
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -36,7 +36,20 @@ impl From<rusqlite::Error> for TargetError {
 }
 
 /// Holds the store for this process until it is dropped.
-pub(super) fn lock(dir: &Path) -> Result<File, TargetError> {
+#[derive(Debug)]
+pub(super) struct StoreLock(File);
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // closing it is not enough: a process that was forked a moment ago has it open, too
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "unlock the store");
+        }
+    }
+}
+
+/// Takes the store for this process.
+pub(super) fn lock(dir: &Path) -> Result<StoreLock, TargetError> {
     let path = dir.join("lock");
     let broken = |e: &std::io::Error| TargetError::Halt(format!("{}: {e}", path.display()));
     let file = File::options()
@@ -46,7 +59,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, TargetError> {
         .open(&path)
         .map_err(|e| broken(&e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(StoreLock(file)),
         Err(TryLockError::WouldBlock) => Err(TargetError::Halt(format!("{} is open elsewhere", dir.display()))),
         Err(TryLockError::Error(e)) => Err(broken(&e)),
     }
@@ -156,7 +169,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(TargetError::Halt(why)) if why.contains("elsewhere")));
+        // as a process that was forked and has not run its program yet
+        let forked = held.0.try_clone().unwrap();
         drop(held);
         assert!(lock(dir.path()).is_ok());
+        drop(forked);
     }
 }

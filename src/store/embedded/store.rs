@@ -10,7 +10,6 @@ use super::packs::{Packs, Position};
 use super::pool::ReadPool;
 use crate::op::NodeName;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +39,7 @@ pub(super) struct Store {
     pub(super) changes: Arc<Changes>,
     pub(super) node: NodeName,
     pub(super) retain: Duration,
-    _lock: File,
+    _lock: open::StoreLock,
 }
 
 impl Store {
