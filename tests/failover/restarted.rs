@@ -46,6 +46,8 @@ fn both_nodes_that_start_again_go_on_as_they_were() -> Result<()> {
         node.start()?;
     }
     until_role(&twins.nodes[0], "primary")?;
+    // the doors open a moment after the role is confirmed
+    process::until("a client gets in", LIMIT, || Ok(twins.client(0, USERS[0]).is_ok()))?;
     append(&mut twins.client(0, USERS[0])?, "INBOX", "after")?;
     twins.nodes[0].ask(&["wait", "--timeout", "30s"])?;
     let copy = subjects(&mut twins.client(1, USERS[0])?)?;
