@@ -13,7 +13,7 @@ use super::txn::Txn;
 use crate::op::{MailboxName, Uid, UserName};
 use rusqlite::Connection;
 
-/// `to` must not be there.
+/// `to` must not be there; INBOX always is, whether a message ever came to it or not.
 pub(super) fn rename(
     tx: &Connection,
     fresh: &mut Fresh,
@@ -32,7 +32,7 @@ pub(super) fn rename(
     let Some(top) = names.get(from).cloned() else {
         return refuse(Reason::Nonexistent, "there is no such mailbox");
     };
-    if to == from || names.get(to).is_some() {
+    if *to == MailboxName::inbox() || to == from || names.get(to).is_some() {
         return refuse(Reason::AlreadyExists, "the new name is taken");
     }
     if to.is_below(from) {

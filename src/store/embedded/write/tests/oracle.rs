@@ -128,7 +128,7 @@ impl Account {
         if !self.is_listed(from) {
             return Err(Reason::Nonexistent);
         }
-        if self.is_listed(to) {
+        if *to == MailboxName::inbox() || self.is_listed(to) {
             return Err(Reason::AlreadyExists);
         }
         if to.is_below(from) {

@@ -206,6 +206,23 @@ fn a_maildirs_namespace_stays_as_the_source_had_it() {
 }
 
 #[test]
+fn inbox_is_no_free_name_for_somebody_who_never_got_mail() {
+    let mut primary = Primary::new();
+    let (a, b) = (name(&["a"]), name(&["a", "b"]));
+    primary.done(create(ANN, &b));
+    for from in [a, b] {
+        let rename = Change::Rename {
+            user: ANN.into(),
+            from,
+            to: inbox(),
+        };
+        assert_eq!(reason(primary.change(rename)), Reason::AlreadyExists);
+    }
+    primary.done(append(ANN, &inbox(), &["x"]));
+    assert_eq!(primary.uids(ANN, &inbox()), [1]);
+}
+
+#[test]
 fn a_mailbox_of_a_name_that_was_used_before_has_another_uidvalidity() {
     let mut primary = Primary::new();
     let a = name(&["a"]);
