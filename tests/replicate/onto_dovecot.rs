@@ -12,8 +12,8 @@ use testbed::truth::Truth;
 
 const LIVE: Duration = Duration::from_secs(9);
 /// What a Dovecot can't be told, or takes as a floor: it dates messages that it copies by itself, makes folders of folders
-/// as it likes, its clients' rights come from its own configuration, and a new folder has its parent's rights besides its own.
-const OF_ITS_OWN: [&str; 6] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights", "acl"];
+/// as it likes, and its clients' rights come from its own configuration.
+const OF_ITS_OWN: [&str; 5] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights"];
 
 /// Two Dovecots, each with a node; the second one stands by for the first.
 struct Onto {
@@ -160,6 +160,27 @@ fn what_somebody_else_writes_there_is_kept_and_undone() -> Result<()> {
     assert_eq!(kept.as_deref(), Some("foreign"));
     onto.primary.ask(&["verify"])?;
     Ok(())
+}
+
+#[test]
+fn a_new_folder_has_its_own_rights_and_not_those_that_its_parent_has_there() -> Result<()> {
+    let mut onto = Onto::start((Version::V2_3, Format::Sdbox), (Version::V2_4, Format::Sdbox))?;
+    let user = onto.source.users().first().cloned().unwrap_or_default();
+    let mut imap = onto.source.imap(&user)?;
+    for command in ["CREATE Parent", "SETACL Parent reader@example.test lr"] {
+        imap.run(command)?.must()?;
+    }
+    onto.start_nodes()?;
+    onto.compare()?;
+    // both are told at once
+    onto.standby.ask(&["pause"])?;
+    for command in ["CREATE Parent/child", "DELETEACL Parent/child reader@example.test"] {
+        imap.run(command)?.must()?;
+    }
+    imap.append("Parent/child", "", b"Subject: child\r\n\r\ntext\r\n")?
+        .must()?;
+    onto.standby.ask(&["resume"])?;
+    onto.compare().map(drop)
 }
 
 #[test]

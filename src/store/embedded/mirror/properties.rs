@@ -47,7 +47,8 @@ pub(super) struct Changed {
     lies: Option<Location>,
 }
 
-/// Attributes that are set and were not told so, then those that were told and are unset. Of mailboxes in the tree, and of
+/// Attributes that are set and were not told so, then those that were told and are unset, then rights that a mailbox which
+/// is made now lacks: a Dovecot gives it those that its parent has there. Of mailboxes in the tree, and of
 /// the user, whose own travel with INBOX. A value that is not here yet is left for later.
 pub(super) fn changed(tx: &Connection, user: i64, tree: &[Node]) -> Result<Vec<Changed>, TargetError> {
     let named: BTreeMap<&MailboxName, Guid> = tree
@@ -65,9 +66,19 @@ pub(super) fn changed(tx: &Connection, user: i64, tree: &[Node]) -> Result<Vec<C
          UNION ALL
          SELECT t.mailbox, t.kind, t.name, NULL, NULL FROM told_attributes t
          WHERE t.user = ?1 AND NOT EXISTS (SELECT 1 FROM attributes a
-             WHERE a.user = t.user AND a.mailbox = t.mailbox AND a.kind = t.kind AND a.name = t.name)",
+             WHERE a.user = t.user AND a.mailbox = t.mailbox AND a.kind = t.kind AND a.name = t.name)
+         UNION ALL
+         SELECT m.guid, ?2, n.name, NULL, NULL FROM mailboxes m
+         JOIN (SELECT name FROM attributes WHERE user = ?1 AND kind = ?2
+               UNION SELECT name FROM told_attributes WHERE user = ?1 AND kind = ?2) n
+         WHERE m.user = ?1 AND EXISTS (SELECT 1 FROM told_users WHERE user = ?1)
+           AND NOT EXISTS (SELECT 1 FROM told_mailboxes t WHERE t.user = ?1 AND t.guid = m.guid)
+           AND NOT EXISTS (SELECT 1 FROM attributes a
+               WHERE a.user = ?1 AND a.mailbox = m.guid AND a.kind = ?2 AND a.name = n.name)
+           AND NOT EXISTS (SELECT 1 FROM told_attributes t
+               WHERE t.user = ?1 AND t.mailbox = m.guid AND t.kind = ?2 AND t.name = n.name)",
     )?;
-    let mut rows = statement.query([user])?;
+    let mut rows = statement.query(params![user, u8::from(AttributeKind::Acl)])?;
     while let Some(row) = rows.next()? {
         let place: Vec<u8> = row.get(0)?;
         let own = place.as_slice().try_into().ok().map(Guid);
