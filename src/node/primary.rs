@@ -3,6 +3,7 @@
 use super::NodeError;
 use super::ahead::Ahead;
 use super::counted::Counted;
+use super::fencing;
 use super::health::Health;
 use super::offered::Offered;
 use super::outlet::{JournalOutlet, Since, fold};
@@ -19,10 +20,9 @@ use crate::journal::{Head, Journal, JournalOptions, JournalView, Recovered, Seal
 use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
 use crate::store::change::TailSink;
 use crate::store::custody::Custody;
-use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
 use crate::store::embedded::view::View;
-use crate::store::source::{Bodies, Command, Reply, SourceStatus};
+use crate::store::source::{Bodies, Command, Outlet, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as thread_mpsc};
@@ -234,7 +234,12 @@ impl Primary {
             pulse: Arc::clone(&beginning.pulse),
             health: Arc::clone(&beginning.health),
         };
-        let source = start_source(group, store, opened.table, outlet, Arc::clone(&beginning.status))?;
+        let status = Arc::clone(&beginning.status);
+        let source = start_source(group, store, opened.table, Box::new(outlet), status);
+        let source = source.map_err(|why| NodeError::Group {
+            group: group.name.clone(),
+            why,
+        })?;
         let commands = Commands::Capture(source.commands());
         let shared = beginning.share(counted, source.bodies(), commands, None);
         Ok(Self {
@@ -340,28 +345,23 @@ fn ship(
     tasks
 }
 
-fn start_source(
+/// Starts to read the group's users out of their Dovecot.
+pub(super) fn start_source(
     group: &GroupConfig,
     store: &DovecotConfig,
     table: CaptureTable,
-    outlet: JournalOutlet,
+    outlet: Box<dyn Outlet>,
     status: Arc<Mutex<SourceStatus>>,
-) -> Result<DovecotSource, NodeError> {
+) -> Result<DovecotSource, String> {
     let patterns = group.users.clone();
     let setup = Setup {
-        doveadm: Doveadm {
-            command: store.doveadm.words().to_vec(),
-            config: store.config.clone(),
-        },
+        doveadm: fencing::doveadm(store),
         wanted: Box::new(move |user| patterns.matches(user.as_str())),
         table,
-        outlet: Box::new(outlet),
+        outlet,
         status,
     };
-    DovecotSource::start(setup).map_err(|e| NodeError::Group {
-        group: group.name.clone(),
-        why: e.to_string(),
-    })
+    DovecotSource::start(setup).map_err(|e| e.to_string())
 }
 
 struct Opened {

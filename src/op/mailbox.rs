@@ -87,6 +87,19 @@ impl UidRange {
         Self { first: uid, last: uid }
     }
 
+    /// Ascending UIDs as ranges.
+    #[must_use]
+    pub fn covering(uids: &[Uid]) -> Vec<Self> {
+        let runs = uids.chunk_by(|a, b| a.0.saturating_add(1) == b.0);
+        let range = |run: &[Uid]| {
+            Some(Self {
+                first: *run.first()?,
+                last: *run.last()?,
+            })
+        };
+        runs.filter_map(range).collect()
+    }
+
     /// True where `uid` lies within.
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {

@@ -5,6 +5,7 @@ use super::super::NodeError;
 use super::super::files::{NOWHERE, decode};
 use super::super::group::{Group, Rest};
 use super::super::outlet;
+use super::super::primary::start_source;
 use super::super::steward::Steward;
 use crate::codec::EncodedFrame;
 use crate::config::{DovecotConfig, GroupConfig, StoreConfig};
@@ -13,8 +14,7 @@ use crate::limits::{TAIL_CAPTURE_SECONDS_MAX, TAIL_OPERATIONS_MAX};
 use crate::op::{Epoch, Lsn, MailboxId, MessageGuid, Notice, Payload, StreamId, Uid, UidValidity, whole};
 use crate::role::Fork;
 use crate::role::merge::Net;
-use crate::store::dovecot::doveadm::Doveadm;
-use crate::store::dovecot::engine::{DovecotSource, Setup};
+use crate::store::dovecot::engine::DovecotSource;
 use crate::store::source::{Bodies, Captured, Command, Outlet, OutletError};
 use crate::store::table::CaptureTable;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -158,18 +158,8 @@ fn sweep(
         group: config.name.clone(),
         why: format!("its Dovecot's logs can't be read for what they hold beyond the journal: {why}"),
     };
-    let patterns = config.users.clone();
-    let setup = Setup {
-        doveadm: Doveadm {
-            command: store.doveadm.words().to_vec(),
-            config: store.config.clone(),
-        },
-        wanted: Box::new(move |user| patterns.matches(user.as_str())),
-        table,
-        outlet: Box::new(TailOutlet(Arc::clone(net))),
-        status: Arc::default(),
-    };
-    let source = DovecotSource::start(setup).map_err(|e| wrong(e.to_string()))?;
+    let outlet = Box::new(TailOutlet(Arc::clone(net)));
+    let source = start_source(config, store, table, outlet, Arc::default()).map_err(&wrong)?;
     let (done, swept) = std::sync::mpsc::channel();
     let reply = Box::new(move |result: Result<Lsn, String>| drop(done.send(result)));
     let sent = source.commands().send(Command::Sweep(reply));

@@ -360,7 +360,7 @@ fn changed(tx: &Connection, mailbox: &Mailbox, mark: &Mark) -> Result<Option<Par
     Ok(Some(Part {
         since: Some(mark.state),
         changed,
-        vanished: ranges(&gone),
+        vanished: UidRange::covering(&gone),
         left_out,
     }))
 }
@@ -372,7 +372,7 @@ fn complete(tx: &Connection, mailbox: &Mailbox) -> Result<Part, TargetError> {
     Ok(Part {
         since: None,
         changed,
-        vanished: ranges(&gone),
+        vanished: UidRange::covering(&gone),
         left_out,
     })
 }
@@ -410,15 +410,4 @@ fn tellable(stored: Vec<Stored>) -> (Vec<Message>, Vec<Uid>) {
         });
     }
     (messages, left_out)
-}
-
-fn ranges(uids: &[Uid]) -> Vec<UidRange> {
-    let runs = uids.chunk_by(|a, b| a.0.saturating_add(1) == b.0);
-    let range = |run: &[Uid]| {
-        Some(UidRange {
-            first: *run.first()?,
-            last: *run.last()?,
-        })
-    };
-    runs.filter_map(range).collect()
 }

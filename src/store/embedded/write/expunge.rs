@@ -3,7 +3,7 @@
 use super::super::super::change::Changed;
 use super::super::mailbox::Mailbox;
 use super::built::{Built, Stop};
-use super::lookup::{messages, ranges, selected};
+use super::lookup::{messages, selected};
 use super::txn::Txn;
 use crate::op::{Expunge, Flags, MailboxId, Op, Uid, UidRange};
 use rusqlite::{Connection, params};
@@ -35,7 +35,7 @@ pub(super) fn expunge(tx: &Connection, mailbox: &MailboxId, among: Option<&[UidR
 /// These leave because somebody asked for it.
 pub(super) fn leave(txn: &mut Txn, uids: &[Uid]) {
     txn.push(Op::Expunge(Expunge {
-        uids: ranges(uids),
+        uids: UidRange::covering(uids),
         requested: true,
         modseq: txn.modseq(),
     }));

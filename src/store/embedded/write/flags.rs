@@ -4,7 +4,7 @@ use super::super::super::change::{Changed, FlagVerb};
 use super::super::mailbox::Stored;
 use super::append::{bound_keywords, each_once};
 use super::built::{Built, Stop};
-use super::lookup::{messages, ranges, selected};
+use super::lookup::{messages, selected};
 use super::txn::Txn;
 use crate::op::{Append, FlagChange, Flags, Keyword, KeywordChange, KeywordVerb, MailboxId, Modseq, Op, Uid, UidRange};
 use rusqlite::Connection;
@@ -98,7 +98,7 @@ pub(super) fn store(
     if !flagged.is_empty() {
         let (add, remove) = wanted.flags();
         txn.push(Op::Flags(FlagChange {
-            uids: ranges(&flagged),
+            uids: UidRange::covering(&flagged),
             add,
             remove,
             modseq: txn.modseq(),
@@ -108,7 +108,7 @@ pub(super) fn store(
     if !named.is_empty() {
         for (verb, keyword) in wanted.keyword_changes() {
             txn.push(Op::Keywords(KeywordChange {
-                uids: ranges(&named),
+                uids: UidRange::covering(&named),
                 verb,
                 keyword,
                 modseq: txn.modseq(),

@@ -4,7 +4,7 @@ use super::super::super::change::{Reason, Refused};
 use super::super::mailbox::{Mailbox, Stored, stored_name};
 use super::super::{bodies, tree};
 use super::built::{Stop, refuse};
-use crate::op::{Guid, MailboxId, MailboxName, Namespaces, Uid, UidRange, UserName};
+use crate::op::{Guid, MailboxId, MailboxName, Namespaces, UidRange, UserName};
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl Refused {
@@ -97,16 +97,4 @@ fn merged(uids: &[UidRange]) -> Vec<UidRange> {
         }
     }
     merged
-}
-
-/// Ascending UIDs as ranges.
-pub(super) fn ranges(uids: &[Uid]) -> Vec<UidRange> {
-    let runs = uids.chunk_by(|a, b| a.0.saturating_add(1) == b.0);
-    let range = |run: &[Uid]| {
-        Some(UidRange {
-            first: *run.first()?,
-            last: *run.last()?,
-        })
-    };
-    runs.filter_map(range).collect()
 }

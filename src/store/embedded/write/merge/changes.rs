@@ -4,7 +4,7 @@ use super::super::super::mailbox::Mailbox;
 use super::super::super::merged;
 use super::super::append::bound_keywords;
 use super::super::built::{Stop, refuse};
-use super::super::lookup::{ranges, selected};
+use super::super::lookup::selected;
 use super::super::txn::Txn;
 use super::{InMailbox, Made};
 use crate::limits::TAIL_EXPUNGES_MAX;
@@ -62,7 +62,7 @@ pub(super) fn change(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Resul
         if uids.is_empty() {
             continue;
         }
-        let (uids, modseq) = (ranges(&uids), txn.modseq());
+        let (uids, modseq) = (UidRange::covering(&uids), txn.modseq());
         match op {
             Op::Flags(change) => txn.push(Op::Flags(FlagChange {
                 uids,
@@ -143,7 +143,7 @@ pub(super) fn expunge(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Resu
     for (uids, requested) in [(moved, true), (quarantined, false)] {
         if !uids.is_empty() {
             txn.push(Op::Expunge(Expunge {
-                uids: ranges(&uids),
+                uids: UidRange::covering(&uids),
                 requested,
                 modseq: txn.modseq(),
             }));
