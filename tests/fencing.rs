@@ -23,7 +23,7 @@ const MESSAGE: &[u8] = b"Subject: too late\r\n\r\nnobody may take this\r\n";
 fn fence(source: &Dovecot, users: &str) -> Result<Fence> {
     let (command, config) = (source.doveadm_command()?, None);
     let users = UserPatterns::try_from(vec![users.to_owned()]).map_err(anyhow::Error::msg)?;
-    Ok(Fence::new(Doveadm { command, config }, users))
+    Ok(Fence::new(Doveadm { command, config }, users, None))
 }
 
 /// As its keeper does: again and again, until nobody is in.
@@ -60,7 +60,7 @@ fn everybody_stays_out(version: Version) -> Result<()> {
     let mut delivery = source.lmtp()?;
     assert!(takes_mail(&mut session));
     let fenced = shut(&mut fence)?;
-    assert!(fenced.whole && fenced.running);
+    assert!(fenced.refused && fenced.running);
     assert!(
         !is_open(&source) && !takes_mail(&mut session),
         "a session outlived the fence"
@@ -99,7 +99,7 @@ fn others_go_on(source: &Dovecot) -> Result<()> {
     let (mut ours, mut other) = (source.imap(USER)?, source.imap(OTHER)?);
     let fenced = fence.shut()?;
     assert!(
-        !fenced.whole && !fenced.is_shut(),
+        !fenced.refused && !fenced.is_shut(),
         "new logins are not refused, and that is said"
     );
     assert!(!takes_mail(&mut ours) && takes_mail(&mut other));

@@ -172,6 +172,7 @@ impl Builder<'_> {
             doveadm: dovecot.doveadm.unwrap_or_default().under(self.folder),
             config: dovecot.config.map(|path| path.under(self.folder)),
             fence: dovecot.fence.map(|argv| argv.under(self.folder)),
+            hold: dovecot.hold.map(|path| path.under(self.folder)),
             start_store: dovecot.start_store.map(|argv| argv.under(self.folder)),
             imap: dovecot.imap,
             lmtp: dovecot.lmtp,

@@ -99,6 +99,7 @@ pub(super) struct Dovecot {
     pub(super) doveadm: Option<Argv>,
     pub(super) config: Option<FilePath>,
     pub(super) fence: Option<Argv>,
+    pub(super) hold: Option<FilePath>,
     pub(super) start_store: Option<Argv>,
     pub(super) imap: Option<ServiceAddress>,
     pub(super) lmtp: Option<ServiceAddress>,

@@ -35,6 +35,7 @@ store    = "dovecot"
 doveadm = ["bin/doveadm", "-v"]
 config = "dovecot.conf"
 fence = ["/usr/local/bin/fence-mail"]
+hold = "held"
 start_store = ["systemctl", "start", "dovecot"]
 
 [[group.redirect]]
@@ -148,6 +149,7 @@ fn every_key_is_read() {
         Some(Path::new("/etc/mailshadow/dovecot.conf"))
     );
     assert_eq!(dovecot.fence.as_ref().unwrap().program(), "/usr/local/bin/fence-mail");
+    assert_eq!(dovecot.hold.as_deref(), Some(Path::new("/etc/mailshadow/held")));
     assert_eq!(dovecot.start_store.as_ref().unwrap().arguments(), ["start", "dovecot"]);
     assert!(matches!(
         main.redirects.as_slice(),

@@ -182,6 +182,8 @@ pub struct DovecotConfig {
     pub config: Option<PathBuf>,
     /// Run in place of the built-in way to fence.
     pub fence: Option<Argv>,
+    /// The file of users who are kept out, which the first passdb of this Dovecot reads.
+    pub hold: Option<PathBuf>,
     /// Starts the mail server.
     pub start_store: Option<Argv>,
     /// Where its IMAP service is watched; none: where its configuration says.

@@ -5,6 +5,12 @@
 pub const FENCE_CALL_SECONDS_MAX: u64 = 10;
 /// Users who are kicked one by one in one turn, where a server has other users too: some 50 ms each. The next turn goes on.
 pub const FENCE_KICKS_MAX: usize = 100;
+/// Largest file of users who are kept out: 100,000 with names of 300 octets.
+pub const HOLD_BYTES_MAX: u64 = 32 << 20;
+/// Milliseconds after which a Dovecot must have read that file anew: it looks at it once a second.
+pub const HOLD_READ_MS_MAX: u64 = 3_000;
+/// Turns after which the users who are to be kept out are listed anew: somebody may be new.
+pub const HOLD_LIST_EVERY: u32 = 15;
 /// Seconds between two looks at the doors of a fenced Dovecot: a reload opens them.
 pub const FENCE_AGAIN_SECONDS: u64 = 1;
 /// Seconds that the operator's own command has, to fence or to start a mail server.

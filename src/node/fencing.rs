@@ -152,10 +152,10 @@ impl Keeper {
         self.ended = self
             .ended
             .saturating_add(u64::try_from(fenced.ended).unwrap_or(u64::MAX));
-        let why = match (fenced.whole, fenced.left) {
+        let why = match (fenced.refused, fenced.left) {
             (false, _) => Some(
                 "this Dovecot has users of other groups too: those of this group are sent away every second, but new \
-                 logins and deliveries can't be refused without `group.dovecot.fence`"
+                 logins and deliveries can't be refused without `group.dovecot.hold` or `group.dovecot.fence`"
                     .to_owned(),
             ),
             (true, 0) => None,
@@ -237,7 +237,11 @@ impl Way {
     fn of(dovecot: &DovecotConfig, group: &GroupHandle) -> Self {
         match &dovecot.fence {
             Some(command) => Self::Command(command.clone(), None),
-            None => Self::BuiltIn(Some(Box::new(Fence::new(doveadm(dovecot), group.config.users.clone())))),
+            None => {
+                let users = group.config.users.clone();
+                let fence = Fence::new(doveadm(dovecot), users, dovecot.hold.clone());
+                Self::BuiltIn(Some(Box::new(fence)))
+            }
         }
     }
 }
@@ -263,7 +267,7 @@ fn must_be_shut(standing: &Standing, draining: bool, while_standby: bool) -> boo
 /// What a command that succeeded has promised.
 fn by_command() -> Fenced {
     Fenced {
-        whole: true,
+        refused: true,
         running: true,
         ..Fenced::default()
     }

@@ -8,6 +8,7 @@
 )]
 
 mod beside;
+mod both_ways;
 mod cut_off;
 mod dead_primary;
 mod forks;

@@ -45,9 +45,37 @@ fn fence(topic: &str, group: &GroupConfig, dovecot: &DovecotConfig) -> Option<Fi
     }
     let others = |name: &crate::op::UserName| !group.users.matches(name.as_str());
     let shared = !group.users.take_everybody() && doveadm.user_names().is_ok_and(|names| names.iter().any(others));
+    if shared && let Some(hold) = &dovecot.hold {
+        let (settings, _, _) = doveadm.call(&["config", "-n"]).ok()?;
+        let (named, ends) = (
+            settings.contains(&hold.display().to_string()),
+            settings.contains("result_internalfail"),
+        );
+        if named && ends && !settings.contains("lmtp_proxy = yes") {
+            let what = "of this group logins can be refused by name, deliveries can't: LMTP asks no passdb";
+            return Some(Finding::warning(
+                topic,
+                what,
+                "set lmtp_proxy = yes, as docs/fencing.md shows",
+            ));
+        }
+        if named && ends {
+            return Some(Finding::ok(
+                topic,
+                "clients of this group can be kept out by name, if another node takes over",
+            ));
+        }
+        let what = format!(
+            "no passdb of this Dovecot reads {}: after a promotion elsewhere nobody is refused",
+            hold.display()
+        );
+        let todo = "put the passdb that docs/fencing.md shows before all others";
+        return Some(Finding::error(topic, what, todo));
+    }
     if shared {
         let what = "this Dovecot has users of other groups too: after a promotion elsewhere those of this group can be sent away, but not refused";
-        let todo = "set group.dovecot.fence to a command that refuses their logins: docs/fencing.md has one";
+        let todo =
+            "set group.dovecot.hold, or group.dovecot.fence to a command that refuses their logins: docs/fencing.md";
         return Some(Finding::warning(topic, what, todo));
     }
     ok.then(|| Finding::ok(topic, "clients can be kept out by doveadm, if another node takes over"))

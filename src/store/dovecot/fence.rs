@@ -8,10 +8,12 @@
 //!   session outlives a master that was killed; it takes mail, while `doveadm` finds nobody to ask. So what is left is
 //!   looked for among the processes ([`super::sessions`]) and ended.
 //! - Both are possible only where the whole server belongs to the group. Where it serves others too, the group's users are
-//!   kicked, again and again, but nothing refuses their next login or delivery: [`Fenced::whole`] is false then. Only the
-//!   operator's own command (`group.dovecot.fence`) can do better.
+//!   kicked, again and again. What refuses their next login or delivery is a file that the server's first passdb reads
+//!   ([`super::hold`]), where the operator has set that up, or the operator's own command (`group.dovecot.fence`); else
+//!   [`Fenced::refused`] is false.
 
 use super::doveadm::{Doveadm, DoveadmError};
+use super::holding::Holding;
 use super::sessions;
 use crate::config::UserPatterns;
 use crate::limits::{FENCE_CALL_SECONDS_MAX, FENCE_KICKS_MAX};
@@ -34,6 +36,8 @@ const CALL_MAX: Duration = Duration::from_secs(FENCE_CALL_SECONDS_MAX);
 pub struct Fence {
     doveadm: Doveadm,
     users: UserPatterns,
+    /// Keeps users out by name, where the server is set up for it.
+    holding: Option<Holding>,
     /// Whether all of the server's users are the group's, once that is known.
     whole: Option<bool>,
     base_dir: Option<PathBuf>,
@@ -44,8 +48,9 @@ pub struct Fence {
 /// How it stands after [`Fence::shut`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fenced {
-    /// False where the server has other users too: the group's are sent away, but nothing refuses them at the door.
-    pub whole: bool,
+    /// False where the server has other users too, and no means to keep some out: the group's are sent away, but nothing
+    /// refuses them at the door.
+    pub refused: bool,
     /// False where no server runs.
     pub running: bool,
     /// Services that were open and are shut now.
@@ -60,7 +65,7 @@ impl Fenced {
     /// True where nobody is in, and nobody can come in.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        self.left == 0 && (self.whole || !self.running)
+        self.left == 0 && (self.refused || !self.running)
     }
 }
 
@@ -73,6 +78,17 @@ pub enum FenceError {
     /// Its processes can't be looked at.
     #[error("look for its processes: {0}")]
     Processes(#[from] std::io::Error),
+    /// The file of users who are kept out can't be had.
+    #[error("{}: {why}", path.display())]
+    Hold {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        why: std::io::Error,
+    },
+    /// It does not heed that file.
+    #[error("it does not heed {}: does its first passdb read it, with result_internalfail = return-fail?", .0.display())]
+    HoldUnread(PathBuf),
     /// A reload did not open its doors.
     #[error("it was reloaded, and its doors are still shut")]
     StaysShut,
@@ -92,12 +108,13 @@ struct Session {
 }
 
 impl Fence {
-    /// Nothing is done yet. `users` are those of the group.
+    /// Nothing is done yet. `users` are those of the group; `hold` is the file that the server's first passdb reads.
     #[must_use]
-    pub fn new(doveadm: Doveadm, users: UserPatterns) -> Self {
+    pub fn new(doveadm: Doveadm, users: UserPatterns, hold: Option<PathBuf>) -> Self {
         Self {
             doveadm,
             users,
+            holding: hold.map(Holding::new),
             whole: None,
             base_dir: None,
             warned: BTreeSet::new(),
@@ -114,9 +131,9 @@ impl Fence {
         let Some(services) = self.services()? else {
             // nothing listens; sessions may have outlived the server
             let (ended, left) = self.end_processes(whole)?;
-            let (whole, running) = (true, false);
+            let (refused, running) = (true, false);
             return Ok(Fenced {
-                whole,
+                refused,
                 running,
                 stopped: Vec::new(),
                 ended,
@@ -127,6 +144,7 @@ impl Fence {
             true => self.stop(&services)?,
             false => Vec::new(),
         };
+        let refused = whole || self.hold_all()?;
         let mut sessions = self.sessions()?;
         let before = sessions.len();
         if before > 0 {
@@ -139,12 +157,21 @@ impl Fence {
         left = left.max(sessions.len());
         let ended = ended.max(before.saturating_sub(sessions.len()));
         Ok(Fenced {
-            whole,
+            refused,
             running: true,
             stopped,
             ended,
             left,
         })
+    }
+
+    /// True where the group's users are kept out by name.
+    fn hold_all(&mut self) -> Result<bool, FenceError> {
+        let Some(holding) = &mut self.holding else {
+            return Ok(false);
+        };
+        holding.hold_all(&self.doveadm, |user| self.users.matches(user))?;
+        Ok(true)
     }
 
     /// Opens again what was shut: a reload does, on both versions. It is begun when `doveadm reload` returns, so the doors
@@ -157,6 +184,9 @@ impl Fence {
         let Some(services) = self.services()? else {
             return Ok(());
         };
+        if let Some(holding) = &mut self.holding {
+            holding.hold(&self.doveadm, |user| self.users.matches(user), BTreeSet::new())?;
+        }
         let is_shut = |services: &BTreeMap<String, Service>| services.values().any(|service| service.stopped);
         if !is_shut(&services) {
             return Ok(());
@@ -392,9 +422,9 @@ mod tests {
             "user *") printf 'a@x\nb@y\n' ;;
             *who*) printf 'username\tproto\tpid\tip\na@x\timap\t1\t::1\nb@y\timap\t2\t::1\n' ;;
         esac"#;
-        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*@x"]));
+        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*@x"]), None);
         let fenced = fence.shut().unwrap();
-        assert!(!fenced.whole && !fenced.is_shut());
+        assert!(!fenced.refused && !fenced.is_shut());
         assert_eq!((fenced.left, fenced.stopped.len()), (1, 0));
         let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
         assert!(asked.contains("kick a@x\n"), "{asked}");
@@ -405,10 +435,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_the_server_does_not_heed_keeps_nobody_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = r#"case "$*" in
+            "service status") printf 'name: imap-login\ndoveadm_stop: n\n' ;;
+            "user *") printf 'a@x\nb@y\n' ;;
+            "auth lookup"*) printf 'passdb: a@x\n' ;;
+        esac"#;
+        let held = dir.path().join("held");
+        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*@x"]), Some(held.clone()));
+        let error = fence.shut().unwrap_err().to_string();
+        assert!(error.contains("does not heed"), "{error}");
+        let heeds = r#"case "$*" in
+            "service status") printf 'name: imap-login\ndoveadm_stop: n\n' ;;
+            "user *") printf 'a@x\nb@y\n' ;;
+            "auth lookup"*) echo 'Error: auth-master: passdb lookup(a@x): Auth PASS lookup failed' >&2; exit 75 ;;
+        esac"#;
+        let mut fence = Fence::new(fake(dir.path(), heeds), patterns(&["*@x"]), Some(held.clone()));
+        assert!(fence.shut().unwrap().is_shut());
+        assert_eq!(std::fs::read_to_string(held).unwrap(), "a@x:::::::held=%{held}\n");
+    }
+
+    #[test]
     fn a_server_that_can_not_be_asked_is_not_said_to_be_shut() {
         let dir = tempfile::tempdir().unwrap();
         let script = "echo 'Fatal: net_connect_unix(/run/dovecot/master) failed: Permission denied' >&2; exit 75";
-        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*"]));
+        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*"]), None);
         let error = fence.shut().unwrap_err().to_string();
         assert!(error.contains("Permission denied"), "{error}");
     }

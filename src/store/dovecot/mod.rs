@@ -27,6 +27,7 @@
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
 //! | [`fetch`], [`own_bodies`] | one message out of a running Dovecot; bodies that a standby's Dovecot has already |
 //! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
+//! | [`hold`], `holding` | keeps some users of a Dovecot out |
 //!
 //! As a target, a Dovecot is told what to hold while it runs: [`dsync`].
 
@@ -81,6 +82,8 @@ pub mod engine;
 pub mod fence;
 pub mod fetch;
 pub mod folder;
+pub mod hold;
+mod holding;
 pub mod identity;
 pub mod introduction;
 pub mod job;

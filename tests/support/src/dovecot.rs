@@ -114,6 +114,36 @@ pub struct Dovecot {
 impl Dovecot {
     /// Writes the configuration into `folder`; `extra` is appended to it. Nothing runs yet.
     pub fn prepare(folder: &Path, version: Version, format: Format, users: usize, extra: &str) -> Result<Dovecot> {
+        Dovecot::prepare_before(folder, version, format, users, (String::new(), extra))
+    }
+
+    /// The same, of a server that can keep some of its users out: those in [`Self::hold_file`].
+    pub fn prepare_with_hold(folder: &Path, version: Version, format: Format, users: usize) -> Result<Dovecot> {
+        let hold = folder.join("held");
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(&hold, "")?;
+        let hold = hold.display();
+        // as docs/fencing.md shows it
+        let passdb = match version {
+            Version::V2_3 => format!(
+                "passdb {{\n  driver = passwd-file\n  args = username_format=%u {hold}\n  result_internalfail = return-fail\n}}\n"
+            ),
+            Version::V2_4 => format!(
+                "passdb held {{\n  driver = passwd-file\n  passwd_file_path = {hold}\n  auth_username_format = %{{user}}\n  \
+                 result_internalfail = return-fail\n}}\n"
+            ),
+        };
+        let lmtp = "protocol lmtp {\n  lmtp_proxy = yes\n}\n";
+        Dovecot::prepare_before(folder, version, format, users, (passdb, lmtp))
+    }
+
+    fn prepare_before(
+        folder: &Path,
+        version: Version,
+        format: Format,
+        users: usize,
+        (before, extra): (String, &str),
+    ) -> Result<Dovecot> {
         for part in ["run", "state", "mail"] {
             std::fs::create_dir_all(folder.join(part))?;
         }
@@ -135,7 +165,7 @@ impl Dovecot {
             lmtp_port,
             server: None,
         };
-        dovecot.write_files(extra)?;
+        dovecot.write_files(&before, extra)?;
         Ok(dovecot)
     }
 
@@ -152,7 +182,7 @@ impl Dovecot {
         Ok(())
     }
 
-    fn write_files(&mut self, extra: &str) -> Result<()> {
+    fn write_files(&mut self, before: &str, extra: &str) -> Result<()> {
         let folder = self.folder.display().to_string();
         let users = self.users.clone();
         let users: Vec<_> = users.iter().map(|user| (user.as_str(), user.as_str())).collect();
@@ -165,6 +195,7 @@ impl Dovecot {
             .replace("@FOLDER@", self.format.folder())
             .replace("@IMAP@", &self.imap_port.to_string())
             .replace("@LMTP@", &self.lmtp_port.to_string())
+            .replace("@HELD@", before)
             .replace("@EXTRA@", extra);
         Ok(std::fs::write(self.config(), text)?)
     }
@@ -211,6 +242,11 @@ impl Dovecot {
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.folder.join("dovecot.conf")
+    }
+
+    /// The file of users who are kept out, of a server that was prepared for it.
+    pub fn hold_file(&self) -> PathBuf {
+        self.folder.join("held")
     }
 
     /// Which release line it is.

@@ -18,6 +18,8 @@ pub enum Mix {
     Folders,
     /// As `Normal`, but mailboxes keep the names that they were made with.
     Messages,
+    /// As `Messages`, and the names are ordinary.
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,8 @@ const NAMES: [&str; 16] = [
     "quo\"te",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
+/// How many of them, from the first, have nothing odd.
+const ORDINARY: usize = 5;
 const DEPTH_MAX: usize = 4;
 
 /// A load to run against one server.
@@ -163,10 +167,10 @@ impl Load {
     fn work(&self, user: &str, operations: usize) -> Result<usize> {
         let mut worker = Worker::new(self, user)?;
         let mut weights = match self.mix {
-            Mix::Normal | Mix::Messages => NORMAL,
+            Mix::Normal | Mix::Messages | Mix::Plain => NORMAL,
             Mix::Folders => FOLDERS,
         };
-        if self.mix == Mix::Messages {
+        if matches!(self.mix, Mix::Messages | Mix::Plain) {
             let renames = |act| matches!(act, Act::Rename | Act::Delete);
             weights
                 .iter_mut()
@@ -204,6 +208,8 @@ struct Worker {
     imap: Imap,
     lmtp: Lmtp,
     mailboxes: Vec<String>,
+    /// What it may call a mailbox.
+    names: &'static [&'static str],
     prefix: String,
     separator: String,
     refused: usize,
@@ -221,6 +227,10 @@ impl Worker {
             imap,
             lmtp,
             mailboxes: Vec::new(),
+            names: match load.mix {
+                Mix::Plain => &NAMES[..ORDINARY],
+                Mix::Normal | Mix::Folders | Mix::Messages => &NAMES,
+            },
             prefix,
             separator,
             refused: 0,
@@ -304,7 +314,7 @@ impl Worker {
 
     fn change_mailboxes(&mut self, act: Act) -> Result<()> {
         let own: Vec<String> = self.mailboxes.iter().filter(|m| *m != "INBOX").cloned().collect();
-        let fresh = format!("{}{}", self.rng.pick(&NAMES), self.rng.below(20));
+        let fresh = format!("{}{}", self.rng.pick(self.names), self.rng.below(20));
         let below_other = !own.is_empty() && self.rng.chance(45);
         let separator = self.separator.clone();
         let name = if below_other {
