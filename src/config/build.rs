@@ -7,7 +7,7 @@ use super::redirects::Nodes;
 use super::values::PlainName;
 use super::{
     Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, Rejoin,
-    StartAs, StoreConfig, TlsFiles, WhileStandby,
+    StartAs, StoreConfig, TlsFiles, WatchConfig, WhileStandby,
 };
 use crate::limits;
 use crate::op::NodeName;
@@ -177,6 +177,12 @@ impl Builder<'_> {
             imap: dovecot.imap,
             lmtp: dovecot.lmtp,
             shut_while_standby: matches!(dovecot.while_standby, DovecotWhileStandbyText::Off),
+            watch: dovecot.watch.map(|watch| WatchConfig {
+                user: watch.user,
+                password_file: watch.password_file.under(self.folder),
+                imaps: watch.imaps,
+                tls_name: watch.tls_name,
+            }),
         }
     }
 

@@ -105,6 +105,16 @@ pub(super) struct Dovecot {
     pub(super) lmtp: Option<ServiceAddress>,
     #[serde(default)]
     pub(super) while_standby: DovecotWhileStandbyText,
+    pub(super) watch: Option<Watch>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watch {
+    pub(super) user: String,
+    pub(super) password_file: FilePath,
+    pub(super) imaps: Option<HostPort>,
+    pub(super) tls_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

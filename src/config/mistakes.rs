@@ -37,6 +37,7 @@ config = "dovecot.conf"
 fence = ["/usr/local/bin/fence-mail"]
 hold = "held"
 start_store = ["systemctl", "start", "dovecot"]
+watch = { user = "probe@example.net", password_file = "watch.pw", imaps = "127.0.0.1:993", tls_name = "mail-a" }
 
 [[group.redirect]]
 kind    = "haproxy"
@@ -151,6 +152,13 @@ fn every_key_is_read() {
     assert_eq!(dovecot.fence.as_ref().unwrap().program(), "/usr/local/bin/fence-mail");
     assert_eq!(dovecot.hold.as_deref(), Some(Path::new("/etc/mailshadow/held")));
     assert_eq!(dovecot.start_store.as_ref().unwrap().arguments(), ["start", "dovecot"]);
+    let watch = dovecot.watch.as_ref().unwrap();
+    assert_eq!(watch.password_file, Path::new("/etc/mailshadow/watch.pw"));
+    assert_eq!(watch.imaps.as_ref().unwrap().to_string(), "127.0.0.1:993");
+    assert_eq!(
+        (watch.user.as_str(), watch.tls_name.as_deref()),
+        ("probe@example.net", Some("mail-a"))
+    );
     assert!(matches!(
         main.redirects.as_slice(),
         [

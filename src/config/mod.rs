@@ -192,6 +192,21 @@ pub struct DovecotConfig {
     pub lmtp: Option<ServiceAddress>,
     /// Whether clients and deliveries are kept out while this node is a standby.
     pub shut_while_standby: bool,
+    /// Whom the watch of its IMAP service logs in as; none: it only reads the greeting.
+    pub watch: Option<WatchConfig>,
+}
+
+/// `[group.dovecot.watch]`
+#[derive(Clone, Debug)]
+pub struct WatchConfig {
+    /// As whom.
+    pub user: String,
+    /// File with the password, read at each login.
+    pub password_file: PathBuf,
+    /// IMAP over TLS from the first byte; none: the plain door that is watched anyway.
+    pub imaps: Option<HostPort>,
+    /// Name in the server's certificate; none: the host's.
+    pub tls_name: Option<String>,
 }
 
 /// `[group.embedded]`

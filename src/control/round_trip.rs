@@ -90,6 +90,7 @@ pub(super) fn standby() -> GroupStatus {
         }),
         service: Some(ServiceStatus {
             imap: Some(Answers::Up),
+            login: Some(LoginAnswer::Accepted),
             ..ServiceStatus::default()
         }),
     }

@@ -141,6 +141,18 @@ pub enum Answers {
     Down,
 }
 
+/// What became of a login to the mail service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoginAnswer {
+    /// It came in.
+    Accepted,
+    /// The server says no to user or password.
+    Refused,
+    /// It came to no answer, or to one that says nothing about user and password.
+    Failed,
+}
+
 /// The mail service beside a primary, as a client and a delivering server find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
@@ -152,10 +164,17 @@ pub struct ServiceStatus {
     pub since_ms: u64,
     /// What is wrong, where something is.
     pub why: Option<String>,
+    /// A login to IMAP; none where it is not configured, or IMAP does not answer.
+    #[serde(default)]
+    pub login: Option<LoginAnswer>,
+    /// Why it did not come in.
+    #[serde(default)]
+    pub login_why: Option<String>,
 }
 
 impl ServiceStatus {
-    /// False where one of the doors does not answer; none where nothing is known.
+    /// False where one of the doors does not answer; none where nothing is known. A login has no say here: a password that
+    /// was changed must not make a server look dead to those who might take over.
     #[must_use]
     pub fn up(&self) -> Option<bool> {
         let known: Vec<Answers> = [self.imap, self.lmtp].into_iter().flatten().collect();
@@ -167,6 +186,18 @@ impl ServiceStatus {
     pub fn problem(&self) -> Option<String> {
         let why = self.why.as_deref().unwrap_or("it does not answer");
         (self.up() == Some(false)).then(|| format!("the mail service is down: {why}"))
+    }
+
+    /// For people, where it answers and lets nobody in.
+    #[must_use]
+    pub fn login_problem(&self) -> Option<String> {
+        let how = match self.login? {
+            LoginAnswer::Accepted => return None,
+            LoginAnswer::Refused => "refuses the login of the watch",
+            LoginAnswer::Failed => "answers, but the login of the watch fails",
+        };
+        let why = self.login_why.as_deref().unwrap_or("it does not say why");
+        Some(format!("the mail service {how}: {why}"))
     }
 }
 

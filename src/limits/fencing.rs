@@ -25,6 +25,10 @@ pub const SERVICE_SECONDS_MAX: u64 = 2;
 pub const SERVICE_LINE_BYTES_MAX: u64 = 8 << 10;
 /// Most lines of an answer of a mail service that are read.
 pub const SERVICE_LINES_MAX: usize = 64;
+/// Seconds between two logins of the watch of a primary's mail service: each starts processes and leaves lines in logs.
+pub const SERVICE_LOGIN_EVERY_SECONDS: u64 = 30;
+/// Seconds that such a login may take: Dovecot itself holds a refusal back for two, and more where somebody guesses.
+pub const SERVICE_LOGIN_SECONDS_MAX: u64 = 10;
 /// Seconds that a promotion waits for a former primary that answers to shut its mail server: it hears of the epoch within
 /// one, and needs another.
 pub const OLD_SIDE_SECONDS_MAX: u64 = 3;

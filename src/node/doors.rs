@@ -86,10 +86,15 @@ impl Doors {
         status.service = self.service();
         let fence = status.fence.as_ref().map(FenceStatus::to_string);
         let down = status.service.as_ref().and_then(ServiceStatus::problem);
+        let let_nobody_in = status.service.as_ref().and_then(ServiceStatus::login_problem);
         let not_started = self.not_started.lock().unwrap_or_else(PoisonError::into_inner);
-        status
-            .problems
-            .extend(fence.into_iter().chain(down).chain(not_started.clone()));
+        status.problems.extend(
+            fence
+                .into_iter()
+                .chain(down)
+                .chain(let_nobody_in)
+                .chain(not_started.clone()),
+        );
     }
 }
 

@@ -180,7 +180,7 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
         }
     }
     fencing::tasks(&handles, &config).for_each(|task| drop(tasks.spawn(task)));
-    service::tasks(&handles).for_each(|task| drop(tasks.spawn(task)));
+    service::tasks(&handles, &config).for_each(|task| drop(tasks.spawn(task)));
     following::tasks(&handles, &tls)
         .into_iter()
         .for_each(|task| drop(tasks.spawn(task)));

@@ -6,7 +6,7 @@ use crate::config::{GroupConfig, ProbeConfig, StoreConfig};
 use crate::control::promotion::{Probed, Redirected};
 use crate::control::roles::GroupRole;
 use crate::io::clock::Stopwatch;
-use crate::io::probe::Login;
+use crate::io::probe::{Door, Login};
 use crate::limits::{OLD_SIDE_SECONDS_MAX, PROBE_AGAIN_MS, PROBE_SECONDS_MAX};
 use crate::op::{EpochId, NodeName};
 use crate::redirect::{self, Facts};
@@ -74,7 +74,7 @@ async fn log_in(probe: &ProbeConfig, ca: &Path) -> Probed {
     let time = Stopwatch::start();
     let address = probe.address.to_string();
     let login = Login {
-        address: &address,
+        door: Door::Tls(&probe.address),
         tls_name: &probe.tls_name,
         user: &probe.user,
         password_file: &probe.password_file,
@@ -83,8 +83,8 @@ async fn log_in(probe: &ProbeConfig, ca: &Path) -> Probed {
     let limit = Duration::from_secs(PROBE_SECONDS_MAX);
     let mut why = None;
     let tries = async {
-        while let Err(error) = login.run().await {
-            why = Some(error);
+        while let Err(error) = login.open_inbox().await {
+            why = Some(error.to_string());
             tokio::time::sleep(Duration::from_millis(PROBE_AGAIN_MS)).await;
         }
     };

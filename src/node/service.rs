@@ -1,18 +1,24 @@
 //! Watches the mail service beside a primary as a client and a delivering server find it: an IMAP greeting and CAPABILITY,
 //! an LMTP greeting and LHLO. The other failure level, the node itself, is the peers' to watch.
 //!
+//! Where it is told a user and a password, it also logs in ([`login`]).
+//!
 //! Where the doors are is configured, or read from Dovecot's configuration once a minute. A door that was only read there
 //! counts as down only after it has answered once: it may lie in a container, or speak another protocol first.
 
+mod login;
+
 use super::fencing;
 use super::group::GroupHandle;
-use crate::config::{EmbeddedConfig, HostPort, ServiceAddress, StoreConfig};
+use crate::config::{Config, EmbeddedConfig, HostPort, ServiceAddress, StoreConfig};
 use crate::control::status::{Answers, ServiceStatus};
 use crate::io::clock::{self, Stopwatch};
 use crate::limits::{SERVICE_EVERY_SECONDS, SERVICE_LINE_BYTES_MAX, SERVICE_LINES_MAX, SERVICE_SECONDS_MAX};
 use crate::telemetry;
+use login::Logins;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,15 +28,23 @@ use tracing::Instrument;
 const FIND_AGAIN: Duration = Duration::from_secs(60);
 
 /// One task for each group.
-pub(super) fn tasks(groups: &[GroupHandle]) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
-    groups.iter().cloned().map(|group| {
+pub(super) fn tasks(
+    groups: &[GroupHandle],
+    config: &Config,
+) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
+    let ca = config.tls.ca.clone();
+    groups.iter().cloned().map(move |group| {
         let name = telemetry::group(&group.config.name);
-        watch(group).instrument(name)
+        watch(group, ca.clone()).instrument(name)
     })
 }
 
-async fn watch(group: GroupHandle) {
+async fn watch(group: GroupHandle, ca: PathBuf) {
     let (mut imap, mut lmtp) = (Door::new(Protocol::Imap), Door::new(Protocol::Lmtp));
+    let mut logins = match &group.config.store {
+        StoreConfig::Dovecot(dovecot) => Logins::new(dovecot.watch.clone(), ca),
+        StoreConfig::Embedded(_) => Logins::new(None, ca),
+    };
     let mut found: Option<Stopwatch> = None;
     let mut was = ServiceStatus::default();
     loop {
@@ -40,10 +54,15 @@ async fn watch(group: GroupHandle) {
                 found = Some(Stopwatch::start());
             }
             let (of_imap, of_lmtp) = tokio::join!(imap.look(), lmtp.look());
+            logins.heed(of_imap.0);
             // asked to hand over meanwhile: what was found is the fence's doing
             if !group.is_draining() {
                 was = status(was, of_imap, of_lmtp);
-                group.doors().serves(Some(was.clone()));
+                // what a login finds takes longer, and nobody waits for it
+                group.doors().serves(Some(logins.told(was.clone())));
+                if logins.try_if_due(imap.address()).await && !group.is_draining() {
+                    group.doors().serves(Some(logins.told(was.clone())));
+                }
             }
         } else if !group.is_draining() {
             group.doors().serves(None);
@@ -62,6 +81,7 @@ fn status(was: ServiceStatus, (imap, no_imap): Looked, (lmtp, no_lmtp): Looked) 
         lmtp,
         since_ms: if same { was.since_ms } else { clock::unix_ms() },
         why: Some(why).filter(|why| !why.is_empty()),
+        ..ServiceStatus::default()
     };
     match (was.up(), now.up()) {
         (Some(false), Some(true)) => tracing::info!("the mail service answers again"),
@@ -112,6 +132,10 @@ impl Door {
             at: None,
             answered: false,
         }
+    }
+
+    fn address(&self) -> Option<&ServiceAddress> {
+        self.at.as_ref().map(|(address, _)| address)
     }
 
     /// Whether it answers; none where that says nothing.

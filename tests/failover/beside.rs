@@ -2,10 +2,12 @@
 
 use super::{LIMIT, SILENCE, append, pair, programs, refused, subjects, until_heard, until_role};
 use anyhow::ensure;
+use std::path::PathBuf;
 use std::time::Duration;
 use testbed::dovecot::{Format, Version};
 use testbed::imap::Imap;
 use testbed::node::Node;
+use testbed::pair::Pair;
 use testbed::twins::{PASSWORD, Twins, USERS};
 use testbed::{Result, process};
 
@@ -45,9 +47,27 @@ fn a_proxy_killed_at_any_moment_of_a_promotion_leads_to_the_new_primary_and_nowh
     Ok(())
 }
 
+/// Gives the watch of the primary's mail service a user, and a password that is wrong. Returns its file.
+fn watch_logs_in(pair: &Pair) -> Result<PathBuf> {
+    let password = pair.folder().join("watch.pw");
+    std::fs::write(&password, "wrong")?;
+    let config = std::fs::read_to_string(pair.primary.config())?;
+    let (user, file) = (super::dead_primary::USER, password.display());
+    let watch = format!("[group.dovecot.watch]\nuser = \"{user}\"\npassword_file = \"{file}\"\n");
+    std::fs::write(pair.primary.config(), config + &watch)?;
+    Ok(password)
+}
+
+fn login_is(node: &Node, word: &str) -> Result<()> {
+    process::until(&format!("its login is {word}"), LIMIT, || {
+        Ok(node.status()?.pointer("/service/login") == Some(&word.into()))
+    })
+}
+
 #[test]
 fn a_dovecot_that_died_beside_its_living_node_is_replaced_without_any_loss() -> Result<()> {
     let mut pair = pair(Version::of_this_system()?, Format::Maildir)?;
+    let password = watch_logs_in(&pair)?;
     pair.start_nodes()?;
     append(&mut pair.source.imap(super::dead_primary::USER)?, "INBOX", "before")?;
     pair.wait()?;
@@ -58,8 +78,12 @@ fn a_dovecot_that_died_beside_its_living_node_is_replaced_without_any_loss() -> 
         })
     };
     of_imap("up", &pair.primary)?;
+    // that nobody may log in with a password that was changed says nothing of the server's life
+    login_is(&pair.primary, "refused")?;
     let why = refused(&pair.standby()?.node, &["promote"])?;
     ensure!(why.contains("is primary"), "{why}");
+    std::fs::write(&password, testbed::dovecot::PASSWORD)?;
+    login_is(&pair.primary, "accepted")?;
 
     pair.source.kill()?;
     of_imap("down", &pair.primary)?;

@@ -61,6 +61,7 @@ fn section_text(name: &str, findings: &[Finding], all: bool) -> String {
     };
     for finding in findings {
         match finding.level {
+            Level::Ok if finding.todo.is_some() => text.push_str(&ill("hint   ", finding)),
             Level::Ok if !all => {}
             Level::Ok => text.push_str(&format!("         · {}: {}\n", finding.topic, finding.what)),
             Level::Warning => text.push_str(&ill("warning", finding)),

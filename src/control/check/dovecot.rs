@@ -24,7 +24,20 @@ pub(super) fn findings(group: &GroupConfig) -> Vec<Finding> {
     let mut found = rotation(&topic, &settings);
     found.extend(replication(&topic, &settings));
     found.extend(fence(&topic, group, dovecot));
+    found.extend(watch(&topic, dovecot));
     found
+}
+
+/// Whether the watch of the mail service knows somebody to log in as. Where a certificate or a word is wrong, `status` says
+/// so; nothing is tried here.
+fn watch(topic: &str, dovecot: &DovecotConfig) -> Option<Finding> {
+    if dovecot.watch.is_some() {
+        return None;
+    }
+    let what = "the watch of the mail service reads greetings only: that nobody can log in is not noticed";
+    let todo = "name a user of your own for it: watch = { user = \"watch@example.net\", password_file = \"/etc/mailshadow/watch.pw\" } \
+                in [group.dovecot]";
+    Some(Finding::hint(topic, what, todo))
 }
 
 /// Whether clients could be kept out after a promotion elsewhere. Nothing is tried but a question.

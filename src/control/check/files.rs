@@ -1,7 +1,8 @@
 //! Files that must be readable, keys that must not be readable by others.
 
-use super::{Finding, state};
+use super::{Finding, Level, state};
 use crate::config::{Argv, Config, RedirectConfig, StoreConfig};
+use crate::io::probe;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -23,6 +24,14 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
                 found.push(private(&key("key"), cert_key, Finding::error));
             }
         }
+    }
+    for group in &config.groups {
+        if let StoreConfig::Dovecot(dovecot) = &group.store {
+            let topic = format!("group {} dovecot.watch.password_file", group.name);
+            found.extend(dovecot.watch.iter().map(|watch| password(&topic, &watch.password_file)));
+        }
+        let topic = format!("group {} probe.password_file", group.name);
+        found.extend(group.probes.iter().map(|probe| password(&topic, &probe.password_file)));
     }
     let redirects = config.groups.iter().flat_map(|group| &group.redirects);
     for redirect in redirects {
@@ -87,6 +96,17 @@ fn private(topic: &str, path: &Path, judgement: Judgement) -> Finding {
     finding
 }
 
+/// A secret whose first line is a password.
+fn password(topic: &str, path: &Path) -> Finding {
+    let finding = private(topic, path, Finding::error);
+    match probe::password(path) {
+        Err(why) if finding.level == Level::Ok => {
+            Finding::error(topic, why, "write the password into the file's first line")
+        }
+        _ => finding,
+    }
+}
+
 fn writable(topic: &str, dir: &Path, existing: &Path) -> Finding {
     let probe = existing.join(format!(".mailshadow-check-{}", std::process::id()));
     let written = File::create_new(&probe).and_then(|mut file| file.write_all(b"check").and_then(|()| file.sync_all()));
@@ -131,7 +151,6 @@ fn ca_key(ca: &Path) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
@@ -151,6 +170,21 @@ mod tests {
         assert!(ca_key(&ca).is_none());
         std::fs::write(dir.path().join("ca.key"), "secret").unwrap();
         assert_eq!(ca_key(&ca).unwrap().level, Level::Warning);
+    }
+
+    #[test]
+    fn a_password_file_that_is_missing_empty_or_open_to_everybody_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("watch.pw");
+        let written = |text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            password("watch", &path).level
+        };
+        assert_eq!(written("secret\n", 0o600), Level::Ok);
+        assert_eq!(written("\nsecret\n", 0o600), Level::Error);
+        assert_eq!(written("secret\n", 0o644), Level::Error);
+        assert_eq!(password("watch", &dir.path().join("none")).level, Level::Error);
     }
 
     #[test]

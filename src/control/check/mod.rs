@@ -65,6 +65,14 @@ impl Finding {
         }
     }
 
+    /// As it should be, and could be better.
+    pub(super) fn hint(topic: impl Into<String>, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self {
+            todo: Some(todo.into()),
+            ..Self::ok(topic, what)
+        }
+    }
+
     /// The same with the reason why it matters.
     pub(super) fn because(self, why: impl Into<String>) -> Self {
         Self {
