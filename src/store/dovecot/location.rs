@@ -163,23 +163,26 @@ impl Lookup<'_> {
         })
     }
 
-    /// A setting of 2.4, expanded: of the user, of the namespace, of the format, of all.
+    /// A setting of 2.4, expanded: of the namespace, then of the user, of the format, of all. A namespace's own is overridden
+    /// only by what the user database says of that namespace.
     fn setting(&self, driver: &str, key: &str) -> Result<Option<String>, String> {
-        let own = format!("namespace/{}/{key}", self.block.label);
-        let field = self.fields.get(&own).or_else(|| self.fields.get(key));
-        if let Some(value) = field.filter(|value| !value.is_empty()) {
-            return Ok(Some(value.clone()));
+        let field = |key: &str| self.fields.get(key).filter(|value| !value.is_empty()).cloned();
+        if let Some(value) = field(&format!("namespace/{}/{key}", self.block.label)) {
+            return Ok(Some(value));
         }
         let filtered = |within: &Settings| {
             within
                 .blocks(driver)
                 .find_map(|block| block.value(key).map(str::to_owned))
         };
-        let configured = self.block.value(key).map(str::to_owned);
-        let configured = configured
-            .or_else(|| filtered(self.block))
-            .or_else(|| filtered(self.settings))
-            .or_else(|| self.settings.value(key).map(str::to_owned));
+        let own = self.block.value(key).map(str::to_owned);
+        let configured = match own.or_else(|| filtered(self.block)) {
+            Some(own) => Some(own),
+            None => match field(key) {
+                Some(value) => return Ok(Some(value)),
+                None => filtered(self.settings).or_else(|| self.settings.value(key).map(str::to_owned)),
+            },
+        };
         configured
             .filter(|value| !value.is_empty())
             .map(|value| self.variables.expand(&value))
