@@ -10,6 +10,7 @@
 //! second model out of a base and compares it; `stop` and `start` the capture, its memory going through a checkpoint;
 //! `print on|off` shows payloads. Nothing at the source is written.
 
+use mailshadow::config::PublicOwners;
 use mailshadow::op::digest::Sum;
 use mailshadow::op::model::{Mailbox, Model};
 use mailshadow::op::{
@@ -201,6 +202,7 @@ impl Session {
                 command: self.command.clone(),
                 config: None,
             },
+            public: PublicOwners::new(),
             wanted: Box::new(|_: &UserName| true),
             table,
             outlet: Box::new(Pour(Arc::clone(&self.copy))),

@@ -6,11 +6,11 @@ use super::file::{
 use super::redirects::Nodes;
 use super::values::PlainName;
 use super::{
-    Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, Rejoin,
-    StartAs, StoreConfig, TlsFiles, WatchConfig, WhileStandby,
+    Config, ConfigError, DovecotConfig, EmbeddedConfig, GroupConfig, LogUsers, NodeConfig, ProbeConfig, PublicOwners,
+    Rejoin, StartAs, StoreConfig, TlsFiles, UserPatterns, WatchConfig, WhileStandby,
 };
 use crate::limits;
-use crate::op::NodeName;
+use crate::op::{NodeName, UserName};
 use serde_spanned::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -119,7 +119,7 @@ impl Builder<'_> {
             StartAsText::Primary => StartAs::Primary,
             StartAsText::Standby => StartAs::Standby,
         };
-        let store = self.store(&group.store, group.dovecot, group.embedded)?;
+        let store = self.store(&group.users, &group.store, group.dovecot, group.embedded)?;
         let rejoin = match group.rejoin {
             Some(RejoinText::Auto) => Rejoin::Auto,
             None | Some(RejoinText::Ask) => Rejoin::Ask,
@@ -144,6 +144,7 @@ impl Builder<'_> {
 
     fn store(
         &mut self,
+        users: &UserPatterns,
         written: &Spanned<StoreText>,
         dovecot: Option<Spanned<file::Dovecot>>,
         embedded: Option<Spanned<file::Embedded>>,
@@ -154,7 +155,7 @@ impl Builder<'_> {
                     return Err(self.wrong(other.span(), "expected only where store = \"embedded\""));
                 }
                 let dovecot = dovecot.map(Spanned::into_inner).unwrap_or_default();
-                Ok(StoreConfig::Dovecot(self.dovecot(dovecot)))
+                Ok(StoreConfig::Dovecot(self.dovecot(users, dovecot)?))
             }
             StoreText::Embedded => {
                 if let Some(other) = dovecot {
@@ -167,8 +168,8 @@ impl Builder<'_> {
         }
     }
 
-    fn dovecot(&self, dovecot: file::Dovecot) -> DovecotConfig {
-        DovecotConfig {
+    fn dovecot(&self, users: &UserPatterns, dovecot: file::Dovecot) -> Result<DovecotConfig, ConfigError> {
+        Ok(DovecotConfig {
             doveadm: dovecot.doveadm.unwrap_or_default().under(self.folder),
             config: dovecot.config.map(|path| path.under(self.folder)),
             fence: dovecot.fence.map(|argv| argv.under(self.folder)),
@@ -183,7 +184,38 @@ impl Builder<'_> {
                 imaps: watch.imaps,
                 tls_name: watch.tls_name,
             }),
+            public: self.public(users, dovecot.public)?,
+        })
+    }
+
+    /// Each owner once, and one of the group's users: who is not would never be captured.
+    fn public(
+        &self,
+        users: &UserPatterns,
+        public: Option<Spanned<BTreeMap<String, String>>>,
+    ) -> Result<PublicOwners, ConfigError> {
+        let Some(public) = public else {
+            return Ok(PublicOwners::new());
+        };
+        let mut owners = PublicOwners::new();
+        for (prefix, owner) in public.get_ref() {
+            let owner = UserName::from(owner.as_str());
+            let why = match () {
+                () if prefix.is_empty() => "expected the prefix of a public namespace, found an empty one".to_owned(),
+                () if !users.matches(owner.as_str()) => {
+                    format!("expected an owner whom the group's users take, found \"{owner}\"")
+                }
+                () if owners.values().any(|other| *other == owner) => {
+                    format!("expected an owner for each namespace, found \"{owner}\" twice")
+                }
+                () => {
+                    owners.insert(prefix.clone(), owner);
+                    continue;
+                }
+            };
+            return Err(self.wrong(public.span(), why));
         }
+        Ok(owners)
     }
 
     fn embedded(&self, embedded: file::Embedded) -> Result<EmbeddedConfig, ConfigError> {

@@ -106,6 +106,7 @@ pub(super) struct Dovecot {
     #[serde(default)]
     pub(super) while_standby: DovecotWhileStandbyText,
     pub(super) watch: Option<Watch>,
+    pub(super) public: Option<Spanned<BTreeMap<String, String>>>,
 }
 
 #[derive(Deserialize)]

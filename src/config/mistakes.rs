@@ -38,6 +38,7 @@ fence = ["/usr/local/bin/fence-mail"]
 hold = "held"
 start_store = ["systemctl", "start", "dovecot"]
 watch = { user = "probe@example.net", password_file = "watch.pw", imaps = "127.0.0.1:993", tls_name = "mail-a" }
+public = { "Public/" = "public@example.net" }
 
 [[group.redirect]]
 kind    = "haproxy"
@@ -154,6 +155,8 @@ fn every_key_is_read() {
     assert_eq!(dovecot.start_store.as_ref().unwrap().arguments(), ["start", "dovecot"]);
     let watch = dovecot.watch.as_ref().unwrap();
     assert_eq!(watch.password_file, Path::new("/etc/mailshadow/watch.pw"));
+    let public = dovecot.public.get("Public/");
+    assert_eq!(public.map(UserName::as_str), Some("public@example.net"));
     assert_eq!(watch.imaps.as_ref().unwrap().to_string(), "127.0.0.1:993");
     assert_eq!(
         (watch.user.as_str(), watch.tls_name.as_deref()),
@@ -304,6 +307,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "[group.embedded]\nusers = \"users\"\n",
         "",
         "17: group.store: store = \"embedded\" expects a table [group.embedded]",
+    ),
+    (
+        "store = \"embedded\"\n\n[group.embedded]\nusers = \"users\"",
+        "store = \"dovecot\"\ndovecot.public = { a = \"x\", b = \"x\" }",
+        "18: group.dovecot.public: expected an owner for each namespace, found \"x\" twice",
     ),
     (
         "users = \"users\"",

@@ -16,7 +16,7 @@ pub use error::ConfigError;
 pub use users::UserPatterns;
 pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor, ServiceAddress};
 
-use crate::op::NodeName;
+use crate::op::{NodeName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -194,7 +194,12 @@ pub struct DovecotConfig {
     pub shut_while_standby: bool,
     /// Whom the watch of its IMAP service logs in as; none: it only reads the greeting.
     pub watch: Option<WatchConfig>,
+    /// As whose the mail of public namespaces is copied.
+    pub public: PublicOwners,
 }
+
+/// Prefix of a public namespace → the user as whose mail lies there, none twice.
+pub type PublicOwners = BTreeMap<String, UserName>;
 
 /// `[group.dovecot.watch]`
 #[derive(Clone, Debug)]

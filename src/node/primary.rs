@@ -356,6 +356,7 @@ pub(super) fn start_source(
     let patterns = group.users.clone();
     let setup = Setup {
         doveadm: fencing::doveadm(store),
+        public: store.public.clone(),
         wanted: Box::new(move |user| patterns.matches(user.as_str())),
         table,
         outlet,

@@ -15,6 +15,7 @@ mod names;
 mod onto_dovecot;
 mod outage;
 mod peers;
+mod public;
 mod repairs;
 mod room;
 mod rotation;

@@ -34,7 +34,7 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
         command: dovecot.doveadm.words().to_vec(),
         config: dovecot.config.clone(),
     };
-    let all = match doveadm.users() {
+    let all = match doveadm.users(&dovecot.public) {
         Ok(all) => all,
         Err(error) => {
             let todo = "correct dovecot.doveadm (and dovecot.config) so that this command works for shadowd's user";
@@ -64,6 +64,7 @@ fn dovecot_findings(group: &GroupConfig, dovecot: &DovecotConfig) -> Vec<Finding
         found.push(Finding::error(&topic, what, "start with those named above"));
     }
     found.extend(left_out(&topic, &roots));
+    found.extend(elsewhere(&topic, &roots));
     found.extend(encryption(&topic, &roots));
     found.push(watches(&topic, &roots));
     found
@@ -160,6 +161,14 @@ fn left_out(topic: &str, roots: &[MailRoot]) -> Vec<Finding> {
         .collect()
 }
 
+/// Namespaces that are copied as others' mail, each once.
+fn elsewhere(topic: &str, roots: &[MailRoot]) -> Vec<Finding> {
+    let texts: BTreeSet<&String> = roots.iter().flat_map(|root| &root.elsewhere).collect();
+    let todo = "see that this user can log in to the copy, and give whoever needs it his password: docs/carried.md";
+    let texts = texts.into_iter().take(NAMED_USERS_MAX);
+    texts.map(|text| Finding::hint(topic, text.clone(), todo)).collect()
+}
+
 /// inotify wants a watch a directory; what can't be watched is found by the slow scan only.
 fn watches(topic: &str, roots: &[MailRoot]) -> Finding {
     let allowed = std::fs::read_to_string(WATCHES_FILE)
@@ -211,9 +220,13 @@ mod tests {
     fn a_namespace_of_nobody_is_told_once_for_all_users() {
         let mut root = MailRoot::of(Namespace::plain(Driver::Sdbox, Path::new("/m")));
         root.left_out
-            .push("public namespace all: nobody's own mail, it is not copied".to_owned());
+            .push("public namespace all: nobody's mail, it is not copied".to_owned());
+        root.elsewhere.push("public namespace Public/: copied once".to_owned());
         let roots = [root.clone(), root];
-        assert_eq!(left_out("store", &roots).len(), 1);
+        assert_eq!(
+            (left_out("store", &roots).len(), elsewhere("store", &roots).len()),
+            (1, 1)
+        );
     }
 
     #[test]

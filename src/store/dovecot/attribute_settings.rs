@@ -1,5 +1,6 @@
 //! Where a user's attributes lie, and what of them can't be carried, from the server's configuration.
 
+use super::location::Lookup;
 use super::settings::{Settings, Version};
 use super::variables::Variables;
 use crate::op::MailboxName;
@@ -57,6 +58,22 @@ impl AttributeSettings {
             Version::V2_3 => found.of_2_3(&reading),
             Version::V2_4 => found.of_2_4(&reading),
         }
+        found
+    }
+
+    /// Of a public namespace: its mailboxes' access control lists, and the special uses that its own block gives to their names,
+    /// without its prefix. What is a user's own is nobody's there.
+    #[must_use]
+    pub(super) fn of_public(settings: &Settings, lookup: &Lookup<'_>) -> Self {
+        let version = lookup.variables.version;
+        let mut found = Self::of(version, settings, &lookup.variables);
+        if found.dict.take().is_some() {
+            found.lacks(
+                "METADATA of public mailboxes lies in the dicts of those who set it: it is not carried".to_owned(),
+            );
+        }
+        found.sieve = None;
+        found.special_uses = special_uses_of(lookup.block, "");
         found
     }
 
@@ -282,24 +299,27 @@ fn special_uses(settings: &Settings) -> Vec<SpecialUse> {
     let mut found = Vec::new();
     for namespace in settings.blocks("namespace") {
         let prefix = namespace.value("prefix").unwrap_or_default();
-        let separator = namespace
-            .value("separator")
-            .and_then(|text| text.chars().next())
-            .unwrap_or('/');
-        for mailbox in namespace.blocks("mailbox") {
-            let name = mailbox.value("name").unwrap_or(&mailbox.label);
-            // Of several only the first is a special use that one mailbox can have here.
-            let uses = mailbox.value("special_use").unwrap_or_default();
-            if let Some(special_use) = uses.split_whitespace().next() {
-                found.push(SpecialUse {
-                    pattern: format!("{prefix}{name}"),
-                    separator,
-                    special_use: special_use.trim_start_matches('\\').to_owned(),
-                });
-            }
-        }
+        found.extend(special_uses_of(namespace, prefix));
     }
     found
+}
+
+fn special_uses_of(namespace: &Settings, prefix: &str) -> Vec<SpecialUse> {
+    let separator = namespace
+        .value("separator")
+        .and_then(|text| text.chars().next())
+        .unwrap_or('/');
+    let of = |mailbox: &Settings| {
+        let name = mailbox.value("name").unwrap_or(&mailbox.label);
+        // Of several only the first is a special use that one mailbox can have here.
+        let special_use = mailbox.value("special_use")?.split_whitespace().next()?;
+        Some(SpecialUse {
+            pattern: format!("{prefix}{name}"),
+            separator,
+            special_use: special_use.trim_start_matches('\\').to_owned(),
+        })
+    };
+    namespace.blocks("mailbox").filter_map(of).collect()
 }
 
 /// Shell-like: `*` anything, `?` one octet. Time is bounded by name times pattern.

@@ -1,6 +1,7 @@
 //! Asks for the list of users on a thread of its own: the answer may take seconds, and capture goes on meanwhile.
 
 use super::doveadm::{Doveadm, DoveadmError, Users};
+use crate::config::PublicOwners;
 use crate::limits::{PLACES_A_SECOND, PLACES_SECONDS, USERS_SECONDS};
 use crate::op::UserName;
 use std::collections::BTreeSet;
@@ -34,13 +35,13 @@ impl UserDirectory {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(doveadm: Doveadm, bell: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(doveadm: Doveadm, public: PublicOwners, bell: impl Fn() + Send + 'static) -> io::Result<Self> {
         let desk = Arc::new((Mutex::new(Desk::default()), Condvar::new()));
         let shared = Arc::clone(&desk);
         let group = tracing::Span::current();
         std::thread::Builder::new()
             .name("users".to_owned())
-            .spawn(move || group.in_scope(|| ask(&doveadm, &shared, &bell)))?;
+            .spawn(move || group.in_scope(|| ask(&doveadm, &public, &shared, &bell)))?;
         Ok(Self { desk })
     }
 
@@ -86,7 +87,7 @@ impl Drop for UserDirectory {
     }
 }
 
-fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar), bell: &dyn Fn()) {
+fn ask(doveadm: &Doveadm, public: &PublicOwners, (desk, changed): &(Mutex<Desk>, Condvar), bell: &dyn Fn()) {
     let mut known = Known::default();
     let mut said = false;
     loop {
@@ -94,7 +95,7 @@ fn ask(doveadm: &Doveadm, (desk, changed): &(Mutex<Desk>, Condvar), bell: &dyn F
             let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
             (desk.asked, std::mem::take(&mut desk.places))
         };
-        let (answer, pause) = match answer(doveadm, &mut known, places) {
+        let (answer, pause) = match answer(doveadm, public, &mut known, places) {
             Ok(users) => {
                 said = false;
                 (users, Duration::from_secs(USERS_SECONDS))
@@ -128,13 +129,18 @@ struct Known {
 
 /// None: the same users as a moment ago. Where their mail lies is asked when there are others, and now and then: a home
 /// may have moved.
-fn answer(doveadm: &Doveadm, known: &mut Known, places: bool) -> Result<Option<Users>, DoveadmError> {
+fn answer(
+    doveadm: &Doveadm,
+    public: &PublicOwners,
+    known: &mut Known,
+    places: bool,
+) -> Result<Option<Users>, DoveadmError> {
     let names: BTreeSet<UserName> = doveadm.user_names()?.into_iter().collect();
     let fresh = known.at.is_some_and(|at| at.elapsed() < good_for(names.len()));
     if fresh && !places && names == known.names {
         return Ok(None);
     }
-    let users = doveadm.users()?;
+    let users = doveadm.users(public)?;
     *known = Known {
         names,
         at: Some(Instant::now()),

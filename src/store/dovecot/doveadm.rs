@@ -8,7 +8,9 @@ use super::body_settings::BodyConfig;
 use super::location::Fields;
 use super::mail_root::{Layout, MailRoot};
 use super::namespaces::Configuration;
+use super::public::{NOBODYS, Settling};
 use super::settings::{self, Settings};
+use crate::config::PublicOwners;
 use crate::limits::{DOVEADM_OUTPUT_BYTES_MAX, DOVEADM_SECONDS_MAX, DOVEADM_USERS_MAX, FENCE_CALL_SECONDS_MAX};
 use crate::op::UserName;
 use std::collections::BTreeMap;
@@ -16,9 +18,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// A name that nobody's mailbox has; asked for only to see where it would lie.
-const PROBE: &str = "mailshadow-probe";
 
 /// How to call `doveadm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +67,11 @@ impl Doveadm {
         })
     }
 
-    /// All users with their mail roots.
+    /// All users with their mail roots, and the owners of public namespaces with theirs.
     ///
     /// # Errors
     /// `doveadm` fails, hangs or says too much. What is wrong with one user is that user's result.
-    pub fn users(&self) -> Result<Users, DoveadmError> {
+    pub fn users(&self, public: &PublicOwners) -> Result<Users, DoveadmError> {
         let names = self.user_names()?;
         if names.is_empty() {
             return Ok(Users::new());
@@ -96,7 +95,23 @@ impl Doveadm {
             let inbox = inboxes.get(&user).map(PathBuf::as_path);
             (user, root.and_then(|root| agreed(root, inbox)))
         });
-        Ok(compared.collect())
+        let mut found = compared.collect();
+        let settling = Settling {
+            server: &configuration,
+            fields: &fields,
+            owners: public,
+            path: &|user, mailbox| self.path(user, mailbox),
+        };
+        settling.settle(&mut found);
+        Ok(found)
+    }
+
+    /// Where a mailbox of this user's would lie, its index files.
+    fn path(&self, user: &UserName, mailbox: &str) -> Option<PathBuf> {
+        let arguments = ["mailbox", "path", "-u", user.as_str(), "-t", "index", mailbox];
+        let (text, _, ok) = self.call(&arguments).ok()?;
+        let line = text.lines().next().filter(|line| ok && line.starts_with('/'));
+        line.map(PathBuf::from)
     }
 
     /// 2.4 doesn't print `mailbox_list_layout = fs`, for it is the default of all formats but maildir, where it makes the
@@ -111,9 +126,9 @@ impl Doveadm {
         let Some(prefix) = users.values().flatten().find_map(unsaid) else {
             return Ok(());
         };
-        let probes = self.paths(&["mailbox", "path", "-A", "-t", "index", &format!("{prefix}{PROBE}")])?;
+        let probes = self.paths(&["mailbox", "path", "-A", "-t", "index", &format!("{prefix}{NOBODYS}")])?;
         for (user, root) in users {
-            let by_level = probes.get(user).is_some_and(|path| path.ends_with(PROBE));
+            let by_level = probes.get(user).is_some_and(|path| path.ends_with(NOBODYS));
             if let Ok(root) = root
                 && by_level
             {

@@ -18,6 +18,7 @@ use super::rota::{Rota, Timetable};
 use super::shared::Shared;
 use super::user::UserCapture;
 use super::watch::Watch;
+use crate::config::PublicOwners;
 use crate::op::{Lsn, UserName};
 use crate::store::source::{Command, Finding, Outlet, OutletError, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
@@ -39,6 +40,8 @@ const JOB_PAUSE: Duration = Duration::from_millis(20);
 pub struct Setup {
     /// How to ask the server.
     pub doveadm: Doveadm,
+    /// Whose the public namespaces are.
+    pub public: PublicOwners,
     /// Which users belong to the group.
     pub wanted: Box<dyn Fn(&UserName) -> bool + Send>,
     /// Where it goes on: the latest checkpoint with the frames after it applied, or empty.
@@ -79,7 +82,8 @@ impl DovecotSource {
         let bell = commands.clone();
         // A capture that has ended hears of no users any more.
         let bell = move || drop(bell.send(Command::CatchUp(Box::new(drop))));
-        let directory = UserDirectory::start(setup.doveadm.clone(), bell).map_err(SourceError::Thread)?;
+        let directory =
+            UserDirectory::start(setup.doveadm.clone(), setup.public.clone(), bell).map_err(SourceError::Thread)?;
         let watch = Watch::start(commands.clone());
         let mut engine = Engine::new(setup, identities, Arc::clone(&bodies), directory, watch);
         let group = tracing::Span::current();

@@ -325,6 +325,8 @@ pub struct MailRoot {
     pub nonexistent_code: bool,
     /// Namespaces that are not this user's own mail, and why each is left out.
     pub left_out: Vec<String>,
+    /// Namespaces that this user sees and that are copied as somebody else's mail, and what that means.
+    pub elsewhere: Vec<String>,
 }
 
 impl MailRoot {
@@ -337,6 +339,7 @@ impl MailRoot {
             attributes: AttributeSettings::default(),
             nonexistent_code: true,
             left_out: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 

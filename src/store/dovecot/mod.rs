@@ -22,6 +22,7 @@
 //! | [`engine`], [`job`], [`directory`], [`doveadm`], [`watch`], [`look`] | the thread: users, wake-ups, commands, long work |
 //! | [`user`], [`order`], [`introduction`], [`trouble`], [`shared`] | one user: turns at tree and logs, in which order what goes out |
 //! | [`mail_root`], [`namespaces`], [`location`], [`settings`], [`variables`] | where a user's mail lies |
+//! | [`public`] | whose it is where it is nobody's own |
 //! | [`tree`], [`catalogue`], [`walk`], [`identity`] | the tree and its changes |
 //! | [`mailbox`], [`tail`], [`snapshot`], [`settling`] | one mailbox: its log, its list, and when to list it again |
 //! | [`folder`], [`bodies`], [`body_cache`] | messages' files: what the log lacks, and bodies |
@@ -97,6 +98,7 @@ mod namespaces;
 pub mod order;
 pub mod own_bodies;
 pub mod places;
+mod public;
 mod sdbox_folder;
 mod sessions;
 pub mod settings;

@@ -42,6 +42,7 @@ impl Configuration {
             attributes: AttributeSettings::of(self.version, &self.settings, &variables),
             nonexistent_code: self.version == Version::V2_4,
             left_out: Vec::new(),
+            elsewhere: Vec::new(),
         };
         for block in blocks {
             let settings = &self.settings;
@@ -67,7 +68,7 @@ impl Configuration {
         Ok(root)
     }
 
-    fn home(&self, user: &UserName, fields: &Fields) -> Result<Option<String>, String> {
+    pub(super) fn home(&self, user: &UserName, fields: &Fields) -> Result<Option<String>, String> {
         if let Some(home) = fields.get("home").filter(|home| !home.is_empty()) {
             return Ok(Some(home.clone()));
         }
@@ -87,7 +88,7 @@ fn add(root: &mut MailRoot, lookup: &Lookup<'_>, inbox: bool) -> Result<(), Stri
         "" => of("prefix").unwrap_or_default().to_owned(),
         label => label.to_owned(),
     };
-    if of("disabled") == Some("yes") || of("alias_for").is_some() {
+    if !is_visible(lookup) {
         return Ok(());
     }
     match of("type").unwrap_or("private") {
@@ -97,6 +98,8 @@ fn add(root: &mut MailRoot, lookup: &Lookup<'_>, inbox: bool) -> Result<(), Stri
             root.left_out.push(format!("shared namespace {name}: {why}"));
             return Ok(());
         }
+        // settled for all users at once
+        "public" => return Ok(()),
         kind => {
             root.left_out
                 .push(format!("{kind} namespace {name}: nobody's own mail, it is not copied"));
@@ -119,23 +122,38 @@ fn add(root: &mut MailRoot, lookup: &Lookup<'_>, inbox: bool) -> Result<(), Stri
         // The same mailboxes under other names, as kept for old clients.
         return Ok(());
     }
+    let namespace = shown(lookup, namespace, inbox).map_err(|why| format!("namespace {name}: {why}"))?;
+    root.namespaces.push(namespace);
+    Ok(())
+}
+
+/// False where this user has no such namespace, or has it as another name of one.
+pub(super) fn is_visible(lookup: &Lookup<'_>) -> bool {
+    lookup.of_namespace("disabled") != Some("yes") && lookup.of_namespace("alias_for").is_none()
+}
+
+/// A place with what clients see of it.
+///
+/// # Errors
+/// A sentence for people: they can't.
+pub(super) fn shown(lookup: &Lookup<'_>, place: Namespace, inbox: bool) -> Result<Namespace, String> {
+    let of = |key: &str| lookup.of_namespace(key);
     let separator = of("separator").and_then(|text| text.chars().next());
-    let separator = separator.unwrap_or(namespace.separator);
+    let separator = separator.unwrap_or(place.separator);
     let prefix = of("prefix").unwrap_or_default();
     if !separator.is_ascii_graphic() || prefix.len() > NAME_BYTES_MAX {
-        return Err(format!("namespace {name}: IMAP can't show its separator or its prefix"));
+        return Err("IMAP can't show its separator or its prefix".to_owned());
     }
     let keeps_subscriptions = of("subscriptions") != Some("no");
-    root.namespaces.push(Namespace {
+    Ok(Namespace {
         prefix: prefix.to_owned(),
         separator,
         hidden: of("hidden") == Some("yes"),
         inbox,
-        inbox_path: namespace.inbox_path.filter(|_| inbox),
-        subscriptions: namespace.subscriptions.filter(|_| keeps_subscriptions),
-        ..namespace
-    });
-    Ok(())
+        inbox_path: place.inbox_path.filter(|_| inbox),
+        subscriptions: place.subscriptions.filter(|_| keeps_subscriptions),
+        ..place
+    })
 }
 
 /// Dovecot wants the same separator everywhere; where one is not said, the first namespace's holds.
@@ -190,7 +208,7 @@ mod tests {
         let prefixes: Vec<&str> = found.namespaces.iter().map(|n| n.prefix.as_str()).collect();
         assert_eq!(prefixes, ["INBOX.", "Archive."]);
         assert_eq!((found.namespaces[1].separator, found.namespaces[1].inbox), ('.', false));
-        assert_eq!(found.left_out.len(), 3, "{:?}", found.left_out);
+        assert_eq!(found.left_out.len(), 2, "{:?}", found.left_out);
     }
 
     #[test]

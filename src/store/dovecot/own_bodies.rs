@@ -8,6 +8,7 @@ use super::identity::Identities;
 use super::mail_root::MailRoot;
 use super::places::Places;
 use super::snapshot;
+use crate::config::PublicOwners;
 use crate::op::{BodyName, Guid, Uid, UidValidity, UserName};
 use crate::store::source::{Bodies, BodyAnswer};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ impl OwnBodies {
     /// What this user has here; nothing where that can't be found out.
     fn look_at(&self, user: &UserName) -> Known {
         let users = self.users.get_or_init(|| {
-            self.doveadm.users().unwrap_or_else(|error| {
+            self.doveadm.users(&PublicOwners::new()).unwrap_or_else(|error| {
                 tracing::warn!(%error, "where this Dovecot's mail lies is not known: every body comes from the primary");
                 Users::new()
             })

@@ -112,7 +112,8 @@ pub struct Dovecot {
 }
 
 impl Dovecot {
-    /// Writes the configuration into `folder`; `extra` is appended to it. Nothing runs yet.
+    /// Writes the configuration into `folder`; `extra` is appended to it, with `@DIR@` for the
+    /// folder. Nothing runs yet.
     pub fn prepare(folder: &Path, version: Version, format: Format, users: usize, extra: &str) -> Result<Dovecot> {
         Dovecot::prepare_before(folder, version, format, users, (String::new(), extra))
     }
@@ -190,13 +191,13 @@ impl Dovecot {
         let template = templates().join(format!("{}.conf", self.version.series()));
         let text = std::fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
         let text = text
+            .replace("@EXTRA@", extra)
             .replace("@DIR@", &folder)
             .replace("@FORMAT@", self.format.name())
             .replace("@FOLDER@", self.format.folder())
             .replace("@IMAP@", &self.imap_port.to_string())
             .replace("@LMTP@", &self.lmtp_port.to_string())
-            .replace("@HELD@", before)
-            .replace("@EXTRA@", extra);
+            .replace("@HELD@", before);
         Ok(std::fs::write(self.config(), text)?)
     }
 

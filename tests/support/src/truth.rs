@@ -88,6 +88,21 @@ impl Truth {
         found
     }
 
+    /// The mailboxes alone that a user sees below a prefix, without it, as if they were those of `named`.
+    pub fn below(&self, user: &str, prefix: &str, named: &str) -> Truth {
+        let mailboxes = self.users.get(user).into_iter().flat_map(|account| &account.mailboxes);
+        let mailboxes = mailboxes.filter_map(|(name, mailbox)| Some((name.strip_prefix(prefix)?, mailbox)));
+        let account = Account {
+            mailboxes: mailboxes
+                .map(|(name, mailbox)| (name.to_owned(), mailbox.clone()))
+                .collect(),
+            ..Account::default()
+        };
+        Truth {
+            users: BTreeMap::from([(named.to_owned(), account)]),
+        }
+    }
+
     /// How many messages it holds.
     pub fn messages(&self) -> usize {
         self.users

@@ -32,7 +32,12 @@ impl Engine {
 fn sum_up<'a>(roots: impl Iterator<Item = &'a MailRoot>) -> Vec<NotCarried> {
     let mut users: BTreeMap<&str, u64> = BTreeMap::new();
     for root in roots {
-        for what in root.left_out.iter().chain(&root.attributes.not_carried) {
+        for what in root
+            .left_out
+            .iter()
+            .chain(&root.elsewhere)
+            .chain(&root.attributes.not_carried)
+        {
             *users.entry(what).or_default() += 1;
         }
     }

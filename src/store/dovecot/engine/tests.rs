@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::PublicOwners;
 use crate::op::{MailboxId, MessageGuid, Notice, Uid, UidValidity};
 use crate::store::dovecot::mail_root::{Driver, MailRoot, Namespace};
 use crate::store::source::Captured;
@@ -36,6 +37,7 @@ fn a_look_at_everybody_that_finds_nothing_is_not_taken_for_a_hang() {
     };
     let setup = Setup {
         doveadm: doveadm.clone(),
+        public: PublicOwners::new(),
         wanted: Box::new(|_| true),
         table: CaptureTable::default(),
         outlet: Box::new(Quiet(Arc::clone(&beats))),
@@ -43,7 +45,7 @@ fn a_look_at_everybody_that_finds_nothing_is_not_taken_for_a_hang() {
     };
     let identities = Arc::new(Identities::default());
     let bodies = Arc::new(DovecotBodies::new(Arc::clone(&identities)));
-    let directory = UserDirectory::start(doveadm, || ()).unwrap();
+    let directory = UserDirectory::start(doveadm, PublicOwners::new(), || ()).unwrap();
     let mut engine = Engine::new(setup, identities, bodies, directory, Watch::start(channel().0));
     for name in ["ann", "bob", "cid"] {
         let root = MailRoot::of(Namespace::plain(Driver::Maildir, &folder.path().join(name)));
