@@ -4,8 +4,7 @@ use crate::USER;
 use crate::room::{Room, doveadm, now};
 use anyhow::ensure;
 use mailshadow::store::dovecot::doveadm::Doveadm;
-use mailshadow::store::dovecot::dsync::{DsyncError, Outcome, Report, Speaker};
-use std::collections::BTreeMap;
+use mailshadow::store::dovecot::dsync::{DsyncError, Outcome, Speaker};
 use std::os::unix::fs::PermissionsExt;
 use testbed::Result;
 use testbed::dovecot::{Format, Version};
@@ -57,7 +56,7 @@ fn cut_anywhere(version: Version, format: Format) -> Result<()> {
             Err(DsyncError::Broken(_)) => false,
             Err(other) => return Err(other.into()),
         };
-        again(&mut room)?;
+        room.tell_again()?;
         room.compare()?;
         if whole {
             break;
@@ -66,30 +65,6 @@ fn cut_anywhere(version: Version, format: Format) -> Result<()> {
     }
     ensure!(cuts > 5, "only {cuts} sessions were cut");
     Ok(())
-}
-
-/// Tells it until it is acknowledged: a mailbox that was told in part needs the complete list.
-fn again(room: &mut Room) -> Result<()> {
-    let snapshot = room.snapshot()?;
-    let report = room
-        .speaker
-        .tell(&room.delta(&snapshot), &mut snapshot.shelf(), now())?;
-    let (done, stale): (BTreeMap<_, _>, BTreeMap<_, _>) = report
-        .mailboxes
-        .into_iter()
-        .partition(|(_, outcome)| matches!(outcome, Outcome::Acknowledged(_)));
-    room.note(
-        &snapshot,
-        &Report {
-            mailboxes: done,
-            ..report
-        },
-    )?;
-    for (guid, outcome) in stale {
-        ensure!(matches!(outcome, Outcome::Stale(_)), "{outcome:?}");
-        room.told.forget(guid);
-    }
-    room.tell()
 }
 
 #[test]

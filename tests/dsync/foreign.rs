@@ -10,6 +10,8 @@ use testbed::dovecot::{Format, Version};
 
 fn foreign(version: Version, format: Format) -> Result<()> {
     let mut room = Room::new((version, Format::Sdbox), (version, format))?;
+    let mut open = room.target.imap(USER)?;
+    open.select("INBOX")?.must()?;
     // The target's own INBOX has mail already: its name is wanted, and it stays.
     room.target.lmtp()?.deliver(USER, b"Subject: early\r\n\r\nearly\r\n")?;
     room.source.lmtp()?.deliver(USER, b"Subject: 1\r\n\r\n1\r\n")?;
@@ -24,7 +26,9 @@ fn foreign(version: Version, format: Format) -> Result<()> {
     room.note(&snapshot, &report)?;
     room.compare()?;
 
-    // A delivery there is seen before anything is told, and by whoever asks for it.
+    // A delivery there is seen before anything is told, and by whoever asks for it. Somebody has the mailbox open.
+    let mut open = room.target.imap(USER)?;
+    open.select("INBOX")?.must()?;
     let inbox = guid_of(&snapshot.reading, "INBOX")?;
     room.target
         .lmtp()?
@@ -79,4 +83,14 @@ fn mail_that_nobody_told_stays_on_2_3_sdbox_until_the_caller_says_otherwise() ->
 #[test]
 fn mail_that_nobody_told_stays_on_2_4_mdbox_until_the_caller_says_otherwise() -> Result<()> {
     foreign(Version::V2_4, Format::Mdbox)
+}
+
+#[test]
+fn mail_that_nobody_told_stays_in_the_inbox_of_a_2_3_maildir_until_the_caller_says_otherwise() -> Result<()> {
+    foreign(Version::V2_3, Format::Maildir)
+}
+
+#[test]
+fn mail_that_nobody_told_stays_in_the_inbox_of_a_2_4_maildir_until_the_caller_says_otherwise() -> Result<()> {
+    foreign(Version::V2_4, Format::Maildir)
 }

@@ -6,6 +6,7 @@ mod cuts;
 mod equal;
 mod foreign;
 mod kept;
+mod names;
 mod room;
 
 pub(crate) const USER: &str = "user1@example.test";

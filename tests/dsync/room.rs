@@ -108,6 +108,13 @@ impl Room {
         self.speaker = Speaker::new(none, Some(socket));
     }
 
+    /// From now on by the running server's socket where that will do, as a node does.
+    pub(crate) fn speak_by_either(&mut self) -> Result<()> {
+        let socket = self.folder().join("target/run/doveadm-server");
+        self.speaker = Speaker::new(doveadm(&self.target)?, Some(socket));
+        Ok(())
+    }
+
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -164,6 +171,24 @@ impl Room {
         let delta = self.delta(&snapshot);
         let report = self.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
         self.note(&snapshot, &report).with_context(|| self.target.logs())
+    }
+
+    /// Tells it until it is acknowledged: a mailbox that was told in part, or has gone there, needs the complete list.
+    pub(crate) fn tell_again(&mut self) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        let report = self
+            .speaker
+            .tell(&self.delta(&snapshot), &mut snapshot.shelf(), now())?;
+        let (mailboxes, stale): (BTreeMap<_, _>, BTreeMap<_, _>) = report
+            .mailboxes
+            .into_iter()
+            .partition(|(_, outcome)| matches!(outcome, Outcome::Acknowledged(_)));
+        self.note(&snapshot, &Report { mailboxes, ..report })?;
+        for (guid, outcome) in stale {
+            ensure!(matches!(outcome, Outcome::Stale(_)), "{outcome:?}");
+            self.told.forget(guid);
+        }
+        self.tell()
     }
 
     /// What a client of either sees is equal, but for MODSEQs, which are not lower at the target.

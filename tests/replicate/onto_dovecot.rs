@@ -113,11 +113,10 @@ impl Onto {
 #[test]
 fn everything_killed_on_the_way_from_2_3_maildir_to_2_4_sdbox() -> Result<()> {
     let mut onto = Onto::start((Version::V2_3, Format::Maildir), (Version::V2_4, Format::Sdbox))?;
-    // not all renames of odd names reach a 2.4 yet: docs/dovecot-standby.md
-    onto.load("before", 150, Mix::Messages, AT_ONCE).run()?;
+    onto.load("before", 150, Mix::Normal, AT_ONCE).run()?;
     onto.start_nodes()?;
     onto.standby.crash_and_restart()?;
-    let live = onto.load("during", 300, Mix::Messages, LIVE).start();
+    let live = onto.load("during", 300, Mix::Normal, LIVE).start();
     sleep(LIVE / 4);
     onto.primary.crash_and_restart()?;
     onto.target.kill()?;

@@ -23,8 +23,7 @@ pub struct Delta {
     /// Mailboxes that changed, each once and in the tree, in any order. A new mailbox without messages is one that changed.
     pub mailboxes: Vec<MailboxDelta>,
     /// Mailboxes of the target (by the GUIDs that they have *there*) that may be overwritten or deleted although they hold
-    /// what nobody told: the caller has it, or doesn't want it. (Dovecot can't delete the INBOX of a maildir: where one that was
-    /// used has to go, the session fails and says so. It must be emptied by hand.)
+    /// what nobody told: the caller has it, or doesn't want it.
     pub replaceable: BTreeSet<Guid>,
 }
 

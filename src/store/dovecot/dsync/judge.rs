@@ -75,6 +75,7 @@ pub(super) fn judge(delta: &Delta, said: &[SaidNode]) -> Judgement {
         bench.node(node, &there);
     }
     bench.strangers(&there);
+    bench.inbox(&there);
     bench.found
 }
 
@@ -170,6 +171,24 @@ impl Bench<'_> {
                     subscribed: there.node.subscribed,
                 }),
             }
+        }
+    }
+
+    /// No Dovecot renames its INBOX: where ours has another name there, it is emptied and told anew under that name.
+    fn inbox(&mut self, there: &BTreeMap<Guid, There<'_>>) {
+        let inbox = MailboxName::inbox();
+        let Some(theirs) = there.values().find(|there| there.node.name == inbox) else {
+            return;
+        };
+        let is = |placed: &&Placed| placed.mailbox.is_some_and(|mailbox| mailbox.0 == theirs.guid);
+        let is_renamed = self
+            .found
+            .tree
+            .iter()
+            .find(is)
+            .is_some_and(|placed| placed.name != inbox);
+        if is_renamed && !self.may_go(theirs) {
+            self.found.blocked = Some((inbox, theirs.guid));
         }
     }
 

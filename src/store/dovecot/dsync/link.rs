@@ -39,14 +39,13 @@ enum Way {
 }
 
 impl Link {
-    /// Runs `doveadm dsync-server -u USER`.
+    /// Runs `doveadm OPTIONS dsync-server -u USER`.
     ///
     /// # Errors
     /// It can't be run.
-    pub(super) fn process(doveadm: &Doveadm, user: &UserName) -> io::Result<Self> {
-        let mut command = doveadm
-            .prepared(&["dsync-server", "-u", user.as_str()])
-            .map_err(io::Error::other)?;
+    pub(super) fn process(doveadm: &Doveadm, options: &[&str], user: &UserName) -> io::Result<Self> {
+        let arguments = [options, &["dsync-server", "-u", user.as_str()]].concat();
+        let mut command = doveadm.prepared(&arguments).map_err(io::Error::other)?;
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -11,7 +11,8 @@
 //! | [`telling`], [`asking`] | the two kinds of session: state machines |
 //! | `say`, [`said`], [`reader`] | what we say, what the other side says |
 //! | `columns`, `value`, `stuffing`, `attribute` | the bytes of both |
-//! | `greeting`, `link` | the way to a `dsync-server`: the `doveadm` socket, or a process |
+//! | `ways`, `greeting`, `link` | the ways to a `dsync-server`: the `doveadm` socket, or a process |
+//! | `inbox` | the one mailbox that can't be made as others are |
 //! | `talk`, [`speaker`] | a session over its link; which sessions there are, and which are kept |
 //!
 //! Why it is never otherwise than so: bodies go out by ascending UID whatever the order of requests (else MODSEQs are
@@ -27,6 +28,7 @@ mod columns;
 mod compare;
 pub mod delta;
 mod greeting;
+mod inbox;
 mod judge;
 mod link;
 pub mod reader;
@@ -37,6 +39,7 @@ mod stuffing;
 mod talk;
 pub mod telling;
 mod value;
+mod ways;
 
 pub use asking::Asking;
 pub use check::Flaw;

@@ -66,8 +66,9 @@ impl Said {
 pub struct Spelling {
     /// Between levels. A level that has it is stored with `_` for it.
     pub separator: char,
-    /// Begins two hexadecimal digits that stand for an octet. Dovecot takes names that way although it doesn't write its own
-    /// so: a name with a bare `%ce` would become another one.
+    /// Begins two hexadecimal digits that stand for an octet. With `%`, dsync's own, Dovecot takes names that way although it
+    /// doesn't write its own so: a name with a bare `%ce` would become another one. Any other is one that the session's
+    /// configuration has: then Dovecot escapes by itself what it hears.
     pub escape: Option<char>,
 }
 
@@ -76,7 +77,9 @@ impl Spelling {
     pub(super) fn level(self, level: &str) -> String {
         match self.escape {
             Some('%') => level.replace('%', "%25"),
-            _ => level.to_owned(),
+            None => level.to_owned(),
+            // what Dovecot would escape here it would read as a separator later
+            Some(_) => level.replace(self.separator, "_"),
         }
     }
 }

@@ -2,17 +2,18 @@
 
 use super::check::{Flaw, check};
 use super::compare::{Remedy, compare};
+use super::inbox;
 use super::judge::{Judgement, judge, without};
-use super::link::Link;
 use super::said::{SaidNode, Spelling};
 use super::talk::{Talk, explained};
 use super::telling::Placed;
+use super::ways::Ways;
 use super::{Asking, Bodies, Broken, Delta, Outcome, Reading, Report, State, Wanted};
 use crate::limits::{
     DSYNC_BURDEN_MAX, DSYNC_COMPLAINTS_MAX, DSYNC_KEPT_MAX, DSYNC_KEPT_SECONDS, DSYNC_KEPT_SECONDS_MAX,
 };
-use crate::op::{Guid, MailboxName, Uid, UidValidity, UserName};
-use crate::store::dovecot::doveadm::{Doveadm, DoveadmError};
+use crate::op::{Guid, MailboxName, UidValidity, UserName};
+use crate::store::dovecot::doveadm::Doveadm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -45,8 +46,7 @@ pub enum DsyncError {
 /// must not overlap.
 #[derive(Debug)]
 pub struct Speaker {
-    doveadm: Doveadm,
-    socket: Option<PathBuf>,
+    ways: Ways,
     kept: Mutex<Vec<Kept>>,
     /// The newest time that attributes were told to have changed at.
     told_at: AtomicI64,
@@ -77,8 +77,7 @@ impl Speaker {
     #[must_use]
     pub fn new(doveadm: Doveadm, socket: Option<PathBuf>) -> Self {
         Self {
-            doveadm,
-            socket,
+            ways: Ways::new(doveadm, socket),
             kept: Mutex::default(),
             told_at: AtomicI64::new(0),
         }
@@ -153,14 +152,23 @@ impl Speaker {
 
     /// A new session, up to the point where nothing is changed yet.
     fn judged(&self, delta: &Delta) -> Result<Opened, DsyncError> {
-        let states = states(delta);
-        let (mut talk, mut said, mut spelling) = Talk::begin(self.link(&delta.user)?, &delta.user, states.clone())?;
-        if let Some(wanted) = unused_inbox(delta, &said) {
-            talk.close();
-            self.rename_inbox(&delta.user, wanted)?;
-            (talk, said, spelling) = Talk::begin(self.link(&delta.user)?, &delta.user, states)?;
+        let mut begun = self.begin(delta)?;
+        if let Some(numbers) = inbox::unused(delta, &begun.1) {
+            begun.0.close();
+            inbox::renumber(&self.ways.doveadm, &delta.user, numbers)?;
+            begun = self.begin(delta)?;
         }
-        let judgement = judge(delta, &said);
+        let mut judgement = judge(delta, &begun.1);
+        if judgement.blocked.is_none()
+            && let Some(numbers) = inbox::replaced(&judgement.tree, &begun.1)
+            && let Some((_, _, uid_next)) = inbox::there(&begun.1)
+        {
+            begun.0.close();
+            inbox::renew(&self.ways.doveadm, &delta.user, uid_next, numbers)?;
+            begun = self.begin(delta)?;
+            judgement = judge(delta, &begun.1);
+        }
+        let (talk, _, spelling) = begun;
         if let Some((name, guid)) = judgement.blocked {
             talk.close();
             return Err(DsyncError::Blocked { name, guid });
@@ -170,6 +178,20 @@ impl Speaker {
             judgement,
             spelling,
         })
+    }
+
+    /// A session up to the target's tree, by a way over which no name of it is mistaken.
+    fn begin(&self, delta: &Delta) -> Result<(Talk, Vec<SaidNode>, Spelling), DsyncError> {
+        let (talk, said, spelling) = Talk::begin(self.ways.cheap(&delta.user)?, &delta.user, states(delta))?;
+        if !self.ways.is_doubtful(delta, &said, spelling) {
+            return Ok((talk, said, spelling));
+        }
+        talk.close();
+        Ok(Talk::begin(
+            self.ways.literal(&delta.user)?,
+            &delta.user,
+            states(delta),
+        )?)
     }
 
     fn tell_judged(
@@ -239,6 +261,7 @@ impl Speaker {
                 }
             }
         }
+        self.renew_inbox(delta, &reading, &mut rebuilt)?;
         if !rebuilt.is_empty() {
             self.unmake(&delta.user, &rebuilt)?;
         }
@@ -249,9 +272,30 @@ impl Speaker {
         Ok((remedied, foreign))
     }
 
+    /// Makes a maildir's INBOX anew, where it is one of these.
+    fn renew_inbox(&self, delta: &Delta, there: &Reading, rebuilt: &mut BTreeSet<Guid>) -> Result<(), DsyncError> {
+        let inbox = MailboxName::inbox();
+        let there = there.tree.iter().find(|node| node.name == inbox);
+        let Some(there) = there.and_then(|node| node.mailbox) else {
+            return Ok(());
+        };
+        let mut wanted = delta.mailboxes.iter().filter(|mailbox| rebuilt.contains(&mailbox.guid));
+        let Some(ours) = wanted.find(|mailbox| mailbox.guid == there.guid) else {
+            return Ok(());
+        };
+        let numbers = inbox::Numbers {
+            guid: ours.guid,
+            uid_validity: ours.uid_validity,
+        };
+        if inbox::renew(&self.ways.doveadm, &delta.user, there.uid_next, numbers)? {
+            rebuilt.remove(&ours.guid);
+        }
+        Ok(())
+    }
+
     /// Takes these mailboxes away, and nothing else.
     fn unmake(&self, user: &UserName, guids: &BTreeSet<Guid>) -> Result<(), DsyncError> {
-        let (mut talk, said, spelling) = Talk::begin(self.link(user)?, user, BTreeMap::new())?;
+        let (mut talk, said, spelling) = Talk::begin(self.ways.literal(user)?, user, BTreeMap::new())?;
         let tree: Vec<Placed> = without(&said, guids);
         talk.tree(&tree, spelling)?;
         talk.finish(&mut Vec::new())?;
@@ -263,7 +307,10 @@ impl Speaker {
     /// # Errors
     /// It can't be reached, or ended in between.
     pub fn read(&self, user: &UserName, wanted: Wanted) -> Result<Reading, DsyncError> {
-        let mut link = self.link(user)?;
+        let mut link = match &wanted {
+            Wanted::Tree | Wanted::Everything => self.ways.literal(user)?,
+            Wanted::Mailboxes(_) | Wanted::Since(_) => self.ways.cheap(user)?,
+        };
         let mut asking = Asking::new(wanted);
         loop {
             if let Some(reading) = asking.step()? {
@@ -272,38 +319,6 @@ impl Speaker {
             let heard = link.exchange(asking.out(), true)?;
             asking.push(&heard);
         }
-    }
-
-    /// Gives an INBOX that was never used the numbers of ours: a session would delete it and make another, which a
-    /// maildir's INBOX does not allow.
-    fn rename_inbox(&self, user: &UserName, (guid, uid_validity): (Guid, UidValidity)) -> Result<(), DsyncError> {
-        let (guid, uid_validity) = (guid.to_hex(), uid_validity.to_string());
-        let words = [
-            "mailbox",
-            "update",
-            "-u",
-            user.as_str(),
-            "-g",
-            &guid,
-            "-V",
-            &uid_validity,
-            "INBOX",
-        ];
-        let unreachable = |e: DoveadmError| DsyncError::Unreachable(e.to_string());
-        let (_, complaint, ok) = self.doveadm.call(&words).map_err(unreachable)?;
-        match ok {
-            true => Ok(()),
-            false => Err(unreachable(self.doveadm.failed(&words, &complaint))),
-        }
-    }
-
-    fn link(&self, user: &UserName) -> Result<Link, DsyncError> {
-        if let Some(path) = &self.socket
-            && let Ok(link) = Link::socket(path, user)
-        {
-            return Ok(link);
-        }
-        Link::process(&self.doveadm, user).map_err(|e| DsyncError::Unreachable(e.to_string()))
     }
 
     /// The list is whole after every step with it, so a thread that panicked meanwhile left nothing half done.
@@ -411,18 +426,6 @@ fn states(delta: &Delta) -> BTreeMap<Guid, State> {
         };
     }
     states
-}
-
-/// The GUID and UIDVALIDITY that INBOX shall have, where the target's has others and never held anything.
-fn unused_inbox(delta: &Delta, said: &[SaidNode]) -> Option<(Guid, UidValidity)> {
-    let inbox = MailboxName::inbox();
-    let ours = delta.tree.iter().find(|node| node.name == inbox)?.mailbox?;
-    let theirs = said.iter().find(|node| node.name == inbox)?.mailbox?;
-    let is_elsewhere = said
-        .iter()
-        .any(|node| node.name != inbox && node.mailbox.is_some_and(|there| there.0 == ours.guid));
-    let differs = (theirs.0, theirs.1) != (ours.guid, ours.uid_validity);
-    (differs && theirs.2 <= Uid(1) && !is_elsewhere).then_some((ours.guid, ours.uid_validity))
 }
 
 fn judged_by_session(delta: &Delta) -> BTreeSet<Guid> {

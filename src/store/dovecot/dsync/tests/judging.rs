@@ -3,6 +3,7 @@
 use super::*;
 use crate::op::{MailboxName, MessageGuid, UidRange};
 use crate::store::dovecot::dsync::compare::{Remedy, compare};
+use crate::store::dovecot::dsync::inbox;
 use crate::store::dovecot::dsync::judge::{Judgement, judge, without};
 use crate::store::dovecot::dsync::said::SaidNode;
 
@@ -241,4 +242,37 @@ fn a_message_missing_below_uidnext_means_making_the_mailbox_anew() {
         compare(&fresh(), &reading(9, &[(3, "c"), (8, "h")]), false),
         Remedy::Rebuild
     );
+}
+
+#[test]
+fn an_inbox_with_another_name_here_is_kept_before_it_goes() {
+    let named = |name: &str, number| Node {
+        name: MailboxName::of([name]),
+        mailbox: Some(NodeMailbox {
+            guid: guid(number),
+            uid_validity: UidValidity(9),
+            uid_next: Uid(7),
+        }),
+        subscribed: false,
+    };
+    let mut delta = delta(inbox());
+    delta.tree = vec![named("INBOX", 3), named("old", 1)];
+    let target = [there("INBOX", 1, 9, 9)];
+    let blocked = judge(&delta, &target).blocked;
+    assert_eq!(blocked, Some((MailboxName::inbox(), guid(1))), "more than was told");
+    delta.replaceable.insert(guid(1));
+    let judged = judge(&delta, &target);
+    assert_eq!(judged.blocked, None);
+    let wanted = inbox::replaced(&judged.tree, &target).map(|numbers| numbers.guid);
+    assert_eq!(wanted, Some(guid(3)));
+    // Dovecot itself has to take a GUID away from a folder first.
+    let target = [there("INBOX", 1, 9, 9), there("Work", 3, 9, 7)];
+    assert_eq!(inbox::replaced(&judged.tree, &target), None);
+    // The same INBOX, as it is, stays; one that gave out more UIDs goes where the caller said so.
+    delta.tree = vec![named("INBOX", 1)];
+    for (uid_next, is_replaced) in [(7, false), (9, true)] {
+        let target = [there("INBOX", 1, 9, uid_next)];
+        let judged = judge(&delta, &target);
+        assert_eq!(inbox::replaced(&judged.tree, &target).is_some(), is_replaced);
+    }
 }
