@@ -1,8 +1,10 @@
 //! Equal after the first copy, and after each of many kinds of change.
 
 use crate::USER;
-use crate::room::{Room, guid_of, resync};
-use anyhow::ensure;
+use crate::room::{Room, guid_of, now, resync};
+use anyhow::{Context, ensure};
+use mailshadow::op::{Guid, Leap, Modseq, Uid};
+use mailshadow::store::dovecot::dsync::{MailboxDelta, Message};
 use std::time::Duration;
 use testbed::Result;
 use testbed::dovecot::{Format, Version};
@@ -168,6 +170,48 @@ fn resynchronised(version: Version, format: Format) -> Result<()> {
             there.1
         );
     }
+    lifted(&mut room, inbox)
+}
+
+/// After a promotion that left numbers out, a client that saw what was lost is told every message's flags again.
+fn lifted(room: &mut Room, inbox: Guid) -> Result<()> {
+    let snapshot = room.snapshot()?;
+    let mut delta = room.delta(&snapshot);
+    let there = snapshot.reading.mailboxes.get(&inbox).context("INBOX")?;
+    let since = room.told.states.get(&inbox).copied().context("INBOX")?;
+    let highest = Modseq(since.modseq.0 + Leap::MODSEQS);
+    let lifted = |message: &Message| Message {
+        modseq: highest,
+        ..message.clone()
+    };
+    let uid_next = Uid(there.uid_next.0 + Leap::UIDS_MIN);
+    delta.mailboxes = vec![MailboxDelta {
+        guid: inbox,
+        uid_validity: there.uid_validity,
+        uid_next,
+        highest_modseq: highest,
+        messages: there.messages,
+        since: Some(since),
+        changed: there.listed.iter().map(lifted).collect(),
+        ..MailboxDelta::default()
+    }];
+    for mailbox in delta.tree.iter_mut().filter_map(|node| node.mailbox.as_mut()) {
+        mailbox.uid_next = if mailbox.guid == inbox {
+            uid_next
+        } else {
+            mailbox.uid_next
+        };
+    }
+    let report = room.speaker.tell(&delta, &mut snapshot.shelf(), now())?;
+    room.note(&snapshot, &report)?;
+    let uids: std::collections::BTreeSet<u64> = there.listed.iter().map(|message| u64::from(message.uid.0)).collect();
+    let told = resync(
+        &mut room.target.imap(USER)?,
+        "INBOX",
+        there.uid_validity.0,
+        highest.0 - 1,
+    )?;
+    ensure!(uids.len() > 5 && told.1 == uids, "{:?} of {uids:?}", told.1);
     Ok(())
 }
 

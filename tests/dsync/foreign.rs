@@ -89,8 +89,3 @@ fn mail_that_nobody_told_stays_on_2_4_mdbox_until_the_caller_says_otherwise() ->
 fn mail_that_nobody_told_stays_in_the_inbox_of_a_2_3_maildir_until_the_caller_says_otherwise() -> Result<()> {
     foreign(Version::V2_3, Format::Maildir)
 }
-
-#[test]
-fn mail_that_nobody_told_stays_in_the_inbox_of_a_2_4_maildir_until_the_caller_says_otherwise() -> Result<()> {
-    foreign(Version::V2_4, Format::Maildir)
-}

@@ -60,11 +60,6 @@ fn octets(version: Version, format: Format) -> Result<()> {
 }
 
 #[test]
-fn names_with_escaped_octets_are_renamed_and_deleted_on_2_3_maildir() -> Result<()> {
-    octets(Version::V2_3, Format::Maildir)
-}
-
-#[test]
 fn names_with_escaped_octets_are_renamed_and_deleted_on_2_4_sdbox() -> Result<()> {
     octets(Version::V2_4, Format::Sdbox)
 }
@@ -89,11 +84,6 @@ fn renamed_inbox(version: Version) -> Result<()> {
     room.tell_again()?;
     room.compare()?;
     Ok(())
-}
-
-#[test]
-fn an_inbox_that_was_renamed_is_renamed_on_2_3_maildir() -> Result<()> {
-    renamed_inbox(Version::V2_3)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A Dovecot standby becomes the primary: the mirror is brought to the journal's end, and the Dovecot to the mirror, before
 //! the first client is let in.
 
-use super::{Dovecot, Projecting};
+use super::{Dovecot, Projecting, Standing};
 use crate::io::clock::Stopwatch;
 use crate::limits::PROJECT_SECONDS_MAX;
 use crate::node::NodeError;
@@ -42,14 +42,26 @@ pub(in crate::node) fn bring_to_end(
     let untold = (projecting.shared.shown(applied) < applied.lsn).then(|| projecting.shared.standing());
     projecting.stop();
     again.mirror().and_then(|mirror| mirror.forget_all()).map_err(failed)?;
-    Ok(untold.map(|standing| {
-        let problems = standing.problems.join("; ");
-        format!(
+    Ok(untold.map(|standing| words(&standing)))
+}
+
+fn words(standing: &Standing) -> String {
+    let (lifting, problems) = (standing.lifting, standing.problems.join("; "));
+    let mut words = Vec::new();
+    if standing.waiting > lifting {
+        words.push(format!(
             "{} users have mail that the mail server was not told in {PROJECT_SECONDS_MAX} s; it stays in this node's state \
              directory. {problems}",
-            standing.waiting
-        )
-    }))
+            standing.waiting.saturating_sub(lifting)
+        ));
+    }
+    if lifting > 0 {
+        words.push(format!(
+            "{lifting} users have messages whose MODSEQs were not raised in {PROJECT_SECONDS_MAX} s: a client that caches may go \
+             on showing flags that were lost"
+        ));
+    }
+    words.join(" ")
 }
 
 /// Decides what the journal has and the mirror lacks: the epoch's first frame, and what came just before.

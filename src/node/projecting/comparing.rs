@@ -2,8 +2,8 @@
 //! the source's before.
 
 use super::target::{Dovecot, TellError};
-use crate::op::{DigestVerdict, MailboxName, UserName};
-use crate::store::dovecot::dsync::{Delta, MailboxDelta, MailboxReading, Message, Node, Reading, Wanted};
+use crate::op::{DigestVerdict, Guid, MailboxName, UserName};
+use crate::store::dovecot::dsync::{Delta, MailboxDelta, MailboxReading, Message, Node, NodeMailbox, Reading, Wanted};
 use crate::store::embedded::mirror::Mirror;
 use crate::store::target::TargetError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,29 +34,41 @@ pub(super) fn compare(
     Ok(any)
 }
 
-/// True where somebody else than this node has changed what this user has there, as far as Dovecot's own logs tell.
-pub(super) fn is_touched(mirror: &Mirror, dovecot: &mut dyn Dovecot, user: &UserName) -> Result<bool, TellError> {
+/// Where somebody else than this node has changed what this user has there, as far as Dovecot's own logs tell: what is seen of it.
+pub(super) fn touched(
+    mirror: &Mirror,
+    dovecot: &mut dyn Dovecot,
+    user: &UserName,
+) -> Result<Option<String>, TellError> {
     let known = mirror
         .acknowledged(user)
         .map_err(|e: TargetError| TellError::User(e.to_string()))?;
     if known.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let there = dovecot.read(user, &Wanted::Since(known.clone()))?;
-    let named = there.tree.iter().filter_map(|node| node.mailbox);
-    let (mut seen, mut strange) = (0, false);
-    for mailbox in named {
-        match known.get(&mailbox.guid) {
-            Some(state) => {
-                seen += 1;
-                strange |=
-                    mailbox.uid_validity != state.uid_validity || mailbox.uid_next.0 != state.uid.0.saturating_add(1);
-            }
-            None => strange = true,
+    let named: BTreeMap<Guid, NodeMailbox> = there
+        .tree
+        .iter()
+        .filter_map(|node| Some((node.mailbox?.guid, node.mailbox?)))
+        .collect();
+    for (guid, state) in &known {
+        let Some(mailbox) = named.get(guid) else {
+            return Ok(Some(format!("no mailbox {guid}")));
+        };
+        if mailbox.uid_validity != state.uid_validity || mailbox.uid_next.0 != state.uid.0.saturating_add(1) {
+            return Ok(Some(format!("another UIDVALIDITY or UIDNEXT of {guid}")));
         }
     }
+    if let Some(guid) = named.keys().find(|guid| !known.contains_key(guid)) {
+        return Ok(Some(format!("a mailbox {guid}")));
+    }
     let changed = |mailbox: &MailboxReading| !mailbox.listed.is_empty() || !mailbox.expunged.is_empty();
-    Ok(strange || seen < known.len() || there.mailboxes.values().any(changed))
+    let found = there.mailboxes.iter().find(|(_, mailbox)| changed(mailbox));
+    Ok(found.map(|(guid, mailbox)| {
+        let (listed, expunged) = (mailbox.listed.len(), mailbox.expunged.len());
+        format!("{listed} messages of {guid} changed, {expunged} expunged")
+    }))
 }
 
 /// Notes that the Dovecot could not be asked: nothing is known to be equal.
@@ -79,7 +91,7 @@ fn add(verdict: &mut DigestVerdict, differs: &[&str]) {
 
 /// Names, GUIDs and subscriptions.
 fn tree(whole: &Delta, there: &Reading) -> Vec<&'static str> {
-    let names = |nodes: &[Node]| -> BTreeSet<(MailboxName, crate::op::Guid)> {
+    let names = |nodes: &[Node]| -> BTreeSet<(MailboxName, Guid)> {
         let named = nodes
             .iter()
             .filter_map(|node| Some((node.name.clone(), node.mailbox?.guid)));

@@ -83,6 +83,8 @@ struct Down {
 pub(super) struct Standing {
     /// Users of whom something is to be told.
     pub(super) waiting: usize,
+    /// How many of them lack nothing but the MODSEQs of their messages.
+    pub(super) lifting: usize,
     /// Messages that somebody else had put there, kept and undone since the daemon started.
     pub(super) kept: u64,
     /// What a human should look at.
@@ -249,6 +251,7 @@ impl Projection {
         }
         Standing {
             waiting: state.turns.waiting(),
+            lifting: state.turns.lifting(),
             kept,
             problems,
         }

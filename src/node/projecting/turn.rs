@@ -88,6 +88,7 @@ impl Turning<'_> {
             self.mirror.acknowledge(&telling, &report)?;
             match self.judge(&telling, &report)? {
                 Ok(Round::Done) if telling.more => return Ok(Ok(Ended::More)),
+                Ok(Round::Done) if telling.lifts => return Ok(Ok(Ended::Lifts)),
                 Ok(Round::Done) => return Ok(Ok(Ended::Told)),
                 Ok(Round::Again) => {}
                 Ok(Round::NotYet) => return Ok(Ok(Ended::NotYet)),

@@ -17,6 +17,8 @@ pub(super) struct Turns {
     users: BTreeMap<UserName, User>,
     /// Who may be told now, by the number of the last stirring.
     ready: BTreeSet<(u64, UserName)>,
+    /// Whose messages wait for other MODSEQs, when nobody waits for more than that.
+    lifting: BTreeSet<(u64, UserName)>,
     /// Who may be told again at a time.
     later: BTreeSet<(u64, UserName)>,
     /// Everything up to here that is not of a user here was told.
@@ -42,6 +44,7 @@ enum Place {
     #[default]
     Nowhere,
     Ready(u64),
+    Lifting(u64),
     Later(u64),
     /// Somebody is at it.
     Busy,
@@ -54,6 +57,8 @@ pub(super) enum Ended {
     Told,
     /// It goes on at once.
     More,
+    /// Everything was acknowledged but the MODSEQs of messages: they come after all that anybody else lacks.
+    Lifts,
     /// Too little is known of the user: it goes on with the next change.
     NotYet,
     /// It could not be done, for this reason.
@@ -85,7 +90,7 @@ impl Turns {
                     user.again.get_or_insert(before);
                 }
                 Place::Later(_) => {}
-                Place::Nowhere | Place::Ready(_) => self.ready(name),
+                Place::Nowhere | Place::Ready(_) | Place::Lifting(_) => self.ready(name),
             }
         }
         self.drained = self.drained.max(applied);
@@ -93,8 +98,10 @@ impl Turns {
 
     fn ready(&mut self, name: UserName) {
         let Some(user) = self.users.get_mut(&name) else { return };
-        if let Place::Ready(number) = user.place {
-            self.ready.remove(&(number, name.clone()));
+        match user.place {
+            Place::Ready(number) => drop(self.ready.remove(&(number, name.clone()))),
+            Place::Lifting(number) => drop(self.lifting.remove(&(number, name.clone()))),
+            _ => {}
         }
         user.place = Place::Ready(self.stirrings);
         self.ready.insert((self.stirrings, name));
@@ -116,7 +123,7 @@ impl Turns {
             true => self.ready.pop_first(),
             false => self.ready.pop_last(),
         };
-        let (_, name) = taken?;
+        let (_, name) = taken.or_else(|| self.lifting.pop_last())?;
         if let Some(user) = self.users.get_mut(&name) {
             user.place = Place::Busy;
         }
@@ -125,7 +132,7 @@ impl Turns {
 
     /// True where somebody could be told now.
     pub(super) fn is_anybody_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.lifting.is_empty()
     }
 
     /// How the turn of a user ended.
@@ -148,6 +155,11 @@ impl Turns {
                 (user.failures, user.why) = (0, None);
                 user.place = Place::Nowhere;
                 self.ready(name.clone());
+            }
+            Ended::Lifts => {
+                (user.failures, user.why) = (0, None);
+                user.place = Place::Lifting(self.stirrings);
+                self.lifting.insert((self.stirrings, name.clone()));
             }
             Ended::NotYet => {
                 (user.failures, user.why) = (0, None);
@@ -195,7 +207,7 @@ impl Turns {
     /// True where something of this user is to be told, and may soon be.
     pub(super) fn is_behind(&self, name: &UserName) -> bool {
         let user = self.users.get(name);
-        user.is_some_and(|user| matches!(user.place, Place::Ready(_) | Place::Busy))
+        user.is_some_and(|user| matches!(user.place, Place::Ready(_) | Place::Lifting(_) | Place::Busy))
     }
 
     /// True where somebody is behind, and nobody of them could be told without another change of the mirror.
@@ -206,6 +218,11 @@ impl Turns {
     /// Users of whom something is to be told.
     pub(super) fn waiting(&self) -> usize {
         self.users.len()
+    }
+
+    /// How many of them lack nothing but the MODSEQs of their messages.
+    pub(super) fn lifting(&self) -> usize {
+        self.lifting.len()
     }
 
     /// Users who could not be told, with the reason, at most `most`; and how many they are.
@@ -287,6 +304,25 @@ mod tests {
         assert_eq!(turns.failing(5), (vec![(name(1), "no such user".to_owned())], 1));
         turns.hurry();
         assert_eq!(turns.next(0), Some(name(1)));
+    }
+
+    #[test]
+    fn nobody_waits_for_the_modseqs_of_somebody_elses_messages() {
+        let mut turns = Turns::new((0..9).map(name), Lsn(0));
+        let mut told = BTreeSet::new();
+        while told.len() < 9 {
+            let user = turns.next(0).unwrap();
+            assert!(told.insert(user.clone()), "lifted before all were told");
+            turns.end(&user, Ended::Lifts, 0);
+        }
+        assert_eq!((turns.lifting(), turns.waiting(), turns.told()), (9, 9, Lsn(0)));
+        turns.stir([name(4)], Lsn(1));
+        assert_eq!((turns.next(0), turns.lifting()), (Some(name(4)), 8));
+        turns.end(&name(4), Ended::Told, 0);
+        while let Some(user) = turns.next(0) {
+            turns.end(&user, Ended::Told, 0);
+        }
+        assert_eq!((turns.lifting(), turns.told()), (0, Lsn(1)));
     }
 
     #[test]

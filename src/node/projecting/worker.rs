@@ -1,6 +1,6 @@
 //! One worker: takes turns as long as there are any.
 
-use super::comparing::{compare, is_touched, unread};
+use super::comparing::{compare, touched, unread};
 use super::target::{Dovecot, TellError};
 use super::turn::{Turned, turn};
 use super::turns::Ended;
@@ -24,14 +24,14 @@ pub(super) fn run(shared: &Projection, mut way: Box<dyn Dovecot>) {
             Work::Compare(user, mut verdicts) => {
                 match compare(&shared.mirror, way.as_mut(), &user, &mut verdicts) {
                     Ok(false) => {}
-                    Ok(true) => doubt(shared, &user),
+                    Ok(true) => doubt(shared, &user, "it differs"),
                     Err(error) => unread(&mut verdicts, &error.to_string()),
                 }
                 shared.judge(verdicts);
             }
-            Work::Patrol(user) => match is_touched(&shared.mirror, way.as_mut(), &user) {
-                Ok(false) => {}
-                Ok(true) => doubt(shared, &user),
+            Work::Patrol(user) => match touched(&shared.mirror, way.as_mut(), &user) {
+                Ok(None) => {}
+                Ok(Some(why)) => doubt(shared, &user, &why),
                 Err(error) => tracing::debug!(%error, "look whether somebody else wrote to the mail server"),
             },
         }
@@ -49,8 +49,8 @@ enum Work {
 
 /// The Dovecot holds something else than it was told: the user's mail is compared as a whole, and what is foreign is kept
 /// and undone.
-fn doubt(shared: &Projection, user: &UserName) {
-    tracing::warn!(user = %crate::telemetry::user(user), "the mail server holds something else than it was told: compared as a whole");
+fn doubt(shared: &Projection, user: &UserName, why: &str) {
+    tracing::warn!(user = %crate::telemetry::user(user), why, "the mail server holds something else than it was told: compared as a whole");
     if let Err(error) = shared.mirror.doubt(user) {
         tracing::error!(%error, "note that a user is to be compared");
         return;

@@ -19,6 +19,8 @@ pub struct Telling {
     pub delta: Delta,
     /// True where this is not all: the rest comes after this was acknowledged.
     pub more: bool,
+    /// True where an epoch left MODSEQs out and only the mailboxes are told so: their messages come after this was acknowledged.
+    pub lifts: bool,
     /// True while a mailbox of the user has no list yet: what is unknown in the Dovecot may turn out to be it.
     pub incomplete: bool,
     /// Messages without a body: they can't be told.
@@ -219,9 +221,13 @@ fn of_mailbox(
     let Some(mailbox) = Mailbox::load(tx, &is)? else {
         return Ok(());
     };
+    let mut floor = now.floor;
     let part = match mark {
-        Some(mark) if goes_on(now, mark) => changed(tx, &mailbox, mark)?,
-        Some(mark) if only_leapt(now, mark) => Some(leapt(mark)),
+        Some(mark) if goes_on(now, mark) => changed(tx, &mailbox, mark, now.floor > mark.floor)?,
+        Some(mark) if only_leapt(now, mark) => {
+            (floor, telling.lifts) = (mark.floor, true);
+            Some(leapt(mark))
+        }
         _ => None,
     };
     let Part {
@@ -248,7 +254,7 @@ fn of_mailbox(
     });
     let mark = Mark {
         state: State::default(),
-        floor: now.floor,
+        floor,
         rewritten: now.rewritten,
         left_out,
     };
@@ -283,10 +289,11 @@ fn any_body(tx: &Connection, guid: Guid, left_out: &[Uid]) -> rusqlite::Result<b
     Ok(false)
 }
 
-/// True where MODSEQs tell all that happened since the mark.
+/// True where MODSEQs tell all that happened since the mark; the floor of all of them may be higher.
 fn goes_on(now: &Numbers, mark: &Mark) -> bool {
     mark.state.uid_validity == now.uidvalidity
-        && (mark.floor, mark.rewritten) == (now.floor, now.rewritten)
+        && mark.rewritten == now.rewritten
+        && mark.floor <= now.floor
         && now.expunged_since <= mark.state.modseq
         && now.uidnext.0 > mark.state.uid.0
 }
@@ -302,7 +309,8 @@ fn only_leapt(now: &Numbers, mark: &Mark) -> bool {
         && now.uidnext.0 > state.uid.0.saturating_add(Leap::UIDS_MIN)
 }
 
-/// UIDNEXT and HIGHESTMODSEQ alone: the MODSEQ of each message would have to be told by telling each.
+/// UIDNEXT and HIGHESTMODSEQ alone, which nobody may give out again: told at once. The MODSEQ of each message is told by telling
+/// each, and can wait until everybody's numbers are.
 fn leapt(mark: &Mark) -> Part {
     Part {
         since: Some(mark.state),
@@ -320,11 +328,12 @@ struct Part {
     left_out: Vec<Uid>,
 }
 
-/// What changed since the mark; none where the numbers don't add up, or a message that was left out has come.
-fn changed(tx: &Connection, mailbox: &Mailbox, mark: &Mark) -> Result<Option<Part>, TargetError> {
+/// What changed since the mark, or with `lifted` all that was known then, for each has another MODSEQ; none where the numbers
+/// don't add up, or a message that was left out has come.
+fn changed(tx: &Connection, mailbox: &Mailbox, mark: &Mark, lifted: bool) -> Result<Option<Part>, TargetError> {
     let (uid, modseq) = (mark.state.uid, mark.state.modseq);
     let gone = expunged(tx, mailbox.id, modseq, uid)?;
-    let known = mailbox.changed_since(tx, modseq, uid)?;
+    let mut known = mailbox.changed_since(tx, if lifted { Modseq(0) } else { modseq }, uid)?;
     let new = mailbox.within(
         tx,
         &UidRange {
@@ -334,6 +343,9 @@ fn changed(tx: &Connection, mailbox: &Mailbox, mark: &Mark) -> Result<Option<Par
     )?;
     let mut left_out: Vec<Uid> = mark.left_out.clone();
     left_out.retain(|uid| gone.binary_search(uid).is_err());
+    if lifted {
+        known.retain(|stored| left_out.binary_search(&stored.message.uid).is_err());
+    }
     if known.iter().any(|stored| left_out.contains(&stored.message.uid)) || any_body(tx, mailbox.is.guid, &left_out)? {
         return Ok(None);
     }

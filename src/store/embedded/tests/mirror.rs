@@ -335,7 +335,7 @@ fn ranges(uids: &[u32]) -> Vec<UidRange> {
 }
 
 #[test]
-fn a_leap_is_told_without_its_messages() {
+fn a_leap_is_told_before_its_messages_are_lifted() {
     let (mut copy, mut dovecot) = told();
     let start = EpochStart {
         epoch: Epoch(2),
@@ -346,8 +346,24 @@ fn a_leap_is_told_without_its_messages() {
         leap: Some(Leap::over(0)),
     };
     copy.apply(&[Payload::Epoch(start)]);
-    assert_eq!(copy.tell(&mut dovecot), (2, 0));
+    let telling = copy.mirror().telling(&USER.into()).unwrap().unwrap();
+    let told: usize = telling
+        .delta
+        .mailboxes
+        .iter()
+        .map(|mailbox| mailbox.changed.len())
+        .sum();
+    assert!(telling.lifts && told == 0, "the numbers first");
+    let report = dovecot.hear(&telling.delta);
+    copy.mirror().acknowledge(&telling, &report).unwrap();
+    let telling = copy.mirror().telling(&USER.into()).unwrap().unwrap();
+    let lifted = telling.delta.mailboxes.iter().flat_map(|mailbox| &mailbox.changed);
+    let lifted: Vec<Modseq> = lifted.map(|message| message.modseq).collect();
+    assert!(!telling.lifts && lifted.len() > 1);
+    assert!(lifted.iter().all(|modseq| modseq.0 >= Leap::MODSEQS), "{lifted:?}");
+    copy.tell(&mut dovecot);
     copy.equals(&dovecot);
+    assert!(copy.mirror().telling(&USER.into()).unwrap().is_none(), "lifted once");
     let state = dovecot.mailboxes[&id(1).guid].state;
     assert_eq!(
         (state.uid, state.modseq),
