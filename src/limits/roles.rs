@@ -9,6 +9,8 @@ pub const TAIL_ITEM_MESSAGES: usize = 64;
 pub const TAIL_ITEM_BYTES: u64 = 8 << 20;
 /// What a message of unknown size counts for.
 pub const TAIL_UNKNOWN_BYTES: u64 = 1 << 20;
+/// Ranges of UIDs that one `doveadm` is told: with the longest numbers 12 KiB of its command line.
+pub const TAIL_UIDS_AT_ONCE: usize = 500;
 /// Expunges of a lost tail, in ranges, that are merged at a time.
 pub const TAIL_ITEM_RANGES: usize = MERGED_MESSAGES_MAX;
 /// Messages that one expunge of a tail may name at the new primary: a whole mailbox that was emptied is merged piece by piece.

@@ -44,6 +44,7 @@ mod observer;
 mod offered;
 mod outbox;
 mod outlet;
+mod past;
 mod peer;
 mod pointing;
 mod primary;

@@ -7,6 +7,7 @@ use super::fencing;
 use super::health::Health;
 use super::offered::Offered;
 use super::outlet::{JournalOutlet, Since, fold};
+use super::past::NodePast;
 use super::peer::{Offer, Peer};
 use super::pulse::Pulse;
 use super::replaced::Replaced;
@@ -21,6 +22,7 @@ use crate::op::{Epoch, Heartbeat, Lsn, NodeName, Notice};
 use crate::store::change::TailSink;
 use crate::store::custody::Custody;
 use crate::store::dovecot::engine::{DovecotSource, Setup, SourceError};
+use crate::store::dovecot::merging::TailMerger;
 use crate::store::embedded::view::View;
 use crate::store::source::{Bodies, Command, Outlet, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
@@ -59,6 +61,8 @@ pub(super) struct PrimaryShared {
     pub(super) pulse: Arc<Pulse>,
     /// Set where the mail lies in the embedded store.
     pub(super) embedded: Option<EmbeddedSide>,
+    /// Takes lost tails.
+    pub(super) tails: Arc<dyn TailSink>,
 }
 
 /// What clients of an embedded primary read and change.
@@ -103,12 +107,6 @@ impl PrimaryShared {
         });
         self.source.send(command(reply)).map_err(|ended| ended.to_string())?;
         answer.await.map_err(|_| SourceEnded.to_string())?
-    }
-
-    /// What takes a lost tail here; none where the mail lies in a Dovecot.
-    pub(super) fn tail_sink(&self) -> Option<Arc<dyn TailSink>> {
-        let changes = self.embedded.as_ref()?.changes.clone();
-        Some(Arc::new(changes))
     }
 
     /// What the source says of itself.
@@ -186,8 +184,9 @@ impl Beginning {
         counted: Counted,
         bodies: Arc<dyn Bodies>,
         source: Commands,
-        embedded: Option<EmbeddedSide>,
+        kind: (Option<EmbeddedSide>, Arc<dyn TailSink>),
     ) -> Arc<PrimaryShared> {
+        let (embedded, tails) = kind;
         Arc::new(PrimaryShared {
             committed: self.committed.clone(),
             announcements: self.announcements.clone(),
@@ -202,6 +201,7 @@ impl Beginning {
             replaced: Arc::clone(&self.replaced),
             pulse: Arc::clone(&self.pulse),
             embedded,
+            tails,
         })
     }
 }
@@ -240,8 +240,10 @@ impl Primary {
             group: group.name.clone(),
             why,
         })?;
+        let past = NodePast::of(dir, beginning.view.clone(), source.commands());
+        let tails = TailMerger::new(fencing::doveadm(store), Box::new(past));
         let commands = Commands::Capture(source.commands());
-        let shared = beginning.share(counted, source.bodies(), commands, None);
+        let shared = beginning.share(counted, source.bodies(), commands, (None, Arc::new(tails)));
         Ok(Self {
             tasks: ship(group, node, tls, &shared, beginning.offers),
             shared,
@@ -283,7 +285,12 @@ impl Primary {
         };
         let upkeep = written::keep_small(embedded)?;
         let scribe = Scribe::start(opened, sealer, queued, tools)?;
-        let shared = beginning.share(counted, bodies, Commands::Scribe(changes), Some(side));
+        let shared = beginning.share(
+            counted,
+            bodies,
+            Commands::Scribe(changes.clone()),
+            (Some(side), Arc::new(changes)),
+        );
         let mut tasks = ship(group, node, tls, &shared, beginning.offers);
         tasks.push(upkeep);
         Ok(Self {

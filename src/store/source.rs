@@ -1,7 +1,7 @@
 //! What a source hands on, and what may be asked of it.
 
 use crate::op::{
-    BodyPlace, Lsn, MailboxId, MessageGuid, NodeName, Notice, Payload, StreamId, Uid, UidValidity, UserName,
+    BodyPlace, Lsn, MailboxId, Merged, MessageGuid, NodeName, Notice, Payload, StreamId, Uid, UidValidity, UserName,
 };
 use crate::store::table::CaptureTable;
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,8 @@ pub enum Command {
         /// Called with the new stream's id.
         reply: Reply<StreamId>,
     },
+    /// Emit what of a lost tail was settled, and reply with the last LSN once that is durable.
+    Merged(Box<Merged>, Reply<Lsn>),
     /// Stop cleanly.
     Stop,
 }

@@ -6,6 +6,7 @@ mod answers;
 mod attributes;
 mod bodies;
 mod deeds;
+mod dovecot_tails;
 mod faults;
 mod folders;
 mod layouts;

@@ -13,20 +13,20 @@ use testbed::truth::Truth;
 const LIVE: Duration = Duration::from_secs(9);
 /// What a Dovecot can't be told, or takes as a floor: it dates messages that it copies by itself, makes folders of folders
 /// as it likes, and its clients' rights come from its own configuration.
-const OF_ITS_OWN: [&str; 5] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights"];
+pub(crate) const OF_ITS_OWN: [&str; 5] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights"];
 
 /// Two Dovecots, each with a node; the second one stands by for the first.
-struct Onto {
+pub(crate) struct Onto {
     // daemons end before their Dovecots, the folder last
-    primary: Node,
-    standby: Node,
-    source: Dovecot,
-    target: Dovecot,
+    pub(crate) primary: Node,
+    pub(crate) standby: Node,
+    pub(crate) source: Dovecot,
+    pub(crate) target: Dovecot,
     _folder: TempDir,
 }
 
 impl Onto {
-    fn start(source: (Version, Format), target: (Version, Format)) -> Result<Self> {
+    pub(crate) fn start(source: (Version, Format), target: (Version, Format)) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("mailshadow-test-onto-")
             .disable_cleanup(std::env::var_os("MAILSHADOW_TEST_KEEP").is_some())
@@ -67,7 +67,7 @@ impl Onto {
         })
     }
 
-    fn start_nodes(&mut self) -> Result<()> {
+    pub(crate) fn start_nodes(&mut self) -> Result<()> {
         self.standby.start()?;
         self.primary.start()
     }
@@ -89,7 +89,7 @@ impl Onto {
     }
 
     /// Waits, and compares what clients see on both sides.
-    fn compare(&self) -> Result<Truth> {
+    pub(crate) fn compare(&self) -> Result<Truth> {
         let users = self.source.users().to_vec();
         // a first look may itself change a store
         Truth::read(self.source.imap_port(), &users)?;

@@ -13,14 +13,10 @@ use crate::store::dovecot::own_bodies::OwnBodies;
 use crate::store::target::BodyStore;
 use std::sync::Arc;
 
-/// The socket of a running server's `doveadm` service, below its `base_dir`.
-const SOCKET: &str = "doveadm-server";
-
 /// As many ways as there are workers; kept sessions are shared. Asks for the server's configuration once.
 pub(in crate::node) fn ways(config: &DovecotConfig) -> Vec<Box<dyn Dovecot>> {
     let doveadm = crate::node::fencing::doveadm(config);
-    let socket = doveadm.base_dir().map(|dir| dir.join(SOCKET));
-    let speaker = Arc::new(Speaker::new(doveadm.clone(), socket));
+    let speaker = Arc::new(Speaker::new(doveadm.clone(), doveadm.socket()));
     let way = |_| -> Box<dyn Dovecot> {
         Box::new(Way {
             speaker: Arc::clone(&speaker),

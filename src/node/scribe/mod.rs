@@ -289,6 +289,7 @@ impl Scribing {
             }
             Command::Base { peer, reason } => self.begin_base(peer, reason)?,
             Command::NewStream { reason, reply } => self.begin_stream(&reason, reply)?,
+            Command::Merged(_, reply) => reply(Err("an embedded store notes what it merges by itself".to_owned())),
             Command::Stop => return Err(Ended::Asked),
         }
         Ok(())

@@ -37,6 +37,12 @@ pub struct Tally {
     pub attributes: u64,
     /// Attributes that stay, because there are others at the new primary.
     pub attributes_kept: u64,
+    /// Expunges that a Dovecot was not told: the messages stay.
+    pub expunges_left: u64,
+    /// Deleted mailboxes that a Dovecot was not told of: they stay.
+    pub mailboxes_left: u64,
+    /// Attributes that a Dovecot was not told.
+    pub attributes_left: u64,
 }
 
 impl Tally {
@@ -49,7 +55,9 @@ impl Tally {
     /// True where an operator has something to decide.
     #[must_use]
     pub fn needs_operator(&self) -> bool {
-        self.quarantined > 0 || self.mailboxes_quarantined > 0 || self.lost > 0
+        let waiting = [self.quarantined, self.mailboxes_quarantined, self.lost];
+        let left = [self.expunges_left, self.mailboxes_left, self.attributes_left];
+        waiting.iter().chain(&left).any(|count| *count > 0)
     }
 
     /// Counts a message that needed nothing.
@@ -97,7 +105,7 @@ impl Tally {
         }
     }
 
-    fn figures(&mut self) -> [&mut u64; 15] {
+    fn figures(&mut self) -> [&mut u64; 18] {
         [
             &mut self.messages,
             &mut self.new,
@@ -114,6 +122,9 @@ impl Tally {
             &mut self.mailboxes_quarantined,
             &mut self.attributes,
             &mut self.attributes_kept,
+            &mut self.expunges_left,
+            &mut self.mailboxes_left,
+            &mut self.attributes_left,
         ]
     }
 }
@@ -135,6 +146,9 @@ impl std::fmt::Display for Tally {
             (self.mailboxes_quarantined, "deleted mailboxes in quarantine"),
             (self.attributes, "attributes set"),
             (self.attributes_kept, "attributes not set: others are there"),
+            (self.expunges_left, "expunges not made: the messages stay"),
+            (self.mailboxes_left, "deleted mailboxes that stay"),
+            (self.attributes_left, "attributes not set: to be set by hand"),
         ];
         for (count, what) in figures.iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {count} {what}")?;

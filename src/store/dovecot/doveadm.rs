@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The socket of a running server's `doveadm` service, below its `base_dir`.
+const SOCKET: &str = "doveadm-server";
+
 /// How to call `doveadm`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doveadm {
@@ -175,7 +178,8 @@ impl Doveadm {
         Ok(text.lines().filter_map(line).collect())
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<String, DoveadmError> {
+    /// Standard output of a call that must succeed.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String, DoveadmError> {
         let (text, complaint, ok) = self.call(arguments)?;
         if ok {
             Ok(text)
@@ -202,6 +206,12 @@ impl Doveadm {
     pub fn base_dir(&self) -> Option<PathBuf> {
         let path = PathBuf::from(self.setting("base_dir")?);
         path.is_absolute().then_some(path)
+    }
+
+    /// The socket of the running server's `doveadm` service.
+    #[must_use]
+    pub fn socket(&self) -> Option<PathBuf> {
+        Some(self.base_dir()?.join(SOCKET))
     }
 
     /// Where clients read plain IMAP, as far as the configuration tells: address and port.

@@ -19,8 +19,8 @@ use super::shared::Shared;
 use super::user::UserCapture;
 use super::watch::Watch;
 use crate::config::PublicOwners;
-use crate::op::{Lsn, UserName};
-use crate::store::source::{Command, Finding, Outlet, OutletError, Reply, SourceStatus};
+use crate::op::{Lsn, Payload, UserName};
+use crate::store::source::{Captured, Command, Finding, Outlet, OutletError, Reply, SourceStatus};
 use crate::store::table::CaptureTable;
 use pace::Pace;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -310,6 +310,14 @@ impl Engine {
                     self.jobs.retain(|job| job.peer().is_none());
                 }
                 reply(begun.map_err(|e| e.to_string()));
+            }
+            Command::Merged(merged, reply) => {
+                let settled = Captured {
+                    payloads: vec![Payload::Merged(*merged)],
+                    peer: None,
+                };
+                self.last = self.outlet.emit(vec![settled], &mut self.table)?;
+                reply(Ok(self.last));
             }
             Command::Base { peer, reason } => {
                 // What was made of an earlier one is of no use to who asks again.

@@ -30,7 +30,8 @@
 //! | [`fence`], `sessions` | keeps clients out of a Dovecot that is primary no longer |
 //! | [`hold`], `holding` | keeps some users of a Dovecot out |
 //!
-//! As a target, a Dovecot is told what to hold while it runs: [`dsync`].
+//! As a target, a Dovecot is told what to hold while it runs: [`dsync`]. What a lost tail brings, it gets while clients use it:
+//! [`merging`].
 
 pub mod acl;
 pub mod attachment;
@@ -94,6 +95,7 @@ pub mod mail_root;
 pub mod mailbox;
 mod maildir_folder;
 mod mdbox_folder;
+pub mod merging;
 mod namespaces;
 pub mod order;
 pub mod own_bodies;

@@ -14,6 +14,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// The database in a store's folder.
+pub(super) const DATABASE: &str = "mail.sqlite";
+
 /// How many records of the packs' end an open transaction has indexed.
 pub(super) struct Indexed<'a> {
     packs: &'a Packs,
@@ -46,7 +49,7 @@ impl Store {
     pub(super) fn open(dir: &Path, node: &NodeName, retain: Duration) -> Result<Self, TargetError> {
         std::fs::create_dir_all(dir).map_err(|e| TargetError::Halt(format!("create {}: {e}", dir.display())))?;
         let lock = open::lock(dir)?;
-        let path = dir.join("mail.sqlite");
+        let path = dir.join(DATABASE);
         let writer = open::writer(&path)?;
         let changes = Changes::observe(&writer)?;
         let indexed = writer.query_row("SELECT pack, pack_offset FROM stream", [], |row| {

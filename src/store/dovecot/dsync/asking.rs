@@ -256,7 +256,7 @@ impl Asking {
     }
 }
 
-fn seen(node: SaidNode) -> Node {
+pub(super) fn seen(node: SaidNode) -> Node {
     Node {
         name: node.name,
         subscribed: node.subscribed,

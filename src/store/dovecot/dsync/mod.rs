@@ -13,6 +13,7 @@
 //! | `columns`, `value`, `stuffing`, `attribute` | the bytes of both |
 //! | `ways`, `greeting`, `link` | the ways to a `dsync-server`: the `doveadm` socket, or a process |
 //! | `inbox` | the one mailbox that can't be made as others are |
+//! | `amend` | small changes to a Dovecot that clients use meanwhile |
 //! | `talk`, [`speaker`] | a session over its link; which sessions there are, and which are kept |
 //!
 //! Why it is never otherwise than so: bodies go out by ascending UID whatever the order of requests (else MODSEQs are
@@ -21,6 +22,7 @@
 //! already holds is never told as a complete list but as the difference from what was read of it (a list that lacks a
 //! message, or has one more, below the target's UIDNEXT makes Dovecot delete the mailbox).
 
+mod amend;
 pub mod asking;
 mod attribute;
 pub mod check;

@@ -46,7 +46,7 @@ pub enum DsyncError {
 /// must not overlap.
 #[derive(Debug)]
 pub struct Speaker {
-    ways: Ways,
+    pub(super) ways: Ways,
     kept: Mutex<Vec<Kept>>,
     /// The newest time that attributes were told to have changed at.
     told_at: AtomicI64,

@@ -11,16 +11,19 @@
 //! | `properties` | attributes that must be told |
 //! | `marks` | what was acknowledged |
 //! | `stirred` | whose mail, tree or attributes changed since somebody asked |
+//! | `remembered` | what it had, while its Dovecot is primary |
 //! | `foreign` | keeping what somebody else left in the Dovecot |
 
 mod delta;
 mod foreign;
 mod marks;
 mod properties;
+mod remembered;
 mod stirred;
 
 pub use delta::Telling;
 pub use foreign::Foreign;
+pub use remembered::Remembered;
 
 use super::super::dovecot::dsync::{Delta, Report, State};
 use super::super::source::Bodies;
