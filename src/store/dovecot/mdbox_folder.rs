@@ -160,17 +160,32 @@ fn metadata_only(
     let trailer = read_range(file, begin, end)?;
     Ok(Metadata::parse(&trailer).map_err(|e| (e.offset.saturating_add(begin), e.why)))
 }
-/// True where the index can mean that message: it has room for 32 hex digits, and of other GUIDs it has the beginning of
-/// their SHA-1.
+
+/// True where the index can mean that message: it has room for 32 hex digits, and of other GUIDs (a maildir's, which came by
+/// a migration) it has the end of their SHA-1.
 fn is_same(spelled: &MessageGuid, in_index: &MessageGuid) -> bool {
     let hash = || digest(&SHA1_FOR_LEGACY_USE_ONLY, spelled.as_str().as_bytes());
     let short = || {
         hash()
             .as_ref()
             .iter()
-            .take(16)
+            .skip(4)
             .map(|octet| format!("{octet:02x}"))
             .collect::<String>()
     };
     spelled == in_index || short() == in_index.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_maildirs_guid_is_known_again_in_an_mdbox() {
+        let spelled = MessageGuid::from("1795385968.M618300P21480.vm,S=35,W=39");
+        let same = |in_index: &str| is_same(&spelled, &in_index.into());
+        // written by Dovecot 2.4.1 for a message of that GUID
+        assert!(same("f1f3dd991290b019af59445401b761e3") && same(spelled.as_str()));
+        assert!(!same("46ac860bf1f3dd991290b019af594454") && !same("f1f3dd991290b019af59445401b761e4"));
+    }
 }
