@@ -2,6 +2,7 @@
 //! settled of lost tails.
 
 use super::files;
+use crate::io::clock;
 use crate::journal::JournalView;
 use crate::op::{Append, MailboxId, Merged, Payload, Uid};
 use crate::store::dovecot::merging::Past;
@@ -32,6 +33,10 @@ impl NodePast {
 }
 
 impl Past for NodePast {
+    fn now(&self) -> i64 {
+        clock::unix_seconds()
+    }
+
     fn mailbox(&self, is: &MailboxId) -> Result<Option<BTreeMap<Uid, Append>>, String> {
         let mirror = self.mirror.as_ref();
         mirror.map_or(Ok(None), |mirror| mirror.mailbox(is).map_err(|e| e.to_string()))

@@ -14,8 +14,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn until_role(node: &Node, role: &str) -> Result<()> {
     process::until(&format!("{} is {role}", node.name()), LIMIT, || {
+        let said = |status: &serde_json::Value, key: &str| status.get(key).cloned().unwrap_or_default();
         let status = node.status();
-        Ok(status.is_ok_and(|status| status["role"] == role && status["confirmed"] == true))
+        Ok(status.is_ok_and(|status| said(&status, "role") == role && said(&status, "confirmed") == true))
     })
 }
 
@@ -48,7 +49,12 @@ fn leave_a_tail(onto: &mut Onto, user: &str) -> Result<()> {
     onto.start_nodes()?;
     onto.compare()?;
     onto.standby.kill()?;
-    let captured = |node: &Node| -> Result<Option<u64>> { Ok(node.status()?["lsn"]["captured"].as_u64()) };
+    let captured = |node: &Node| -> Result<Option<u64>> {
+        Ok(node
+            .status()?
+            .pointer("/lsn/captured")
+            .and_then(serde_json::Value::as_u64))
+    };
     let before = captured(&onto.primary)?;
     append(&mut imap, "INBOX", "in the journal")?;
     process::until("it is captured", LIMIT, || Ok(captured(&onto.primary)? > before))?;

@@ -2,7 +2,6 @@
 
 use super::account::Account;
 use super::{Desk, InMailbox, Made, past, unavailable};
-use crate::io::clock;
 use crate::op::{
     Append, BodyName, BodyPlace, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UidValidity, UserName,
 };
@@ -247,7 +246,7 @@ impl Desk<'_> {
         let guid = past::aside(user);
         let delta = waiting.delta(guid);
         let name = MailboxName::of(["INBOX", ASIDE]);
-        let told = speaker.put_aside(user, &name, &delta, &mut waiting, clock::unix_seconds());
+        let told = speaker.put_aside(user, &name, &delta, &mut waiting, self.merger.past.now());
         if !waiting.lacking.is_empty() {
             return Ok(waiting.lacking);
         }

@@ -1,7 +1,6 @@
 //! Mailboxes that a tail made or renamed, and names that it subscribed.
 
 use super::{Desk, Made, unavailable};
-use crate::io::clock;
 use crate::op::{Guid, MailboxName, TreeChange, Uid, UidValidity};
 use crate::role::merge::Tally;
 use crate::store::change::Refused;
@@ -12,7 +11,7 @@ impl Desk<'_> {
     pub(super) fn make(&self, change: &TreeChange) -> Result<Made, Refused> {
         let mut made = Made::default();
         let tally = &mut made.tally;
-        let seconds = u32::try_from(clock::unix_seconds()).unwrap_or(u32::MAX);
+        let seconds = u32::try_from(self.merger.past.now()).unwrap_or(u32::MAX);
         let edit = |tree: &mut Vec<Node>| {
             for mailbox in &change.mailboxes {
                 let Ok(name) = &mailbox.name else { continue };

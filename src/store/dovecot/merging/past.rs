@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The node's memory. Every call blocks.
 pub trait Past: Send + Sync {
+    /// UNIX seconds.
+    fn now(&self) -> i64;
+
     /// The messages that the mailbox had when this node became primary; none: it was not there, or nobody knows.
     ///
     /// # Errors
