@@ -5,6 +5,7 @@ mod dsync;
 mod fencing;
 mod front_end;
 mod handover;
+mod migrating;
 mod projecting;
 mod roles;
 
@@ -12,6 +13,7 @@ pub use dsync::*;
 pub use fencing::*;
 pub use front_end::*;
 pub use handover::*;
+pub use migrating::*;
 pub use projecting::*;
 pub use roles::*;
 

@@ -11,6 +11,7 @@ pub mod event;
 pub mod http;
 mod lines;
 pub mod metrics;
+pub mod migration;
 mod page;
 pub mod promotion;
 pub mod report;

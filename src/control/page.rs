@@ -6,7 +6,8 @@ use crate::io::clock;
 use std::fmt::Display;
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("page.css");
+/// Of every page.
+pub(super) const STYLE: &str = include_str!("page.css");
 
 /// The whole document.
 pub(super) fn render(status: &Status) -> String {
@@ -234,7 +235,7 @@ fn seconds(value: Option<f64>) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,6 +2,7 @@
 //! answers. A connection whose first message is such a question stays open for the next one, so that whoever follows the
 //! roles hears of a promotion in milliseconds. `schema/wire.md` has the texts.
 
+use super::migration::MigrationQuestion;
 use super::promotion::PromoteReport;
 use super::status::Role;
 use super::verbs::VerbError;
@@ -25,6 +26,13 @@ pub enum RoleQuestion {
         group: String,
         /// What is to be done.
         step: HandOver,
+    },
+    /// What the other node of a migration wants to know, from a peer.
+    Migration {
+        /// Which group.
+        group: String,
+        /// What.
+        question: MigrationQuestion,
     },
 }
 

@@ -5,6 +5,7 @@ mod pages;
 use super::client::{CallError, Interim, call};
 use super::http::HttpServer;
 use super::metrics::{Metrics, OfGroup};
+use super::migration::{MigrateRequest, Migrated};
 use super::promotion::{
     DoneReport, MayServeReport, OfGroup as OfOneGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -171,6 +172,11 @@ impl Verbs for Fake {
 
     async fn pause(&self, _of: OfOneGroup, _paused: bool) -> Result<DoneReport, VerbError> {
         Ok(DoneReport::default())
+    }
+
+    async fn migrate(&self, _request: MigrateRequest, progress: ProgressSink) -> Result<Migrated, VerbError> {
+        progress.tell(Progress::of("messages", 3, Some(7)));
+        Err(VerbError::refused("2 users differ: ann, bob"))
     }
 
     async fn may_serve(&self, group: String) -> Result<MayServeReport, VerbError> {

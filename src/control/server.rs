@@ -223,6 +223,7 @@ async fn run<V: Verbs>(verbs: &V, request: Request, out: &mut Out) -> Result<Ans
         Request::RetainedRelease(entry) => out.attend(verbs.retained_release(entry), progress).await,
         Request::RetainedRestore(entry) => out.attend(verbs.retained_restore(entry), progress).await,
         Request::JournalLs { group } => out.attend(verbs.journal_list(group), progress).await,
+        Request::Migrate(request) => out.attend(verbs.migrate(request, sink), progress).await,
         Request::JournalCat(cat) => journal_cat(verbs, cat, out).await,
     }
 }

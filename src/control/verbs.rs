@@ -1,5 +1,6 @@
 //! What the daemon can be asked, and by whom it is answered.
 
+use super::migration::{MigrateRequest, Migrated};
 use super::promotion::{
     DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -151,6 +152,8 @@ pub enum Request {
     },
     /// See [`Verbs::journal_frames`].
     JournalCat(JournalRequest),
+    /// See [`Verbs::migrate`].
+    Migrate(MigrateRequest),
 }
 
 /// What `wait` is asked.
@@ -402,6 +405,16 @@ pub trait Verbs: Send + Sync + 'static {
     /// # Errors
     /// No such group.
     fn may_serve(&self, group: String) -> impl Future<Output = Result<MayServeReport, VerbError>> + Send;
+
+    /// A step of moving a server to another version, format or store.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] where it would not be safe, and nothing has changed; as [`Verbs::switchover`].
+    fn migrate(
+        &self,
+        request: MigrateRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<Migrated, VerbError>> + Send;
 
     /// What this copy has not applied.
     ///

@@ -3,9 +3,10 @@
 use super::group::{GroupHandle, Side};
 use super::role_desk::{RoleChanges, RoleDesk};
 use super::steward::{Deed, Means};
-use super::{custody, journal_text, state, switching, verifying, waiting};
+use super::{custody, journal_text, migrating, state, switching, verifying, waiting};
 use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
+use crate::control::migration::{MigrateRequest, Migrated};
 use crate::control::promotion::{
     DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -106,7 +107,7 @@ impl Answers {
         }
     }
 
-    fn means(&self, group: GroupHandle) -> Means {
+    pub(super) fn means(&self, group: GroupHandle) -> Means {
         Means {
             group,
             config: Arc::clone(&self.config),
@@ -228,6 +229,11 @@ impl Verbs for Answers {
             return switching::ask_standby(&self.means(group), terms).await;
         }
         group.ask(|done| Deed::Switchover { terms, progress, done }).await
+    }
+
+    async fn migrate(&self, request: MigrateRequest, progress: ProgressSink) -> Result<Migrated, VerbError> {
+        let group = self.only(migrating::group_of(&request))?;
+        migrating::migrate(self.means(group), request, progress).await
     }
 
     async fn rejoin(&self, of: OfGroup, progress: ProgressSink) -> Result<RejoinReport, VerbError> {

@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::squeeze::Manner;
 use crate::codec::wire::Message;
 use crate::config::HostPort;
+use crate::control::migration::MigrationAnswer;
 use crate::control::roles::{HandOver, HandedOver, RoleQuestion, Roles};
 use crate::io::tls::{PeerTls, TlsError, Trust};
 use crate::limits::{ROLES_HELD_MS, ROLES_MS_MAX};
@@ -79,6 +80,18 @@ impl Asking {
     ) -> Result<HandedOver, AskError> {
         let group = group.to_owned();
         self.within(limit, &RoleQuestion::HandOver { group, step }).await
+    }
+
+    /// What a migration wants to know of it, within `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::roles`].
+    pub(super) async fn migration(
+        &mut self,
+        question: &RoleQuestion,
+        limit: Duration,
+    ) -> Result<MigrationAnswer, AskError> {
+        self.within(limit, question).await
     }
 
     async fn within<T: DeserializeOwned>(&mut self, limit: Duration, question: &RoleQuestion) -> Result<T, AskError> {

@@ -12,6 +12,7 @@
 //! | `steward` `role_file` `group` | a group's role: durable first, then the half that it asks for |
 //! | `promoting` `switching` `handover` `losing` `pointing` | what the verbs that change roles do |
 //! | `rejoining` `tail_desk` | what a node has beyond a fork: found, shipped and merged; the other side of that |
+//! | `migrating` | a whole server to another version, format or store: what both nodes say, put beside each other |
 //! | `lending` | frames that a more advanced standby lends a node that is promoted |
 //! | `role_desk` `asking` `following` `proxies` | who is primary: answered to others, asked of them, and followed |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
@@ -39,6 +40,7 @@ mod journal_text;
 mod lending;
 mod listener;
 mod losing;
+mod migrating;
 mod notices;
 mod observer;
 mod offered;

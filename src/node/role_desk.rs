@@ -3,6 +3,7 @@
 use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use super::handover;
+use super::migrating::{self, desk::Census};
 use crate::codec::wire::Message;
 use crate::control::roles::{EpochMark, GroupRole, HandOver, RoleQuestion};
 use crate::control::status::ServiceStatus;
@@ -92,7 +93,7 @@ async fn talk(
     answers: &Answers,
     drained: &mut Option<GroupHandle>,
 ) -> Result<(), String> {
-    let mut next = first;
+    let (mut next, mut census) = (first, Census::default());
     loop {
         let (id, question) = next;
         if let RoleQuestion::HandOver {
@@ -102,7 +103,7 @@ async fn talk(
         {
             *drained = Some(answers.group_of(asker, group)?);
         }
-        let json = answer(answers, asker, &question).await?;
+        let json = answer(answers, asker, &question, &mut census).await?;
         connection.outgoing.say(Message::Answer { id, json });
         let silence = Duration::from_secs(ROLE_SILENCE_SECONDS_MAX);
         let heard = tokio::time::timeout(silence, connection.incoming.recv()).await;
@@ -123,7 +124,12 @@ async fn talk(
     }
 }
 
-async fn answer(answers: &Answers, asker: &NodeName, question: &RoleQuestion) -> Result<String, String> {
+async fn answer(
+    answers: &Answers,
+    asker: &NodeName,
+    question: &RoleQuestion,
+    census: &mut Census,
+) -> Result<String, String> {
     let json = match question {
         RoleQuestion::Roles { known } => {
             if let Some(known) = known {
@@ -134,6 +140,10 @@ async fn answer(answers: &Answers, asker: &NodeName, question: &RoleQuestion) ->
         RoleQuestion::HandOver { group, step } => {
             let group = answers.group_of(asker, group)?;
             serde_json::to_string(&handover::answer(&group, asker, step).await)
+        }
+        RoleQuestion::Migration { group, question } => {
+            let means = answers.means(answers.group_of(asker, group)?);
+            serde_json::to_string(&migrating::desk::answer(&means, question.clone(), census).await)
         }
     };
     json.map_err(|e| e.to_string())

@@ -5,6 +5,7 @@ pub mod custody;
 pub mod dovecot;
 pub mod embedded;
 pub mod flat_map;
+pub mod holdings;
 pub mod source;
 pub mod table;
 pub mod target;

@@ -4,6 +4,7 @@ mod cert;
 mod check;
 mod generate;
 mod journal;
+mod migrate;
 mod output;
 mod promote;
 mod quarantine;
@@ -84,6 +85,11 @@ enum Verb {
     /// Run it on either node. Clients are kept out of the primary, the standby applies everything, both are compared, and
     /// clients are led to the new primary.
     Switchover(promote::SwitchoverArgs),
+    /// Move the whole server to another version, format or store, and back
+    ///
+    /// The old server is the primary of the group, the new one its standby. docs/migrate-debian-12-to-13.md leads through it.
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Make a fenced node a standby again
     ///
     /// Run it on the fenced node. What it holds that the new primary lacks is shown first.
@@ -129,6 +135,7 @@ fn main() -> ExitCode {
         Verb::Repair(repair) => config().and_then(|config| repair::run(&config, repair, &output)),
         Verb::Promote(args) => config().and_then(|config| promote::run(&config, args, &output)),
         Verb::Switchover(args) => config().and_then(|config| promote::switch_over(&config, args, &output)),
+        Verb::Migrate(verb) => config().and_then(|config| migrate::run(&config, verb, &output)),
         Verb::Rejoin(args) => config().and_then(|config| roles::rejoin(&config, args, &output)),
         Verb::Resume(args) => config().and_then(|config| roles::resume(&config, args, &output)),
         Verb::Pause(args) => config().and_then(|config| roles::pause(&config, args, &output)),

@@ -15,7 +15,7 @@ mod ports;
 mod redirects;
 mod state;
 mod stores;
-mod target;
+pub(super) mod target;
 
 use crate::config::Config;
 use crate::io::lock::StateLock;

@@ -61,9 +61,7 @@ fn keeps(topic: &str, settings: &str) -> Vec<Finding> {
         return found;
     }
     if !has(&["mail_attribute_dict", "mail_attribute {"]) {
-        let what = "it keeps no METADATA: what users of the primary set is not told to it";
-        let todo = "set mail_attribute_dict (2.4: mail_attribute) in its configuration, if the primary has it";
-        found.push(Finding::warning(topic, what, todo));
+        found.extend(lacks(topic, "METADATA"));
     }
     let plugins = settings.lines().filter(|line| line.trim().starts_with("mail_plugins"));
     if !plugins
@@ -71,11 +69,53 @@ fn keeps(topic: &str, settings: &str) -> Vec<Finding> {
         .any(|word| word == "acl")
         && !has(&["acl = yes"])
     {
-        let what = "it keeps no ACLs: folders that users of the primary share are not shared here";
-        let todo = "load the acl plugin (mail_plugins = acl) in its configuration, if the primary has it";
-        found.push(Finding::warning(topic, what, todo));
+        found.extend(lacks(topic, "ACL"));
     }
     found
+}
+
+fn lacks(topic: &str, feature: &str) -> Option<Finding> {
+    lacking(feature).map(|(what, todo)| Finding::warning(topic, what, todo))
+}
+
+/// What it means that a standby's Dovecot does not have this feature of the primary's, and what to do; none where it means
+/// nothing for mail.
+pub(in crate::control) fn lacking(feature: &str) -> Option<(&'static str, &'static str)> {
+    Some(match feature {
+        "METADATA" => (
+            "it keeps no METADATA: what users of the primary set is not told to it",
+            "set mail_attribute_dict (2.4: mail_attribute) in its configuration, if the primary has it",
+        ),
+        "ACL" => (
+            "it keeps no ACLs: folders that users of the primary share are not shared here",
+            "load the acl plugin (mail_plugins = acl) in its configuration, if the primary has it",
+        ),
+        "Sieve" => (
+            "it runs no Sieve: scripts of the primary's users are not told to it",
+            "load the sieve plugin (protocol lmtp { mail_plugins = sieve }) in its configuration",
+        ),
+        "special-use" => (
+            "its configuration gives no mailbox a special use: clients may not find Sent, Drafts, Trash",
+            "copy the primary's mailbox blocks with special_use into its namespace",
+        ),
+        "compression" => (
+            "it does not compress: mail that the primary stores compressed needs its whole room here",
+            "load the compression plugin (2.3: zlib, 2.4: mail_compress), if room is short",
+        ),
+        "quota" => (
+            "it has no quota: nobody is held to a limit here",
+            "configure quota there; usage is counted anew",
+        ),
+        "encryption" => (
+            "the primary encrypts mail: such bodies are not carried",
+            "see docs/bodies.md",
+        ),
+        "virtual mailboxes" => (
+            "it has no virtual mailboxes: they hold no mail of their own, and are not carried",
+            "configure them there",
+        ),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Doveadm {
     }
 
     /// What the user database says of each.
-    fn fields(&self, names: &[UserName]) -> Result<BTreeMap<UserName, Fields>, DoveadmError> {
+    pub(super) fn fields(&self, names: &[UserName]) -> Result<BTreeMap<UserName, Fields>, DoveadmError> {
         let mut found = BTreeMap::new();
         // A name with a wildcard would be answered with others' fields.
         let plain: Vec<&str> = names

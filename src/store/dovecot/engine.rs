@@ -3,7 +3,7 @@
 //! Nothing here waits for anything but the journal: a large mailbox, a verification or a base is one step at a time, and
 //! between two steps everybody's live mail goes out.
 
-mod omissions;
+pub(super) mod omissions;
 mod pace;
 mod upkeep;
 mod users;

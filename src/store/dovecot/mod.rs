@@ -88,6 +88,7 @@ pub mod hold;
 mod holding;
 pub mod identity;
 pub mod introduction;
+pub mod inventory;
 pub mod job;
 mod location;
 pub mod look;

@@ -102,6 +102,11 @@ impl Settings {
             .is_some_and(|words| words.split_whitespace().any(|w| w == word))
     }
 
+    /// Blocks of every kind, in order.
+    pub fn all_blocks(&self) -> impl Iterator<Item = &Settings> {
+        self.blocks.iter()
+    }
+
     /// Blocks of one kind, in order.
     pub fn blocks<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Settings> {
         self.blocks.iter().filter(move |block| block.kind == kind)

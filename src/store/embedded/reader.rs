@@ -8,6 +8,7 @@ use crate::op::{
     AttributeScope, Flags, Guid, MailboxName, MessageGuid, Modseq, Namespaces, Stale, Uid, UidValidity, Unselectable,
     UserName,
 };
+use crate::store::holdings::{Holding, Holdings, NameRules};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -115,6 +116,21 @@ impl View for Reader {
         let mut gone = self.0.readers.read(|tx| listings::vanished(tx, key, since))?;
         gone.sort_unstable();
         Ok(gone)
+    }
+
+    fn holdings(&self, rules: &NameRules) -> Result<Holdings, ViewError> {
+        self.0.readers.read(|tx| holdings(tx, rules))
+    }
+
+    fn users_and_bytes(&self) -> Result<(u64, u64), ViewError> {
+        self.0.readers.read(|tx| {
+            let sums = tx
+                .prepare_cached(
+                    "SELECT count(DISTINCT user), coalesce(sum(size), 0) FROM mailboxes WHERE name IS NOT NULL",
+                )?
+                .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+            Ok((sums.0.cast_unsigned(), sums.1.cast_unsigned()))
+        })
     }
 
     fn watch(&self, key: MailboxKey) -> watch::Receiver<u64> {
@@ -255,6 +271,24 @@ fn rows(tx: &Connection, user: i64) -> Result<Vec<TreeRow>, ViewError> {
         });
     }
     Ok(tree)
+}
+
+fn holdings(tx: &Connection, rules: &NameRules) -> Result<Holdings, ViewError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT u.name, m.name, m.messages, m.size FROM users u JOIN mailboxes m ON m.user = u.id WHERE m.name IS NOT NULL",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Holdings::new();
+    while let Some(row) = rows.next()? {
+        let user = UserName(row.get(0)?);
+        let holding = found.entry(user.clone()).or_insert_with(|| Holding {
+            user,
+            ..Holding::default()
+        });
+        let (messages, bytes): (u32, i64) = (row.get(2)?, row.get(3)?);
+        holding.add(&name(row, 1)?, u64::from(messages), bytes.cast_unsigned(), rules);
+    }
+    Ok(found)
 }
 
 fn subscribed(tx: &Connection, user: i64) -> Result<Vec<MailboxName>, ViewError> {

@@ -4,6 +4,7 @@ pub use super::listing::{Listing, Mark};
 use crate::op::{
     AttributeScope, Guid, Keyword, MailboxName, MessageGuid, Modseq, Namespaces, Stale, Uid, UidValidity, UserName,
 };
+use crate::store::holdings::{Holdings, NameRules};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -177,6 +178,18 @@ pub trait View: Send + Sync {
     /// # Errors
     /// The store can't be read.
     fn vanished(&self, key: MailboxKey, since: Modseq) -> Result<Vec<Uid>, ViewError>;
+
+    /// What every user has, with those names that `rules` don't allow.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn holdings(&self, rules: &NameRules) -> Result<Holdings, ViewError>;
+
+    /// Users who have a mailbox, and the octets of all messages.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    fn users_and_bytes(&self) -> Result<(u64, u64), ViewError>;
 
     /// A counter that grows with every change of this mailbox, also when it goes; wait on it to hear of changes.
     fn watch(&self, key: MailboxKey) -> watch::Receiver<u64>;

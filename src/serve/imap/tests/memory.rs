@@ -7,6 +7,7 @@ use crate::op::{
 use crate::store::embedded::view::{
     Depth, Detail, Listing, MailboxKey, MailboxRow, Opening, Tree, TreeRow, View, ViewError, Visitor,
 };
+use crate::store::holdings::{Holdings, NameRules};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -245,6 +246,14 @@ impl View for Memory {
             .filter(|(_, m)| *m > since.0)
             .map(|(uid, _)| Uid(uid))
             .collect())
+    }
+
+    fn holdings(&self, _: &NameRules) -> Result<Holdings, ViewError> {
+        Err(ViewError("nobody migrates here".to_owned()))
+    }
+
+    fn users_and_bytes(&self) -> Result<(u64, u64), ViewError> {
+        Err(ViewError("nobody migrates here".to_owned()))
     }
 
     fn watch(&self, _: MailboxKey) -> watch::Receiver<u64> {

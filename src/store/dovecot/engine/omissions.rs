@@ -29,7 +29,7 @@ impl Engine {
 }
 
 /// What concerns most users first.
-fn sum_up<'a>(roots: impl Iterator<Item = &'a MailRoot>) -> Vec<NotCarried> {
+pub(in crate::store::dovecot) fn sum_up<'a>(roots: impl Iterator<Item = &'a MailRoot>) -> Vec<NotCarried> {
     let mut users: BTreeMap<&str, u64> = BTreeMap::new();
     for root in roots {
         for what in root

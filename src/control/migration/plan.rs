@@ -1,0 +1,331 @@
+//! What a plan says of two sides that were looked at: what to know and to do before, and how long the copying takes.
+
+use super::{Estimate, Holding, Holdings, MailboxSize, NodeStanding, PlanSide, StoreFacts};
+use crate::control::check::{Finding, target};
+use crate::control::status::StoreKind;
+use crate::limits::{LARGEST_NAMED_MAX, USERS_NAMED_MAX};
+use crate::op::{NodeName, UserName};
+use crate::store::source::NotCarried;
+use std::collections::BTreeSet;
+
+/// Room that a copy needs beyond the octets of its mail: indexes, files that end within a block.
+const ROOM_PERCENT: u64 = 120;
+
+/// One side, with everything that was asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Looked<'l> {
+    /// How it stands.
+    pub standing: &'l NodeStanding,
+    /// What its store is.
+    pub facts: &'l StoreFacts,
+    /// What its users have.
+    pub holdings: &'l Holdings,
+}
+
+impl Looked<'_> {
+    /// As a plan shows it.
+    #[must_use]
+    pub fn side(&self) -> PlanSide {
+        PlanSide {
+            node: self.standing.node.clone(),
+            role: self.standing.status.role,
+            store: self.standing.status.store,
+            facts: self.facts.clone(),
+        }
+    }
+}
+
+/// What to know and to do before, the worst first.
+#[must_use]
+pub fn findings(source: Looked<'_>, target: Option<Looked<'_>>, bytes_left: u64) -> Vec<Finding> {
+    let mut found = of_source(source);
+    if let Some(target) = target {
+        found.extend(unknown_users(source, target));
+        found.extend(unfit_names(source, target));
+        found.extend(lacking(source.facts, target));
+        found.extend(room(target, bytes_left));
+        found.extend(separators(source.facts, target.facts));
+        found.extend(of_target(target));
+    }
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    found
+}
+
+fn of_source(source: Looked<'_>) -> Vec<Finding> {
+    let topic = format!("{} as the source", source.standing.node);
+    let mut found = Vec::new();
+    if let Some(why) = &source.facts.problem {
+        found.push(Finding::error(&topic, why, "shadowctl check on that node says more"));
+    }
+    if source.facts.refused_users > 0 {
+        let named = named(source.facts.refused.iter().map(|(user, why)| format!("{user}: {why}")));
+        let what = format!("{} users can't be captured: {named}", source.facts.refused_users);
+        found.push(Finding::error(
+            &topic,
+            what,
+            "shadowctl check on that node says what to do; they stay where they are",
+        ));
+    }
+    let status = &source.standing.status;
+    for problem in &status.problems {
+        found.push(Finding::warning(&topic, problem, "look at it before the cutover"));
+    }
+    for not_carried in &source.facts.not_carried {
+        let what = format!("not carried: {}", told(not_carried));
+        found.push(Finding::warning(
+            &topic,
+            what,
+            "docs/carried.md says what to do instead",
+        ));
+    }
+    found
+}
+
+fn of_target(target: Looked<'_>) -> Vec<Finding> {
+    let topic = format!("{} as the target", target.standing.node);
+    let mut found = Vec::new();
+    if let Some(why) = &target.facts.problem {
+        found.push(Finding::error(&topic, why, "shadowctl check on that node says more"));
+    }
+    let status = &target.standing.status;
+    for problem in &status.problems {
+        found.push(Finding::warning(&topic, problem, "look at it before the cutover"));
+    }
+    let is_embedded = target.standing.status.store == StoreKind::Embedded;
+    for not_carried in target.facts.not_carried.iter().filter(|_| is_embedded) {
+        let what = format!("not there: {}", not_carried.what);
+        found.push(Finding::warning(
+            &topic,
+            what,
+            "tell those who use it, or take a Dovecot as the target",
+        ));
+    }
+    if target.standing.redirects.is_empty() {
+        let todo = "configure a [[group.redirect]] on both nodes (docs/redirects.md), or change the clients' name or address by \
+                    hand at the cutover";
+        found.push(Finding::warning(&topic, "no redirect leads clients there", todo));
+    }
+    found
+}
+
+/// Users that the target's user database does not have.
+fn unknown_users(source: Looked<'_>, target: Looked<'_>) -> Option<Finding> {
+    let unknown = |user: &&UserName| !target.holdings.get(user).is_some_and(|holding| holding.known);
+    let unknown: Vec<&UserName> = source.holdings.keys().filter(unknown).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "{} of {} users are not in its user database: {}",
+        unknown.len(),
+        source.holdings.len(),
+        named(unknown.iter().map(ToString::to_string))
+    );
+    let topic = format!("{} as the target", target.standing.node);
+    let todo = "add them there under the same names, with their passwords";
+    let why = "their mail is not told to it, and the cutover is refused while they are missing";
+    let why = match target.standing.status.store {
+        StoreKind::Dovecot => why,
+        StoreKind::Embedded => "their mail is copied, but they can't log in there",
+    };
+    Some(Finding::error(topic, what, todo).because(why))
+}
+
+fn unfit_names(source: Looked<'_>, target: Looked<'_>) -> Option<Finding> {
+    let count: u64 = source.holdings.values().map(|holding| holding.unfit_count).sum();
+    if count == 0 {
+        return None;
+    }
+    let names = source.holdings.values().flat_map(|holding| {
+        let of = |name: &String| format!("{}: {name}", holding.user);
+        holding.unfit.iter().map(of)
+    });
+    let what = format!(
+        "{count} mailboxes have names that it can't have as they are: {}",
+        named(names)
+    );
+    let topic = format!("{} as the target", target.standing.node);
+    let todo = "rename them, or see docs/dovecot-standby.md for what becomes of them; verify says \"in the mail server: names\"";
+    Some(Finding::warning(topic, what, todo))
+}
+
+/// What the source is configured to keep and the target is not.
+fn lacking(source: &StoreFacts, target: Looked<'_>) -> Vec<Finding> {
+    if target.standing.status.store == StoreKind::Embedded || target.facts.problem.is_some() {
+        return Vec::new();
+    }
+    let has: BTreeSet<&String> = target.facts.features.iter().collect();
+    let topic = format!("{} as the target", target.standing.node);
+    let missing = source.features.iter().filter(|feature| !has.contains(feature));
+    let told = missing.filter_map(|feature| {
+        let (what, todo) = target::lacking(feature)?;
+        Some(Finding::warning(&topic, what, todo))
+    });
+    told.collect()
+}
+
+/// Room for what is still to come. A mirror beside the mail is compressed, but may need as much.
+fn room(target: Looked<'_>, bytes_left: u64) -> Vec<Finding> {
+    let topic = format!("{} as the target", target.standing.node);
+    let mut found = Vec::new();
+    for room in &target.facts.room {
+        let shared = target
+            .facts
+            .room
+            .iter()
+            .filter(|other| other.filesystem == room.filesystem)
+            .count();
+        let copies = u64::try_from(shared).unwrap_or(1);
+        let need = bytes_left.saturating_mul(copies).saturating_mul(ROOM_PERCENT) / 100;
+        let what = format!(
+            "{} free for the {} ({}); what is still to come may need {}",
+            size(room.free_bytes),
+            room.what,
+            room.path,
+            size(need)
+        );
+        let todo = "make room there first";
+        found.push(if room.free_bytes < bytes_left.saturating_mul(copies) {
+            Finding::error(&topic, what, todo)
+        } else if room.free_bytes < need {
+            Finding::warning(&topic, what, todo)
+        } else {
+            Finding::ok(&topic, what)
+        });
+    }
+    found
+}
+
+fn separators(source: &StoreFacts, target: &StoreFacts) -> Option<Finding> {
+    let differ =
+        !source.separators.is_empty() && !target.separators.is_empty() && source.separators != target.separators;
+    let what = format!(
+        "clients see \"{}\" between the levels of a name now, and will see \"{}\"",
+        source.separators.join("\", \""),
+        target.separators.join("\", \"")
+    );
+    let todo = "set the same separator there, unless you mean it: clients ask for it when they log in, but Sieve scripts and \
+                some clients' settings hold whole names";
+    differ.then(|| Finding::warning("hierarchy separators", what, todo))
+}
+
+/// What users had on the old side and have not on the new one, in words.
+#[must_use]
+pub fn not_carried(source: Looked<'_>, target: Looked<'_>) -> Vec<String> {
+    let lacking = lacking(source.facts, target).into_iter().map(|finding| finding.what);
+    let unknown = unknown_users(source, target).map(|finding| finding.what);
+    let unfit = unfit_names(source, target).map(|finding| finding.what);
+    let is_embedded = target.standing.status.store == StoreKind::Embedded;
+    let there = target.facts.not_carried.iter().filter(|_| is_embedded).map(told);
+    let refused = source
+        .facts
+        .refused
+        .iter()
+        .map(|(user, why)| format!("{user} is not captured: {why}"));
+    let left = source.facts.not_carried.iter().map(told);
+    left.chain(there)
+        .chain(lacking)
+        .chain(unknown)
+        .chain(unfit)
+        .chain(refused)
+        .collect()
+}
+
+fn told(not_carried: &NotCarried) -> String {
+    let of = not_carried
+        .users
+        .map_or(String::new(), |users| format!(" ({users} users)"));
+    format!("{}{of}", not_carried.what)
+}
+
+/// The target does not answer.
+#[must_use]
+pub fn unanswered(node: &NodeName, why: String, todo: &str) -> Finding {
+    Finding::error(format!("{node} as the target"), why, todo)
+}
+
+/// The first of them, and how many more there are.
+fn named(names: impl Iterator<Item = String>) -> String {
+    let all: Vec<String> = names.collect();
+    let shown = all.iter().take(USERS_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().checked_sub(USERS_NAMED_MAX).filter(|more| *more > 0) {
+        Some(more) => format!("{shown} and {more} more"),
+        None => shown,
+    }
+}
+
+/// Who has most octets.
+#[must_use]
+pub fn largest_users(holdings: &Holdings) -> Vec<Holding> {
+    let mut all: Vec<&Holding> = holdings.values().filter(|holding| holding.bytes > 0).collect();
+    all.sort_by_key(|holding| std::cmp::Reverse(holding.bytes));
+    all.into_iter().take(LARGEST_NAMED_MAX).cloned().collect()
+}
+
+/// Among each user's largest mailbox, those with most octets.
+#[must_use]
+pub fn largest_mailboxes(holdings: &Holdings) -> Vec<(UserName, MailboxSize)> {
+    let of = |holding: &Holding| Some((holding.user.clone(), holding.largest.clone()?));
+    let mut all: Vec<_> = holdings.values().filter_map(of).collect();
+    all.retain(|(_, mailbox)| mailbox.bytes > 0);
+    all.sort_by_key(|(_, mailbox)| std::cmp::Reverse(mailbox.bytes));
+    all.truncate(LARGEST_NAMED_MAX);
+    all
+}
+
+/// How long `bytes_left` take at `rate` (octets, seconds), where something was measured.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "an estimate of octets below 2^53 loses nothing that anybody could see"
+)]
+pub fn estimate(bytes_left: u64, rate: Option<(u64, f64)>, basis: String) -> Estimate {
+    let rate = rate.filter(|(bytes, seconds)| *bytes > 0 && *seconds > 0.0);
+    let bytes_per_second = rate.map(|(bytes, seconds)| bytes as f64 / seconds);
+    Estimate {
+        bytes_left,
+        bytes_per_second,
+        seconds: match bytes_left {
+            0 => Some(0.0),
+            _ => bytes_per_second.map(|rate| bytes_left as f64 / rate),
+        },
+        basis,
+    }
+}
+
+/// Octets for people: `1.4 GB`.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::as_conversions,
+    reason = "one decimal place is shown"
+)]
+pub fn size(bytes: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut shown = format!("{bytes} B");
+    for unit in units {
+        if value < 1000.0 {
+            break;
+        }
+        value /= 1000.0;
+        shown = format!("{value:.1} {unit}");
+    }
+    shown
+}
+
+/// A time for people: `3 min 20 s`.
+#[must_use]
+pub fn time(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = std::time::Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |time| time.as_secs());
+    let (hours, minutes, seconds) = (whole / 3_600, whole / 60 % 60, whole % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {seconds} s"),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
