@@ -82,7 +82,7 @@ impl Asking {
         self.within(limit, &RoleQuestion::HandOver { group, step }).await
     }
 
-    /// What a migration wants to know of it, within `limit`.
+    /// What a migration wants to know of it, within `limit`. A connection that was kept for too long is replaced.
     ///
     /// # Errors
     /// As [`Self::roles`].
@@ -91,7 +91,14 @@ impl Asking {
         question: &RoleQuestion,
         limit: Duration,
     ) -> Result<MigrationAnswer, AskError> {
-        self.within(limit, question).await
+        let was_open = self.open.is_some();
+        match self.within(limit, question).await {
+            Err(AskError::Broken(why)) if was_open => {
+                tracing::debug!(why, peer = %self.node, "asks again over a new connection");
+                self.within(limit, question).await
+            }
+            told => told,
+        }
     }
 
     async fn within<T: DeserializeOwned>(&mut self, limit: Duration, question: &RoleQuestion) -> Result<T, AskError> {

@@ -81,7 +81,8 @@ impl NameRules {
     #[must_use]
     pub fn allow(&self, name: &MailboxName) -> bool {
         let is_fit = |level: &String| {
-            !level.chars().any(|c| self.without.contains(c)) && !(self.no_percent && has_percent(level))
+            let is_lost = self.no_percent && has_percent(level);
+            !is_lost && level.chars().all(|c| !self.without.contains(c))
         };
         name.0.iter().all(is_fit)
     }

@@ -7,6 +7,7 @@
 pub mod page;
 pub mod parity;
 pub mod plan;
+mod stage;
 
 use super::promotion::PromoteReport;
 pub use super::promotion::Step;
@@ -17,6 +18,7 @@ use crate::op::{NodeName, UserName};
 pub use crate::store::holdings::{Holding, Holdings, MailboxSize, NameRules};
 use crate::store::source::NotCarried;
 use serde::{Deserialize, Serialize};
+pub use stage::{BACK, COPIED, CUT_OVER, PLANNED, Stage};
 
 /// What `migrate` is asked, on either node of the pair but where it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,80 +226,6 @@ impl Totals {
     }
 }
 
-/// Where a migration stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Nothing was copied yet.
-    New,
-    /// Nothing was copied yet, and somebody looked at a plan.
-    Planned,
-    /// The first copy is being made; users work on the old server.
-    Copying,
-    /// The new server has everything and follows; users work on the old one.
-    Following,
-    /// Users work on the new server; the old one follows.
-    CutOver,
-    /// Users work on the old server again; the new one follows.
-    Back,
-    /// Nobody is primary, or one of the nodes is fenced: `status` and `rejoin` come first.
-    Unclear,
-}
-
-impl Stage {
-    /// For people.
-    #[must_use]
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Self::New => "nothing was copied yet",
-            Self::Planned => "planned; nothing was copied yet",
-            Self::Copying => "copying: users work on the old server",
-            Self::Following => "following: the new server has everything, users work on the old one",
-            Self::CutOver => "cut over: users work on the new server, the old one follows",
-            Self::Back => "back: users work on the old server again, the new one follows",
-            Self::Unclear => "unclear: no confirmed primary answers, or a node is fenced",
-        }
-    }
-
-    /// What both nodes' words come to; `old` is the one that started as primary.
-    #[must_use]
-    pub fn of(old: Option<&NodeStanding>, new: Option<&NodeStanding>) -> Self {
-        let is_primary = |node: &NodeStanding| node.status.role == Role::Primary && node.status.confirmed;
-        if new.is_some_and(is_primary) {
-            return Self::CutOver;
-        }
-        let Some(old) = old.filter(|old| is_primary(old)) else {
-            return Self::Unclear;
-        };
-        if new.is_some_and(|new| new.status.role == Role::Fenced) {
-            return Self::Unclear;
-        }
-        if old.status.epoch.is_some_and(|epoch| epoch.0 > 1) {
-            return Self::Back;
-        }
-        let peer = old.status.peers.first();
-        let applied = peer.and_then(|peer| peer.lsn).and_then(|lsn| lsn.applied);
-        let has_some = applied.is_some_and(|applied| applied.0 > 0);
-        match new {
-            _ if old.status.building && has_some => Self::Copying,
-            Some(new) if new.status.building && (has_some || new.users.unwrap_or(0) > 0) => Self::Copying,
-            Some(new) if !new.status.building => Self::Following,
-            None if has_some => Self::Following,
-            _ if old.history.iter().any(|event| event.what == PLANNED) => Self::Planned,
-            _ => Self::New,
-        }
-    }
-}
-
-/// How the log of role changes calls it that somebody looked at a plan; the first time only.
-pub const PLANNED: &str = "migration planned";
-/// How it calls the end of the first copy, where `run` saw it.
-pub const COPIED: &str = "migration copied";
-/// How it calls a cutover.
-pub const CUT_OVER: &str = "migration cut over";
-/// How it calls the way back.
-pub const BACK: &str = "migration back";
-
 /// One side as a plan shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSide {
@@ -472,5 +400,23 @@ impl CutoverReport {
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.switchover.as_ref().is_some_and(PromoteReport::is_partial)
+    }
+}
+
+/// A node of a pair in which all is well.
+#[cfg(test)]
+fn standing_for_tests(node: &str, role: Role) -> NodeStanding {
+    let mut status = super::round_trip::standby();
+    status.role = role;
+    NodeStanding {
+        node: node.into(),
+        version: "0.1.0".to_owned(),
+        starts_as_primary: node == "mail-a",
+        status,
+        users: None,
+        bytes: None,
+        users_waiting: None,
+        redirects: vec!["exec".to_owned()],
+        history: Vec::new(),
     }
 }

@@ -329,3 +329,159 @@ pub fn time(seconds: f64) -> String {
         _ => format!("{hours} h {minutes} min"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::check::Level;
+    use crate::control::migration::{NameRules, Room, standing_for_tests};
+    use crate::control::status::Role;
+    use crate::op::MailboxName;
+
+    struct Server {
+        standing: NodeStanding,
+        facts: StoreFacts,
+        holdings: Holdings,
+    }
+
+    impl Server {
+        fn new(node: &str, role: Role, users: &[&str]) -> Self {
+            let mut standing = standing_for_tests(node, role);
+            standing.status.store = StoreKind::Dovecot;
+            let rules = NameRules {
+                without: ".".to_owned(),
+                no_percent: false,
+            };
+            let holding = |user: &&str| {
+                let user = UserName::from(*user);
+                let mut holding = Holding {
+                    user: user.clone(),
+                    known: true,
+                    ..Holding::default()
+                };
+                holding.add(&MailboxName(vec!["INBOX".to_owned()]), 10, 1_000, &rules);
+                (user, holding)
+            };
+            Self {
+                standing,
+                facts: StoreFacts {
+                    separators: vec!["/".to_owned()],
+                    features: vec!["Sieve".to_owned(), "ACL".to_owned()],
+                    ..StoreFacts::default()
+                },
+                holdings: users.iter().map(holding).collect(),
+            }
+        }
+
+        fn looked(&self) -> Looked<'_> {
+            Looked {
+                standing: &self.standing,
+                facts: &self.facts,
+                holdings: &self.holdings,
+            }
+        }
+    }
+
+    fn pair() -> (Server, Server) {
+        let users = ["ann", "bob"];
+        (
+            Server::new("mail-a", Role::Primary, &users),
+            Server::new("mail-b", Role::Standby, &users),
+        )
+    }
+
+    fn told(old: &Server, new: &Server, bytes_left: u64) -> Vec<(Level, String)> {
+        let found = findings(old.looked(), Some(new.looked()), bytes_left);
+        found.into_iter().map(|finding| (finding.level, finding.what)).collect()
+    }
+
+    #[test]
+    fn two_servers_that_fit_give_nothing_to_do() {
+        let (old, new) = pair();
+        assert_eq!(told(&old, &new, 2_000), []);
+    }
+
+    #[test]
+    fn a_user_whom_the_new_server_does_not_know_stops_the_plan() {
+        let (old, mut new) = pair();
+        new.holdings.remove(&UserName::from("bob"));
+        let found = told(&old, &new, 0);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].0 == Level::Error && found[0].1.contains("1 of 2 users are not in its user database: bob"),
+            "{found:?}"
+        );
+        // a copy in an embedded store is no login
+        new.holdings.insert(UserName::from("bob"), Holding::default());
+        assert_eq!(told(&old, &new, 0), found);
+        assert_eq!(not_carried(old.looked(), new.looked()).len(), 1);
+    }
+
+    #[test]
+    fn what_the_new_server_lacks_is_said_before_it_is_missed() {
+        let (mut old, mut new) = pair();
+        let bob = old.holdings.get_mut(&UserName::from("bob")).unwrap();
+        let rules = NameRules {
+            without: ".".to_owned(),
+            no_percent: false,
+        };
+        bob.add(&MailboxName(vec!["a.b".to_owned()]), 0, 0, &rules);
+        new.facts.features.clear();
+        new.facts.separators = vec![".".to_owned()];
+        new.standing.redirects.clear();
+        let found = told(&old, &new, 0);
+        for what in [
+            "runs no Sieve",
+            "keeps no ACLs",
+            "bob: a.b",
+            "clients see \"/\"",
+            "no redirect",
+        ] {
+            assert_eq!(
+                found.iter().filter(|(_, found)| found.contains(what)).count(),
+                1,
+                "{what}: {found:?}"
+            );
+        }
+        assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn mail_and_its_mirror_on_one_disk_need_room_for_both() {
+        let (old, mut new) = pair();
+        let room = |what: &str, filesystem| Room {
+            what: what.to_owned(),
+            path: "/".to_owned(),
+            free_bytes: 3_000,
+            filesystem,
+        };
+        let levels = |new: &Server, left| {
+            told(&old, new, left)
+                .into_iter()
+                .map(|(level, _)| level)
+                .collect::<Vec<_>>()
+        };
+        new.facts.room = vec![room("mail", 1), room("mirror", 2)];
+        assert_eq!(levels(&new, 2_400), [Level::Ok; 2]);
+        assert_eq!(levels(&new, 2_800), [Level::Warning; 2]);
+        new.facts.room = vec![room("mail", 1), room("mirror", 1)];
+        assert_eq!(levels(&new, 2_400), [Level::Error; 2]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_said() {
+        let none = estimate(5_000, None, "not measured: no mail".to_owned());
+        assert_eq!((none.seconds, none.bytes_per_second), (None, None));
+        assert_eq!(
+            estimate(5_000, Some((0, 2.0)), String::new()).seconds,
+            None,
+            "nothing came"
+        );
+        assert_eq!(estimate(5_000, Some((1_000, 2.0)), String::new()).seconds, Some(10.0));
+        assert_eq!(estimate(0, None, String::new()).seconds, Some(0.0));
+        assert_eq!(
+            (size(999), size(1_250_000), time(7_260.0), time(0.34)),
+            ("999 B".into(), "1.2 MB".into(), "2 h 1 min".into(), "0.3 s".into())
+        );
+    }
+}

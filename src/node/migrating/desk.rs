@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// What was counted for one asker, until all pages were told.
 #[derive(Default)]
-pub(in crate::node) struct Census(Vec<Holding>);
+pub(in crate::node) struct Census(Option<Vec<Holding>>);
 
 /// Answers; may take as long as Dovecot takes to list all its mailboxes.
 pub(in crate::node) async fn answer(
@@ -163,10 +163,12 @@ async fn page(
 ) -> Result<CensusPage, VerbError> {
     if behind.is_none() {
         let counted = blocking(means, move |means| holdings(means, &rules)).await?;
-        census.0 = counted.into_values().collect();
+        census.0 = Some(counted.into_values().collect());
     }
-    let rest = census
-        .0
+    let counted = census.0.as_ref();
+    let counted =
+        counted.ok_or_else(|| VerbError::failed("the connection was lost while users were counted: try again"))?;
+    let rest = counted
         .iter()
         .filter(|holding| behind.as_ref().is_none_or(|last| holding.user > *last));
     let mut page = CensusPage::default();

@@ -169,8 +169,8 @@ async fn measure(
         Stage::Copying => watch(pair, source.other(), progress).await,
         Stage::Following | Stage::CutOver | Stage::Back => {
             let standing = pair.standing(source).await.ok();
-            let copied = standing.into_iter().flat_map(|standing| standing.history);
-            let copied = copied.filter(|event| event.what == COPIED).last();
+            let mut copied = standing.into_iter().flat_map(|standing| standing.history);
+            let copied = copied.rfind(|event| event.what == COPIED);
             Rate {
                 measured: None,
                 basis: copied.map_or_else(

@@ -12,7 +12,7 @@ use crate::node::steward::Means;
 use crate::node::waiting;
 use crate::op::NodeName;
 use serde_json::json;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -104,6 +104,9 @@ async fn wait_and_show(
             _ = ticks.tick() => {
                 // the wait goes on meanwhile: this is short, and another task's work
                 let standing = pair.standing(Who::Peer).await;
+                for problem in standing.iter().flat_map(|standing| meter.news(standing)) {
+                    progress.tell(Progress::step(problem));
+                }
                 progress.tell(meter.progress(standing.as_ref()));
             }
         }
@@ -116,6 +119,7 @@ struct Meter {
     totals: Totals,
     clock: Stopwatch,
     looks: VecDeque<(Duration, u64)>,
+    told: BTreeSet<String>,
 }
 
 impl Meter {
@@ -125,6 +129,7 @@ impl Meter {
             totals,
             clock: Stopwatch::start(),
             looks: VecDeque::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -138,6 +143,15 @@ impl Meter {
                 lasting: false,
             },
         }
+    }
+
+    /// What a human should look at there, each once: a user whom nobody knows there would be waited for in vain.
+    fn news(&mut self, standing: &NodeStanding) -> Vec<String> {
+        let problems = standing.status.problems.iter();
+        let of = |problem: &String| format!("{}: {problem}", self.peer);
+        let mut news: Vec<String> = problems.map(of).collect();
+        news.retain(|problem| self.told.insert(problem.clone()));
+        news
     }
 
     /// `at`: since it began.

@@ -42,7 +42,8 @@ impl Way {
     fn blame(&self, user: &UserName, why: String) -> TellError {
         match self.doveadm.call(&["user", "-u", user.as_str()]) {
             Ok((_, _, true)) => TellError::User(why),
-            Ok((_, complaint, false)) if is_unknown(&complaint) => {
+            // both versions say so on standard output
+            Ok((said, complaint, false)) if is_unknown(&said) || is_unknown(&complaint) => {
                 TellError::User("the mail server does not know this user".to_owned())
             }
             Ok((_, complaint, false)) => TellError::Down(complaint.lines().last().unwrap_or(&why).to_owned()),

@@ -149,6 +149,33 @@ mod tests {
     }
 
     #[test]
+    fn a_store_of_an_older_program_is_brought_up_to_date_with_its_mail() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mail.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute("INSERT INTO users (id, name) VALUES (7, 'ann')", [])
+            .unwrap();
+        old.execute("INSERT INTO subscriptions (user, name) VALUES (7, '[\"Work\"]')", [])
+            .unwrap();
+        drop(old);
+        let now = writer(&path).unwrap();
+        let version: u32 = now.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(usize::try_from(version).unwrap(), MIGRATIONS.len());
+        let kept: String = now
+            .query_row(
+                "SELECT u.name || s.name FROM users u JOIN subscriptions s ON s.user = u.id",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(kept, "ann[\"Work\"]");
+        drop(now);
+        drop(writer(&path).unwrap());
+    }
+
+    #[test]
     fn a_bound_limit_is_not_prepared_anew_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mail.sqlite");

@@ -17,6 +17,7 @@ pub(super) fn run(config: &Config, args: GroupArgs, output: &Output) -> Result<(
         .count()
     {
         0 => Ok(()),
+        1 => Err(Failure::found("1 thing must be put right before: see above")),
         errors => Err(Failure::found(format!(
             "{errors} things must be put right before: see above"
         ))),
