@@ -55,7 +55,9 @@ impl Machine {
         }
         let doveadm = dovecot.doveadm_command()?.join("' '");
         let script = folder.join("bin/doveadm");
-        std::fs::write(&script, format!("#!/bin/sh\nexec '{doveadm}' \"$@\"\n"))?;
+        // the program that it calls may have its own name
+        let path = std::env::var("PATH").unwrap_or_default();
+        std::fs::write(&script, format!("#!/bin/sh\nPATH='{path}'\nexec '{doveadm}' \"$@\"\n"))?;
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let programs = [
             ("shadowctl", env!("CARGO_BIN_EXE_shadowctl")),

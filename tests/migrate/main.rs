@@ -63,16 +63,45 @@ impl Migration {
             .with_context(|| format!("the page names a machine {name}"))
     }
 
-    fn load(&self, seed: &str, operations: usize, over: Duration) -> Load {
-        Load {
+    /// Years of mail, but no name that a 2.4 can't have: docs/dovecot-standby.md.
+    fn fill(&self) -> Result<()> {
+        let load = Load {
             imap_port: self.old.dovecot.imap_port(),
             lmtp_port: self.old.dovecot.lmtp_port(),
             users: self.old.dovecot.users().to_vec(),
-            seed: seed.to_owned(),
-            operations,
-            over,
+            seed: "years of mail".to_owned(),
+            operations: 150,
+            over: Duration::ZERO,
             mix: Mix::Messages,
+        };
+        load.run()?;
+        for user in self.old.dovecot.users() {
+            let names = self.old.dovecot.doveadm(&["mailbox", "list", "-u", user])?;
+            let mut odd: Vec<&str> = names.lines().filter(|name| name.contains('%')).collect();
+            odd.sort_by_key(|name| std::cmp::Reverse(name.len()));
+            for name in odd {
+                self.old
+                    .dovecot
+                    .doveadm(&["mailbox", "delete", "-s", "-u", user, name])?;
+            }
         }
+        Ok(())
+    }
+
+    /// What users do meanwhile.
+    fn work(&self) -> Result<()> {
+        for user in self.old.dovecot.users() {
+            let mut imap = self.old.dovecot.imap(user)?;
+            for number in 0..20 {
+                let message = format!("Subject: {number} while it was copied\r\n\r\ntext\r\n");
+                imap.append("INBOX", "(\\Flagged) ", message.as_bytes())?.must()?;
+            }
+            imap.run("SELECT INBOX")?.must()?;
+            imap.run("STORE 1:5 +FLAGS (\\Seen $Work)")?.must()?;
+            imap.run("CREATE Meanwhile")?.must()?;
+            imap.run("MOVE 2:4 Meanwhile")?.must()?;
+        }
+        Ok(())
     }
 
     /// What happens before a step of the page that nobody who follows it would wish for.
@@ -99,7 +128,7 @@ impl Migration {
     /// Whether it did what the page says that it does.
     fn after(&mut self, script: &str) -> Result<()> {
         if script.contains("migrate run") {
-            self.load("while they work", 120, Duration::from_secs(2)).run()?;
+            self.work()?;
         }
         if script.contains("migrate report") {
             let page = std::fs::read_to_string(self.old.folder.join("state/report.html"))?;
@@ -159,7 +188,7 @@ fn a_guide_that_loses_mail_or_users_on_the_way() -> Result<()> {
     let steps = page::steps(&text)?;
     ensure!(steps.len() > 8, "only {} steps were found in the guide", steps.len());
     let mut migration = Migration::prepare()?;
-    migration.load("years of mail", 150, Duration::ZERO).run()?;
+    migration.fill()?;
     for step in steps {
         match step {
             Step::Write { machine, path, text } => migration.machine(&machine)?.write(&path, &text)?,

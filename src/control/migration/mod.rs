@@ -420,3 +420,29 @@ fn standing_for_tests(node: &str, role: Role) -> NodeStanding {
         history: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::verbs::Request;
+
+    #[test]
+    fn a_request_that_nobody_defined_is_refused() {
+        let read = |text: &str| serde_json::from_str::<Request>(text);
+        let cutover = read(r#"{"verb":"migrate","do":"cutover","back":true,"max_wait_ms":5}"#);
+        let expected = Request::Migrate(MigrateRequest::Cutover {
+            group: None,
+            back: true,
+            max_wait_ms: 5,
+        });
+        assert_eq!(cutover.unwrap(), expected);
+        for wrong in [
+            r#"{"verb":"migrate"}"#,
+            r#"{"verb":"migrate","do":"erase"}"#,
+            r#"{"verb":"migrate","do":"plan","x":1}"#,
+            r#"{"verb":"migrate","do":"cutover"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -41,8 +41,8 @@ fn verdict(report: &MigrationReport) -> String {
     match report.is_equal() {
         true => "<span class=\"verdict good\">everything is equal</span>".to_owned(),
         false => format!(
-            "<span class=\"verdict bad\">{} mailboxes differ</span>",
-            report.mailboxes.saturating_sub(report.equal)
+            "<span class=\"verdict bad\">not equal: {}</span>",
+            counted(report.mailboxes.saturating_sub(report.equal), "mailbox")
         ),
     }
 }
@@ -141,14 +141,14 @@ fn users(users: &[UserParity]) -> String {
     }
     format!(
         "<section><h2>Users</h2><div class=\"scroll\"><table><tr><th>user</th><th></th><th class=\"n\">mailboxes</th>\
-         <th class=\"n\">messages</th><th class=\"n\">size</th><th>on the new server</th></tr>{rows}</table></div></section>"
+         <th class=\"n\">messages</th><th class=\"n\">size</th><th>figures on the new server</th></tr>{rows}</table></div></section>"
     )
 }
 
 fn user_row(user: &UserParity) -> String {
     let (class, word) = match user.equal {
         Some(true) => ("good", "equal".to_owned()),
-        Some(false) => ("bad", format!("{} differences", user.differences)),
+        Some(false) => ("bad", counted(user.differences, "difference")),
         None => ("warn", "not compared".to_owned()),
     };
     let old = user.old.unwrap_or_default();
@@ -166,6 +166,16 @@ fn user_row(user: &UserParity) -> String {
         size(old.bytes),
         escape(&there)
     )
+}
+
+/// `1 difference`, `2 mailboxes`.
+fn counted(count: u64, what: &str) -> String {
+    let ending = match (count, what.ends_with('x')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{count} {what}{ending}")
 }
 
 fn counts(counts: Counts) -> String {
@@ -305,10 +315,10 @@ mod tests {
     #[test]
     fn who_differs_is_seen_first() {
         let page = render(&report());
-        let (differs, equal) = (page.find("1 differences").unwrap(), page.find(">equal<").unwrap());
+        let (differs, equal) = (page.find("1 difference<").unwrap(), page.find(">equal<").unwrap());
         assert!(differs < equal);
         assert!(
-            page.contains("1 mailboxes differ") && page.contains("users equal</dt><dd>1 of 3"),
+            page.contains("not equal: 1 mailbox<") && page.contains("users equal</dt><dd>1 of 3"),
             "{page}"
         );
         assert!(page.contains("not compared"));

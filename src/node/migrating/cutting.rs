@@ -6,7 +6,7 @@ use super::{note, reporting};
 use crate::control::migration::{BACK, CUT_OVER, CutoverReport, Stage, Step, parity};
 use crate::control::promotion::PromoteReport;
 use crate::control::report::VerifyReport;
-use crate::control::verbs::{Progress, ProgressSink, SwitchoverTerms, VerbError};
+use crate::control::verbs::{Progress, ProgressSink, SwitchoverTerms, VerbError, VerifyRequest};
 use crate::io::clock::Stopwatch;
 use crate::limits::USERS_NAMED_MAX;
 use crate::node::steward::{Deed, Means};
@@ -38,7 +38,7 @@ pub(super) async fn cut_over(
         report.seconds = time.elapsed().as_secs_f64();
         return Ok(report);
     }
-    let compared = reporting::compare(means, &progress).await?;
+    let compared = reporting::compare(means, &VerifyRequest::default(), &progress).await?;
     if !compared.is_equal() {
         return Err(differ(&compared));
     }

@@ -9,6 +9,13 @@ use crate::control::verbs::{ProgressSink, VerbError, VerifyRequest};
 use crate::io::clock;
 use crate::node::steward::Means;
 use crate::node::verifying;
+use std::time::Duration;
+
+/// What a comparison says where a Dovecot holds everything, but some of it under a lower MODSEQ.
+const MODSEQ_BEHIND: &str = "in the mail server: modseq";
+/// How often that is looked at again.
+const COMPARE_AGAIN: u32 = 3;
+const COMPARE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where it stands. A side that does not answer has nobody.
 pub(super) async fn status(means: &Means, _progress: &ProgressSink) -> Result<MigrationStatus, VerbError> {
@@ -81,7 +88,7 @@ pub(super) async fn report(means: &Means, deep: bool, progress: &ProgressSink) -
         user: None,
         deep,
     };
-    let compared = verifying::verify(vec![means.group.clone()], &asked, progress).await?;
+    let compared = compare(means, &asked, progress).await?;
     let mut status = put_together(means, &pair, &standings, (&from.holdings, &to.holdings), Vec::new());
     parity::judge(&mut status.users, &compared);
     Ok(MigrationReport {
@@ -107,9 +114,27 @@ fn not_carried(standings: &Standings, from: &Side, to: &Side) -> Vec<String> {
     plan::not_carried(looked(old, from), looked(new, to))
 }
 
-/// Everything, for a cutover: who differs is named.
-pub(super) async fn compare(means: &Means, progress: &ProgressSink) -> Result<VerifyReport, VerbError> {
-    verifying::verify(vec![means.group.clone()], &VerifyRequest::default(), progress).await
+/// Everything. A Dovecot that was told lower MODSEQs than it should have is told again by the comparison itself: where nothing
+/// else differs, that is waited for.
+pub(super) async fn compare(
+    means: &Means,
+    asked: &VerifyRequest,
+    progress: &ProgressSink,
+) -> Result<VerifyReport, VerbError> {
+    let groups = || vec![means.group.clone()];
+    let mut report = verifying::verify(groups(), asked, progress).await?;
+    for _ in 0..COMPARE_AGAIN {
+        let behind = report
+            .different
+            .iter()
+            .all(|difference| difference.why == MODSEQ_BEHIND);
+        if report.is_equal() || !behind {
+            break;
+        }
+        tokio::time::sleep(COMPARE_PAUSE).await;
+        report = verifying::verify(groups(), asked, progress).await?;
+    }
+    Ok(report)
 }
 
 /// True where a stage has a whole copy on the other side.

@@ -81,3 +81,30 @@ impl Dovecot for Way {
         self.speaker.rest();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_whom_the_mail_server_lacks_is_not_taken_for_a_server_that_is_down() {
+        let says = |script: &str| {
+            let doveadm = Doveadm {
+                command: ["sh", "-c", script, "doveadm"].map(str::to_owned).to_vec(),
+                config: None,
+            };
+            let way = Way {
+                speaker: Arc::new(Speaker::new(doveadm.clone(), None)),
+                doveadm,
+            };
+            way.blame(&UserName::from("ann"), "NOUSER".to_owned())
+        };
+        // as 2.3 and 2.4 say it
+        let lacks = says("echo \"userdb lookup: user $3 doesn't exist\"; exit 67");
+        assert!(matches!(lacks, TellError::User(_)), "{lacks:?}");
+        let down = says("echo 'userdb lookup: connect failed' >&2; exit 75");
+        assert!(matches!(down, TellError::Down(_)), "{down:?}");
+        let other = says("exit 0");
+        assert_eq!(other, TellError::User("NOUSER".to_owned()));
+    }
+}
