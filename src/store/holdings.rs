@@ -72,29 +72,16 @@ pub type Holdings = BTreeMap<UserName, Holding>;
 pub struct NameRules {
     /// Characters that no level of a name can hold: `_` stands for them there.
     pub without: String,
-    /// True where a name with `%` and two hexadecimal digits is not found again (a Dovecot 2.4).
-    pub no_percent: bool,
 }
 
 impl NameRules {
     /// True where the store can have this name as it is.
     #[must_use]
     pub fn allow(&self, name: &MailboxName) -> bool {
-        let is_fit = |level: &String| {
-            let is_lost = self.no_percent && has_percent(level);
-            !is_lost && level.chars().all(|c| !self.without.contains(c))
-        };
-        name.0.iter().all(is_fit)
+        name.0
+            .iter()
+            .all(|level| level.chars().all(|c| !self.without.contains(c)))
     }
-}
-
-fn has_percent(level: &str) -> bool {
-    let hex = |rest: &str| {
-        let mut digits = rest.chars();
-        let mut next = || digits.next().is_some_and(|c| c.is_ascii_hexdigit());
-        next() && next()
-    };
-    level.split('%').skip(1).any(hex)
 }
 
 #[cfg(test)]
@@ -109,17 +96,15 @@ mod tests {
     fn a_name_that_the_other_store_can_not_have_is_counted() {
         let rules = NameRules {
             without: ".".to_owned(),
-            no_percent: true,
         };
         let mut holding = Holding::default();
         holding.add(&name(&["INBOX"]), 3, 300, &rules);
         holding.add(&name(&["a.b"]), 1, 900, &rules);
-        holding.add(&name(&["100%25", "x"]), 0, 0, &rules);
-        holding.add(&name(&["100%", "%2"]), 0, 0, &rules);
-        assert_eq!((holding.mailboxes, holding.messages, holding.bytes), (4, 4, 1_200));
+        holding.add(&name(&["x", "y.z"]), 0, 0, &rules);
+        assert_eq!((holding.mailboxes, holding.messages, holding.bytes), (3, 4, 1_200));
         assert_eq!(
             (holding.unfit_count, holding.unfit),
-            (2, vec!["a.b".to_owned(), "100%25/x".to_owned()])
+            (2, vec!["a.b".to_owned(), "x/y.z".to_owned()])
         );
         assert_eq!(holding.largest.map(|largest| largest.mailbox).as_deref(), Some("a.b"));
     }

@@ -63,7 +63,7 @@ impl Migration {
             .with_context(|| format!("the page names a machine {name}"))
     }
 
-    /// Years of mail, but no name that a 2.4 can't have: docs/dovecot-standby.md.
+    /// Years of mail.
     fn fill(&self) -> Result<()> {
         let load = Load {
             imap_port: self.old.dovecot.imap_port(),
@@ -74,18 +74,7 @@ impl Migration {
             over: Duration::ZERO,
             mix: Mix::Messages,
         };
-        load.run()?;
-        for user in self.old.dovecot.users() {
-            let names = self.old.dovecot.doveadm(&["mailbox", "list", "-u", user])?;
-            let mut odd: Vec<&str> = names.lines().filter(|name| name.contains('%')).collect();
-            odd.sort_by_key(|name| std::cmp::Reverse(name.len()));
-            for name in odd {
-                self.old
-                    .dovecot
-                    .doveadm(&["mailbox", "delete", "-s", "-u", user, name])?;
-            }
-        }
-        Ok(())
+        load.run().map(drop)
     }
 
     /// What users do meanwhile.

@@ -350,7 +350,6 @@ mod tests {
             standing.status.store = StoreKind::Dovecot;
             let rules = NameRules {
                 without: ".".to_owned(),
-                no_percent: false,
             };
             let holding = |user: &&str| {
                 let user = UserName::from(*user);
@@ -423,7 +422,6 @@ mod tests {
         let bob = old.holdings.get_mut(&UserName::from("bob")).unwrap();
         let rules = NameRules {
             without: ".".to_owned(),
-            no_percent: false,
         };
         bob.add(&MailboxName(vec!["a.b".to_owned()]), 0, 0, &rules);
         new.facts.features.clear();

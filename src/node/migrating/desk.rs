@@ -116,7 +116,7 @@ fn store(means: &Means) -> StoreFacts {
             ..StoreFacts::default()
         };
     };
-    let facts = fencing::doveadm(dovecot).server_facts(&|user| config.users.matches(user.as_str()));
+    let facts = fencing::doveadm(dovecot).server_facts(&|user| config.users.matches(user.as_str()), &dovecot.public);
     let facts = match facts {
         Ok(facts) => facts,
         Err(error) => {
@@ -190,7 +190,7 @@ fn holdings(means: &Means, rules: &NameRules) -> Result<Holdings, VerbError> {
     match &config.store {
         StoreConfig::Dovecot(dovecot) => {
             let wanted = |user: &UserName| config.users.matches(user.as_str());
-            let counted = fencing::doveadm(dovecot).holdings(&wanted, rules);
+            let counted = fencing::doveadm(dovecot).holdings(&wanted, &dovecot.public, rules);
             counted.map_err(|error| VerbError::failed(format!("{}: {error}", means.config.node.name)))
         }
         StoreConfig::Embedded(embedded) => {

@@ -5,7 +5,8 @@ use super::doveadm::{Doveadm, DoveadmError};
 use super::engine::omissions::sum_up;
 use super::mail_root::{Layout, MailRoot};
 use super::namespaces::Configuration;
-use super::settings::{Settings, Version};
+use super::settings::Settings;
+use crate::config::PublicOwners;
 use crate::limits::{CENSUS_BYTES_MAX, CENSUS_SECONDS_MAX, SAMPLE_BYTES_MAX, SAMPLE_SECONDS_MAX};
 use crate::op::{MailboxName, UserName};
 use crate::store::holdings::{Holding, Holdings, NameRules};
@@ -50,7 +51,11 @@ impl Doveadm {
     ///
     /// # Errors
     /// `doveadm` fails, or prints what is no configuration of 2.3 or 2.4.
-    pub fn server_facts(&self, wanted: &dyn Fn(&UserName) -> bool) -> Result<ServerFacts, DoveadmError> {
+    pub fn server_facts(
+        &self,
+        wanted: &dyn Fn(&UserName) -> bool,
+        public: &PublicOwners,
+    ) -> Result<ServerFacts, DoveadmError> {
         let configuration = self.configuration()?;
         let mut facts = ServerFacts {
             version: self.version_text(),
@@ -58,7 +63,7 @@ impl Doveadm {
             ..ServerFacts::default()
         };
         let mut roots = Vec::new();
-        for (user, root) in self.users()?.into_iter().filter(|(user, _)| wanted(user)) {
+        for (user, root) in self.users(public)?.into_iter().filter(|(user, _)| wanted(user)) {
             match root {
                 Ok(root) => roots.push(root),
                 Err(why) => facts.refused.push((user, why)),
@@ -71,7 +76,7 @@ impl Doveadm {
             root.namespaces.iter().map(|n| n.separator.to_string()).collect()
         });
         facts.not_carried = sum_up(roots.iter());
-        facts.name_rules = name_rules(configuration.version, &roots);
+        facts.name_rules = name_rules(&roots);
         facts.mail = roots
             .first()
             .and_then(|root| root.namespaces.first())
@@ -88,11 +93,17 @@ impl Doveadm {
         version.unwrap_or_default().to_owned()
     }
 
-    /// What each of the `wanted` users has in namespaces that are carried. Who has nothing yet is listed too.
+    /// What each of the `wanted` users has in namespaces that are carried. Who has nothing yet is listed too; what is public
+    /// counts once, as its owner's.
     ///
     /// # Errors
     /// `doveadm` fails, hangs, says too much or what can't be read. A user whose mail can't be opened counts as having none.
-    pub fn holdings(&self, wanted: &dyn Fn(&UserName) -> bool, rules: &NameRules) -> Result<Holdings, DoveadmError> {
+    pub fn holdings(
+        &self,
+        wanted: &dyn Fn(&UserName) -> bool,
+        public: &PublicOwners,
+        rules: &NameRules,
+    ) -> Result<Holdings, DoveadmError> {
         let configuration = self.configuration()?;
         let names = self.user_names()?.into_iter().filter(|user| wanted(user));
         let mut found: Holdings = names.map(|user| (user.clone(), nothing_of(user))).collect();
@@ -110,12 +121,16 @@ impl Doveadm {
             Some(last) if text.is_empty() => self.failed(&arguments, last),
             _ => self.failed(&arguments, &error.to_string()),
         })?;
+        let mut public_seen = BTreeSet::new();
         for row in rows {
-            let Some(holding) = found.get_mut(&row.username) else {
-                continue;
-            };
-            if let Some(name) = others.own_name(&row.mailbox) {
-                holding.add(&name, number(&row.messages), number(&row.vsize), rules);
+            let (messages, bytes) = (number(&row.messages), number(&row.vsize));
+            if let Some((owner, name)) = others.public_name(public, &row.mailbox) {
+                if wanted(&owner) && public_seen.insert(row.mailbox) {
+                    let holding = found.entry(owner.clone()).or_insert_with(|| nothing_of(owner));
+                    holding.add(&name, messages, bytes, rules);
+                }
+            } else if let (Some(name), Some(holding)) = (others.own_name(&row.mailbox), found.get_mut(&row.username)) {
+                holding.add(&name, messages, bytes, rules);
             }
         }
         Ok(found)
@@ -222,11 +237,22 @@ impl Others {
         if self.prefixes.iter().any(foreign) {
             return None;
         }
-        let levels = match self.separator {
+        Some(self.levels(name))
+    }
+
+    /// Whose a mailbox is that is nobody's, where the configuration says so, and its name there.
+    fn public_name(&self, public: &PublicOwners, name: &str) -> Option<(UserName, MailboxName)> {
+        let (owner, rest) = public
+            .iter()
+            .find_map(|(prefix, owner)| Some((owner, name.strip_prefix(prefix.as_str())?)))?;
+        Some((owner.clone(), self.levels(rest)))
+    }
+
+    fn levels(&self, name: &str) -> MailboxName {
+        MailboxName(match self.separator {
             Some(separator) => name.split(separator).map(str::to_owned).collect(),
             None => vec![name.to_owned()],
-        };
-        Some(MailboxName(levels))
+        })
     }
 }
 
@@ -268,7 +294,7 @@ fn has_plugin(settings: &Settings, name: &str) -> bool {
 
 /// A level can't hold what its layout takes for a separator, unless it is escaped; nor can it hold what clients see between
 /// levels.
-fn name_rules(version: Version, roots: &[MailRoot]) -> NameRules {
+fn name_rules(roots: &[MailRoot]) -> NameRules {
     let mut without = BTreeSet::new();
     for namespace in roots.iter().flat_map(|root| &root.namespaces) {
         without.insert(namespace.separator);
@@ -281,12 +307,12 @@ fn name_rules(version: Version, roots: &[MailRoot]) -> NameRules {
     }
     NameRules {
         without: without.into_iter().collect(),
-        no_percent: version == Version::V2_4,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Version;
     use super::*;
 
     fn others(text: &str) -> Others {
@@ -312,6 +338,13 @@ mod tests {
         assert_eq!(levels("Public"), None);
         assert_eq!(levels("Shared/bob/INBOX"), None);
         assert_eq!((levels("Publicity/x.y"), levels("INBOX")), (Some(2), Some(1)));
+        let owners = PublicOwners::from([("Public/".to_owned(), UserName::from("pub"))]);
+        let owned = others.public_name(&owners, "Public/news/old");
+        assert_eq!(
+            owned.map(|(owner, name)| (owner.0, name.join('/'))),
+            Some(("pub".to_owned(), "news/old".to_owned()))
+        );
+        assert_eq!(others.public_name(&owners, "Publicity/x"), None);
     }
 
     #[test]
