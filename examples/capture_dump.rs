@@ -204,6 +204,7 @@ impl Session {
             },
             public: PublicOwners::new(),
             wanted: Box::new(|_: &UserName| true),
+            changes: Box::new(|| 0),
             table,
             outlet: Box::new(Pour(Arc::clone(&self.copy))),
             status: Arc::new(Mutex::new(SourceStatus::default())),

@@ -6,6 +6,7 @@ mod fencing;
 mod front_end;
 mod handover;
 mod migrating;
+mod moving;
 mod projecting;
 mod roles;
 
@@ -14,6 +15,7 @@ pub use fencing::*;
 pub use front_end::*;
 pub use handover::*;
 pub use migrating::*;
+pub use moving::*;
 pub use projecting::*;
 pub use roles::*;
 

@@ -8,11 +8,13 @@ mod error;
 mod file;
 #[cfg(test)]
 mod mistakes;
+pub mod moved;
 mod redirects;
 pub mod users;
 pub mod values;
 
 pub use error::ConfigError;
+pub use moved::{KeptOut, Moved, MovedUser, Told};
 pub use users::UserPatterns;
 pub use values::{Argv, BytesPerSecond, Compress, HostPort, RetainFor, ServiceAddress};
 

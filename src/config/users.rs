@@ -1,15 +1,28 @@
 //! Which users belong to a group.
 
+use super::Moved;
 use serde::Deserialize;
 
 /// Patterns of user names: `*` stands for any text, `?` for one character; `!pattern` leaves out. Case counts, as it
 /// does in the source's user database.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+///
+/// Users who were moved to another group, or to this one, while the node runs count as they are now. No pattern at all: only
+/// users who are moved here.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct UserPatterns {
     take: Vec<String>,
     leave: Vec<String>,
+    moved: Moved,
 }
+
+impl PartialEq for UserPatterns {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.take, &self.leave) == (&other.take, &other.leave)
+    }
+}
+
+impl Eq for UserPatterns {}
 
 impl TryFrom<Vec<String>> for UserPatterns {
     type Error = String;
@@ -22,13 +35,14 @@ impl TryFrom<Vec<String>> for UserPatterns {
         }
         let (leave, take): (Vec<String>, Vec<String>) = patterns.into_iter().partition(|p| p.starts_with('!'));
         let leave: Vec<String> = leave.iter().map(|p| p.trim_start_matches('!').to_owned()).collect();
-        if take.is_empty() {
+        if take.is_empty() && !leave.is_empty() {
             return Err("expected at least one pattern without \"!\", as [\"*\"]".to_owned());
         }
         if take.iter().chain(&leave).any(String::is_empty) {
             return Err("expected patterns of user names, found an empty one".to_owned());
         }
-        Ok(Self { take, leave })
+        let moved = Moved::default();
+        Ok(Self { take, leave, moved })
     }
 }
 
@@ -36,12 +50,39 @@ impl UserPatterns {
     /// True where nobody can be left out.
     #[must_use]
     pub fn take_everybody(&self) -> bool {
-        self.leave.is_empty() && self.take.iter().any(|pattern| pattern.chars().all(|c| c == '*'))
+        self.leave.is_empty()
+            && !self.moved.is_anybody_away()
+            && self.take.iter().any(|pattern| pattern.chars().all(|c| c == '*'))
     }
 
     /// True where the user belongs to the group.
     #[must_use]
     pub fn matches(&self, user: &str) -> bool {
+        self.moved.is_here(user).unwrap_or_else(|| self.is_named(user))
+    }
+
+    /// True where nobody belongs to it who was not moved here.
+    #[must_use]
+    pub fn name_nobody(&self) -> bool {
+        self.take.is_empty()
+    }
+
+    /// Users who were moved.
+    #[must_use]
+    pub fn moved(&self) -> &Moved {
+        &self.moved
+    }
+
+    /// As it is at this moment: nobody's move changes what it says.
+    #[must_use]
+    pub fn as_now(&self) -> Self {
+        Self {
+            moved: self.moved.as_now(),
+            ..self.clone()
+        }
+    }
+
+    fn is_named(&self, user: &str) -> bool {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern_matches(pattern, user));
         any(&self.take) && !any(&self.leave)
     }
@@ -95,6 +136,25 @@ mod tests {
         ] {
             assert_eq!(some.matches(user), belongs, "{user}");
         }
+    }
+
+    #[test]
+    fn a_user_who_was_moved_counts_where_he_is() {
+        let (main, moved) = (patterns(&["*"]), patterns(&[]));
+        assert!(main.take_everybody() && moved.name_nobody() && !moved.matches("ann"));
+        let ann = crate::op::UserName::from("ann");
+        let at = |is_here| super::super::MovedUser {
+            is_here,
+            kept_out: super::super::KeptOut::WhileStandby,
+            told: super::super::Told::Later,
+        };
+        // copies that others have know it too, but for one that was taken before
+        let (copy, before) = (main.clone(), main.as_now());
+        main.moved().replace([(ann.clone(), at(false))].into());
+        moved.moved().replace([(ann.clone(), at(true))].into());
+        assert!(!copy.matches("ann") && copy.matches("bob") && moved.matches("ann") && before.matches("ann"));
+        assert!(!copy.take_everybody());
+        assert!(moved.moved().kept_out(true).is_empty() && moved.moved().kept_out(false).contains(&ann));
     }
 
     #[test]

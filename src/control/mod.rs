@@ -12,6 +12,7 @@ pub mod http;
 mod lines;
 pub mod metrics;
 pub mod migration;
+pub mod moving;
 mod page;
 pub mod promotion;
 pub mod report;

@@ -6,6 +6,7 @@ use super::client::{CallError, Interim, call};
 use super::http::HttpServer;
 use super::metrics::{Metrics, OfGroup};
 use super::migration::{MigrateRequest, Migrated};
+use super::moving::{MoveReport, MoveRequest};
 use super::promotion::{
     DoneReport, MayServeReport, OfGroup as OfOneGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -160,6 +161,10 @@ impl Verbs for Fake {
 
     async fn switchover(&self, _request: SwitchoverRequest, _: ProgressSink) -> Result<PromoteReport, VerbError> {
         Err(VerbError::refused("mail-a is not connected"))
+    }
+
+    async fn move_users(&self, _request: MoveRequest, _: ProgressSink) -> Result<MoveReport, VerbError> {
+        Ok(MoveReport::default())
     }
 
     async fn rejoin(&self, _of: OfOneGroup, _progress: ProgressSink) -> Result<RejoinReport, VerbError> {

@@ -204,6 +204,7 @@ async fn run<V: Verbs>(verbs: &V, request: Request, out: &mut Out) -> Result<Ans
         Request::RepairStream { group } => out.attend(verbs.repair_stream(group), progress).await,
         Request::Promote(promote) => out.attend(verbs.promote(promote, sink), progress).await,
         Request::Switchover(switchover) => out.attend(verbs.switchover(switchover, sink), progress).await,
+        Request::Move(users) => out.attend(verbs.move_users(users, sink), progress).await,
         Request::Rejoin(of) => out.attend(verbs.rejoin(of, sink), progress).await,
         Request::ResumeAlone(of) => out.attend(verbs.resume_alone(of), progress).await,
         Request::Pause(of) => out.attend(verbs.pause(of, true), progress).await,

@@ -1,6 +1,7 @@
 //! What the daemon can be asked, and by whom it is answered.
 
 use super::migration::{MigrateRequest, Migrated};
+use super::moving::{MoveReport, MoveRequest};
 use super::promotion::{
     DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -117,6 +118,8 @@ pub enum Request {
     Promote(PromoteRequest),
     /// See [`Verbs::switchover`].
     Switchover(SwitchoverRequest),
+    /// See [`Verbs::move_users`].
+    Move(MoveRequest),
     /// See [`Verbs::rejoin`].
     Rejoin(OfGroup),
     /// See [`Verbs::resume_alone`].
@@ -377,6 +380,16 @@ pub trait Verbs: Send + Sync + 'static {
         request: SwitchoverRequest,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<PromoteReport, VerbError>> + Send;
+
+    /// Moves users, one by one, to a group that the other node is primary of. What was begun goes on when the client leaves.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] where one of them can't be moved from here; those before him are.
+    fn move_users(
+        &self,
+        request: MoveRequest,
+        progress: ProgressSink,
+    ) -> impl Future<Output = Result<MoveReport, VerbError>> + Send;
 
     /// A fenced node shows what it has beyond the fork, and becomes a standby.
     ///

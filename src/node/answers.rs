@@ -1,12 +1,14 @@
 //! What the admin socket, the status page and metrics are told.
 
 use super::group::{GroupHandle, Side};
+use super::moving::{self, Mover};
 use super::role_desk::{RoleChanges, RoleDesk};
 use super::steward::{Deed, Means};
 use super::{custody, journal_text, migrating, state, switching, verifying, waiting};
 use crate::config::Config;
 use crate::control::about::{About, AboutGroup};
 use crate::control::migration::{MigrateRequest, Migrated};
+use crate::control::moving::{MoveAnswer, MoveQuestion, MoveReport, MoveRequest};
 use crate::control::promotion::{
     DoneReport, MayServeReport, OfGroup, PromoteReport, PromoteRequest, RejoinReport, SwitchoverRequest,
 };
@@ -37,6 +39,7 @@ pub(super) struct Answers {
     config: Arc<Config>,
     groups: Arc<[GroupHandle]>,
     proxies: Arc<[Arc<Door>]>,
+    mover: Option<Arc<Mover>>,
     tls: Arc<PeerTls>,
     pub(super) role_desk: RoleDesk,
 }
@@ -52,6 +55,7 @@ impl Answers {
             config,
             groups,
             proxies: Arc::default(),
+            mover: None,
             tls,
             role_desk: RoleDesk::new(changes),
         }
@@ -60,6 +64,20 @@ impl Answers {
     /// The same, of a node that has these proxies.
     pub(super) fn with_proxies(self, proxies: Arc<[Arc<Door>]>) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// The same, of a node that can move users.
+    pub(super) fn with_mover(self, mover: Mover) -> Self {
+        let mover = Some(Arc::new(mover));
+        Self { mover, ..self }
+    }
+
+    /// What a peer is told that wants this node to take a user.
+    pub(super) async fn take_user(&self, peer: &NodeName, question: MoveQuestion) -> MoveAnswer {
+        match &self.mover {
+            Some(mover) => moving::desk::answer(mover, peer, question).await,
+            None => MoveAnswer::Refused("this node moves nobody".to_owned()),
+        }
     }
 
     /// True where this node's configuration lists `name` as a peer of some group.
@@ -234,6 +252,21 @@ impl Verbs for Answers {
     async fn migrate(&self, request: MigrateRequest, progress: ProgressSink) -> Result<Migrated, VerbError> {
         let group = self.only(migrating::group_of(&request))?;
         migrating::migrate(self.means(group), request, progress).await
+    }
+
+    async fn move_users(&self, request: MoveRequest, progress: ProgressSink) -> Result<MoveReport, VerbError> {
+        let mover = self
+            .mover
+            .clone()
+            .ok_or_else(|| VerbError::failed("this node moves nobody"))?;
+        let group = self
+            .groups
+            .first()
+            .ok_or_else(|| VerbError::usage("this node has no group"))?;
+        let means = self.means(group.clone());
+        // it goes on when the client leaves: a user must not be left half way
+        let moved = tokio::spawn(moving::move_users(mover, means, request, progress));
+        moved.await.map_err(|e| VerbError::failed(e.to_string()))?
     }
 
     async fn rejoin(&self, of: OfGroup, progress: ProgressSink) -> Result<RejoinReport, VerbError> {

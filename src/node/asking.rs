@@ -9,6 +9,7 @@ use crate::control::roles::{HandOver, HandedOver, RoleQuestion, Roles};
 use crate::io::tls::{PeerTls, TlsError, Trust};
 use crate::limits::{ROLES_HELD_MS, ROLES_MS_MAX};
 use crate::op::NodeName;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,15 @@ impl Asking {
         }
     }
 
-    async fn within<T: DeserializeOwned>(&mut self, limit: Duration, question: &RoleQuestion) -> Result<T, AskError> {
+    /// Any question, answered within `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::roles`]; whether something was done is not known then.
+    pub(super) async fn within<T: DeserializeOwned>(
+        &mut self,
+        limit: Duration,
+        question: &impl Serialize,
+    ) -> Result<T, AskError> {
         // taken out: a question that fails or is dropped half way leaves no connection behind
         let open = self.open.take();
         self.asked = self.asked.wrapping_add(1);
@@ -115,7 +124,7 @@ impl Asking {
         &self,
         open: Option<Connection>,
         id: u64,
-        question: &RoleQuestion,
+        question: &impl Serialize,
     ) -> Result<(Connection, T), AskError> {
         let mut connection = match open {
             Some(connection) => connection,

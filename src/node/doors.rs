@@ -7,15 +7,21 @@ use crate::config::StoreConfig;
 use crate::control::status::{FenceStatus, GroupStatus, ServiceStatus};
 use crate::control::verbs::VerbError;
 use crate::limits::OPEN_SECONDS_MAX;
+use crate::op::UserName;
 use crate::role::Role;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// See the module.
 pub(super) struct Doors {
     fence: watch::Sender<Option<FenceStatus>>,
     service: watch::Sender<Option<ServiceStatus>>,
+    /// Who is kept out, one by one; or why that can't be said. And after how many moves of users that was.
+    out: watch::Sender<(Result<BTreeSet<UserName>, String>, u64)>,
+    /// Somebody wants the keeper to look at once.
+    looks: Notify,
     /// Why the mail server could not be started.
     not_started: Mutex<Option<String>>,
     changes: RoleChanges,
@@ -26,6 +32,8 @@ impl Doors {
         Self {
             fence: watch::Sender::new(None),
             service: watch::Sender::new(None),
+            out: watch::Sender::new((Ok(BTreeSet::new()), 0)),
+            looks: Notify::new(),
             not_started: Mutex::default(),
             changes,
         }
@@ -75,6 +83,26 @@ impl Doors {
         }
     }
 
+    /// What the keeper found of those who are kept out one by one, after so many moves.
+    pub(super) fn kept_out(&self, now: Result<BTreeSet<UserName>, String>, moves: u64) {
+        drop(self.out.send_replace((now, moves)));
+    }
+
+    /// Why somebody who is to be kept out is not.
+    pub(super) fn not_out(&self) -> Option<String> {
+        self.out.borrow().0.as_ref().err().cloned()
+    }
+
+    /// Has the keeper look at once.
+    pub(super) fn look(&self) {
+        self.looks.notify_one();
+    }
+
+    /// Returns when it is to.
+    pub(super) async fn looked_for(&self) {
+        self.looks.notified().await;
+    }
+
     /// How the command that starts the mail server ended.
     pub(super) fn started(&self, why_not: Option<String>) {
         *self.not_started.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
@@ -99,6 +127,19 @@ impl Doors {
 }
 
 impl GroupHandle {
+    /// Returns once this user is kept out, alone and without a session left, or is not any more. What was found before the last
+    /// move says nothing.
+    pub(super) async fn until_out(&self, user: &UserName, is_out: bool) {
+        let since = self.config.users.moved().changes();
+        let mut out = self.doors().out.subscribe();
+        let there = |(out, moves): &(Result<BTreeSet<UserName>, String>, u64)| {
+            *moves >= since && out.as_ref().is_ok_and(|out| out.contains(user) == is_out)
+        };
+        if out.wait_for(there).await.is_err() {
+            tracing::debug!("the keeper has ended");
+        }
+    }
+
     /// Whether nobody can read or write mail here; none where that is not to be so, or not known.
     pub(super) fn is_shut(&self) -> Option<bool> {
         match self.config.store {

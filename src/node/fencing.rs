@@ -8,12 +8,13 @@ use crate::config::{Argv, Config, DovecotConfig, StoreConfig};
 use crate::control::status::FenceStatus;
 use crate::io::clock::Stopwatch;
 use crate::io::hook;
-use crate::limits::{FENCE_AGAIN_SECONDS, FENCE_COMMAND_AGAIN_SECONDS, FENCE_COMMAND_SECONDS_MAX};
+use crate::limits::{FENCE_AGAIN_SECONDS, FENCE_COMMAND_AGAIN_SECONDS, FENCE_COMMAND_SECONDS_MAX, MOVE_LOOK_EVERY};
 use crate::op::NodeName;
 use crate::role::{Role, Standing};
 use crate::store::dovecot::doveadm::Doveadm;
 use crate::store::dovecot::fence::{Fence, FenceError, Fenced};
 use crate::telemetry;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ struct Keeper {
     shut_while_standby: bool,
     /// Sessions ended since it was shut.
     ended: u64,
+    /// After how many moves of users it was last seen who is kept out one by one, and how many turns ago.
+    seen: Option<(u64, bool, u32)>,
 }
 
 /// How it is shut.
@@ -71,6 +74,7 @@ impl Keeper {
             marked: mark.exists(),
             mark,
             ended: 0,
+            seen: None,
             group: group.clone(),
         })
     }
@@ -92,6 +96,7 @@ impl Keeper {
                 changed = standings.changed() => if changed.is_err() { return },
                 changed = draining.changed() => if changed.is_err() { return },
                 () = again => {}
+                () = self.group.doors().looked_for() => {}
             }
         }
     }
@@ -106,7 +111,10 @@ impl Keeper {
             let status = self.shut(standing).await;
             self.log(&status);
             self.group.doors().fenced(Some(status));
-        } else if self.marked && standing.may_write() {
+            self.seen = None;
+            return;
+        }
+        if self.marked && standing.may_write() {
             match self.lift(standing).await {
                 Ok(()) => {
                     tracing::info!("the mail server is open again");
@@ -117,6 +125,34 @@ impl Keeper {
                 Err(why) => tracing::error!(why, "the mail server can't be opened again: tried once a second"),
             }
         }
+        self.keep_out(standing.may_write()).await;
+    }
+
+    /// Keeps users out who were moved away, or are about to be. Looks now and then where nothing changed.
+    async fn keep_out(&mut self, may_write: bool) {
+        let moved = self.group.config.users.moved();
+        let changes = moved.changes();
+        let nobody = moved.kept_out(may_write).is_empty();
+        self.seen = match self.seen {
+            Some((of, role, turns)) if (of, role) == (changes, may_write) && turns < MOVE_LOOK_EVERY => {
+                Some((of, role, turns.saturating_add(1)))
+            }
+            Some((of, role, _)) if nobody && (of, role) == (changes, may_write) => Some((of, role, 0)),
+            None if nobody && changes <= 1 => Some((changes, may_write, 0)),
+            _ => {
+                let out = match &mut self.way {
+                    Way::BuiltIn(fence) => lend(fence, move |fence| fence.keep_out(may_write)).await,
+                    Way::Command(..) if nobody => Ok(BTreeSet::new()),
+                    Way::Command(..) => Err("by a command users can't be kept out one by one".to_owned()),
+                };
+                let done = out.is_ok();
+                if let Err(why) = &out {
+                    tracing::warn!(why, "users who were moved may still be let in here");
+                }
+                self.group.doors().kept_out(out, changes);
+                done.then_some((changes, may_write, 0))
+            }
+        };
     }
 
     async fn shut(&mut self, standing: &Standing) -> FenceStatus {

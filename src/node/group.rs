@@ -381,7 +381,7 @@ impl Group {
                 Ok(None)
             }
             (StoreConfig::Dovecot(dovecot), Running::Idle(Rest::Embedded(opened))) => {
-                projecting::bring_to_end(opened, projecting::ways(dovecot))
+                projecting::bring_to_end(opened, projecting::ways(dovecot), &self.config.users)
             }
             _ => Ok(None),
         }

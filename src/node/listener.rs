@@ -4,6 +4,7 @@
 use super::answers::Answers;
 use super::connection::{Connection, LOST};
 use super::group::{GroupHandle, Side};
+use super::moving;
 use super::receiver::Incoming;
 use super::role_desk;
 use super::squeeze::Manner;
@@ -85,6 +86,13 @@ async fn take_in(caller: Caller, tls: &Arc<PeerTls>, answers: &Answers, groups: 
                 && let Some(question) = tail_desk::question(&json) =>
         {
             return tail_desk::converse(connection, &peer, (id, question), answers).await;
+        }
+        Ok(Some(Ok(Message::Ask { id, json }))) if let Some(question) = moving::desk::question(&json) => {
+            let answer = answers.take_user(&peer, question).await;
+            let json = serde_json::to_string(&answer).map_err(|e| e.to_string())?;
+            connection.outgoing.say(Message::Answer { id, json });
+            connection.close().await;
+            return Ok(());
         }
         Ok(Some(Ok(other))) if !answers.is_peer(&peer) => {
             let why = format!(

@@ -14,6 +14,7 @@
 //! | `rejoining` `tail_desk` | what a node has beyond a fork: found, shipped and merged; the other side of that |
 //! | `migrating` | a whole server to another version, format or store: what both nodes say, put beside each other |
 //! | `lending` | frames that a more advanced standby lends a node that is promoted |
+//! | `moving` `assigned` | users who are moved to another group, one by one |
 //! | `role_desk` `asking` `following` `proxies` | who is primary: answered to others, asked of them, and followed |
 //! | `answers` `custody` `state` `waiting` `verifying` `relay` `journal_text` | what the admin socket, HTTP and metrics are told |
 //! | `pulse` `observer` | proof of progress; events for the log, the operator's command and the service manager |
@@ -22,6 +23,7 @@ mod ahead;
 mod answers;
 mod applier;
 mod asking;
+mod assigned;
 mod body_reads;
 mod connection;
 mod counted;
@@ -41,6 +43,7 @@ mod lending;
 mod listener;
 mod losing;
 mod migrating;
+mod moving;
 mod notices;
 mod observer;
 mod offered;
@@ -83,7 +86,9 @@ use crate::io::tls::{PeerListener, PeerTls, TlsError};
 use crate::journal::JournalError;
 use crate::telemetry;
 use answers::Answers;
+use assigned::Assigned;
 use group::GroupHandle;
+use moving::Mover;
 use role_desk::RoleChanges;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -169,13 +174,18 @@ pub async fn run(config: Config, mut lifecycle: Lifecycle) -> Result<(), NodeErr
     let control = ControlServer::bind(&config.node.control)?;
     let metrics = Arc::new(Metrics::default());
     let changes = RoleChanges::default();
+    let assigned = Arc::new(Assigned::open(&config)?);
     let stewards = start_stewards(&config, &tls, &metrics, &changes)?;
     let handles: Arc<[_]> = stewards.iter().map(|steward| steward.means.group.clone()).collect();
     let mut tasks = JoinSet::new();
     let proxies = proxies::start(&config, &tls, &mut tasks)?;
     let answers = Answers::new(Arc::clone(&config), Arc::clone(&handles), Arc::clone(&tls), changes);
     let answers = answers.with_proxies(proxies);
-    let answers = Arc::new(answers);
+    let answers = Arc::new(answers.with_mover(Mover {
+        groups: Arc::clone(&handles),
+        assigned,
+        alone: tokio::sync::Mutex::new(()),
+    }));
     let doors: Vec<_> = stewards.iter().filter_map(front::Door::of).collect();
     for door in doors {
         for task in front::serve(door, &config, &lifecycle, &metrics.imap).await? {

@@ -2,7 +2,7 @@
 
 use super::promoting::ask_all;
 use super::steward::Means;
-use crate::config::{GroupConfig, ProbeConfig, StoreConfig};
+use crate::config::{GroupConfig, ProbeConfig, StoreConfig, UserPatterns};
 use crate::control::promotion::{Probed, Redirected};
 use crate::control::roles::GroupRole;
 use crate::io::clock::Stopwatch;
@@ -40,6 +40,16 @@ pub(super) async fn point(means: &Means, epoch: &EpochId, before: Option<NodeNam
     }
 }
 
+/// Users of this node's other groups.
+fn others(means: &Means) -> Vec<UserPatterns> {
+    let others = means
+        .config
+        .groups
+        .iter()
+        .filter(|group| group.name != means.group.config.name);
+    others.map(|group| group.users.clone()).collect()
+}
+
 async fn redirects(means: &Means, epoch: &EpochId, before: Option<NodeName>) -> Vec<Redirected> {
     let facts = Facts {
         group: means.group.config.name.clone(),
@@ -47,6 +57,8 @@ async fn redirects(means: &Means, epoch: &EpochId, before: Option<NodeName>) -> 
         node: means.config.node.name.clone(),
         peer: before,
         epoch: epoch.number,
+        users: means.group.config.users.clone(),
+        others: others(means),
     };
     let mut running = JoinSet::new();
     for (number, config) in means.group.config.redirects.iter().enumerate() {

@@ -364,6 +364,10 @@ pub(super) fn start_source(
     let setup = Setup {
         doveadm: fencing::doveadm(store),
         public: store.public.clone(),
+        changes: Box::new({
+            let patterns = patterns.clone();
+            move || patterns.moved().changes()
+        }),
         wanted: Box::new(move |user| patterns.matches(user.as_str())),
         table,
         outlet,

@@ -11,7 +11,7 @@ use super::pulse::Pulse;
 use super::receiver::{self, Incoming, Receiver, ReceiverState};
 use super::relay::{self, Question};
 use super::written::OpenedEmbedded;
-use crate::config::{DovecotConfig, GroupConfig};
+use crate::config::{DovecotConfig, GroupConfig, UserPatterns};
 use crate::control::metrics::Metrics;
 use crate::io::clock::{self, Clock};
 use crate::journal::JournalView;
@@ -163,7 +163,9 @@ impl Standby {
         let opened = open_again(&again, group)?;
         let view = journal.view();
         let applied = opened.target.applied();
-        let projecting = dovecot.map(|dovecot| project(&opened, dovecot, &view)).transpose()?;
+        let projecting = dovecot
+            .map(|dovecot| project(&opened, (dovecot, &group.users), &view))
+            .transpose()?;
         let mut start = receive_start(group, node, &view, applied, left);
         start.shown = shown(projecting.as_ref(), applied);
         start.epoch = start.epoch.max(floor);
@@ -264,12 +266,17 @@ fn shown(projecting: Option<&Projecting>, applied: Applied) -> Lsn {
 /// Starts to tell the Dovecot what the mirror has. One that clients wrote to is told nothing before the mirror has caught up.
 fn project(
     opened: &Embedded,
-    (dovecot, had_clients): (&DovecotConfig, bool),
+    ((dovecot, had_clients), users): ((&DovecotConfig, bool), &UserPatterns),
     journal: &JournalView,
 ) -> Result<Projecting, NodeError> {
     let mirror = opened.mirror().map_err(|e| NodeError::Journal(e.to_string()))?;
     let hold = had_clients.then(|| journal.head().map_or(Lsn(0), |head| head.lsn));
-    Projecting::start(mirror, projecting::ways(dovecot), opened.target.applied(), hold)
+    Projecting::start(
+        (mirror, users),
+        projecting::ways(dovecot),
+        opened.target.applied(),
+        hold,
+    )
 }
 
 /// The receiving machine, with what was announced before a restart.

@@ -1,14 +1,15 @@
 //! A Dovecot proxy, 2.3 or 2.4: its passwd-file says by `host=` where each user's mail is, its `doveadm` ends sessions.
 //!
-//! Only `host=` values of our nodes are rewritten, so that one file may hold users of several groups.
+//! Only `host=` values of our nodes are rewritten, and not in lines of users of other groups, so that one file may hold users of
+//! several groups.
 
-use super::Done;
+use super::{Done, Facts};
 use crate::config::Argv;
 use crate::io::{clock, hook};
 use crate::limits::{
     REDIRECT_ANSWER_BYTES_MAX, REDIRECT_COMMAND_SECONDS_MAX, REDIRECT_OLD_SESSIONS_MS_MAX, REDIRECT_PASSWD_BYTES_MAX,
 };
-use crate::op::NodeName;
+use crate::op::{NodeName, UserName};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -29,13 +30,16 @@ pub(super) async fn point(
     file: &Path,
     doveadm: &Argv,
     hosts: &BTreeMap<NodeName, IpAddr>,
-    node: &NodeName,
+    facts: &Facts,
 ) -> Result<Done, String> {
+    let node = &facts.node;
     let new = *hosts.get(node).ok_or_else(|| format!("no host stands for {node}"))?;
     let old: Vec<IpAddr> = hosts.values().copied().filter(|host| *host != new).collect();
     let before = sessions(doveadm, &old).await?;
     let (path, all) = (file.to_owned(), hosts.values().copied().collect::<Vec<_>>());
-    let written = tokio::task::spawn_blocking(move || rewrite(&path, &all, new, spread(before))).await;
+    let facts = facts.clone();
+    let ours = move |name: &str| facts.is_pointed(name);
+    let written = tokio::task::spawn_blocking(move || rewrite(&path, &all, (new, spread(before)), &ours)).await;
     let written = written.map_err(|e| e.to_string())?;
     let changed = written.map_err(|e| format!("{}: {e}", file.display()))?;
     // an answer that its cache remembers names the old host
@@ -54,6 +58,23 @@ pub(super) async fn point(
         moved: Some(before.saturating_sub(left)),
         wrong: stay.or(unflushed),
     })
+}
+
+/// Sends one user to the host of this node. His sessions end where his old server ends them.
+pub(super) async fn point_user(
+    file: &Path,
+    doveadm: &Argv,
+    hosts: &BTreeMap<NodeName, IpAddr>,
+    (user, node): (&UserName, &NodeName),
+) -> Result<(), String> {
+    let new = *hosts.get(node).ok_or_else(|| format!("no host stands for {node}"))?;
+    let (path, all) = (file.to_owned(), hosts.values().copied().collect::<Vec<_>>());
+    let his = user.clone();
+    let written =
+        tokio::task::spawn_blocking(move || rewrite(&path, &all, (new, None), &|name| name == his.as_str())).await;
+    let written = written.map_err(|e| e.to_string())?;
+    written.map_err(|e| format!("{}: he has no line of his own there: {e}", file.display()))?;
+    say(doveadm, &["auth", "cache", "flush"]).await.map(drop)
 }
 
 /// Whether the file can be replaced, has lines for these hosts, and `doveadm` reaches the proxy.
@@ -145,7 +166,12 @@ async fn say(doveadm: &Argv, words: &[&str]) -> Result<String, String> {
 }
 
 /// Rewrites the file where it says something else, all of it or nothing. True where it did.
-fn rewrite(path: &Path, hosts: &[IpAddr], new: IpAddr, spread: Option<String>) -> io::Result<bool> {
+fn rewrite(
+    path: &Path,
+    hosts: &[IpAddr],
+    (new, spread): (IpAddr, Option<String>),
+    ours: &dyn Fn(&str) -> bool,
+) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.len() > REDIRECT_PASSWD_BYTES_MAX {
@@ -155,7 +181,7 @@ fn rewrite(path: &Path, hosts: &[IpAddr], new: IpAddr, spread: Option<String>) -
     }
     let mut text = String::new();
     (&mut file).take(REDIRECT_PASSWD_BYTES_MAX).read_to_string(&mut text)?;
-    let Some(pointed) = pointed(&text, hosts, new, spread.as_deref()) else {
+    let Some(pointed) = pointed(&text, hosts, (new, spread.as_deref()), ours) else {
         return Err(nobody());
     };
     if pointed == text {
@@ -165,14 +191,20 @@ fn rewrite(path: &Path, hosts: &[IpAddr], new: IpAddr, spread: Option<String>) -
     Ok(true)
 }
 
-/// The text with every `host=` of `hosts` made `new`; none where there is no such line. Where all name `new` already it is
+/// The text with every `host=` of `hosts` made `new` in lines that are ours; none where there is no such line. Where all name `new` already it is
 /// the same text.
-fn pointed(text: &str, hosts: &[IpAddr], new: IpAddr, spread: Option<&str>) -> Option<String> {
+fn pointed(
+    text: &str,
+    hosts: &[IpAddr],
+    (new, spread): (IpAddr, Option<&str>),
+    ours: &dyn Fn(&str) -> bool,
+) -> Option<String> {
     let mut found = false;
     let lines: Vec<String> = text
         .split('\n')
         .map(|line| {
-            let host = host_of(line).filter(|host| hosts.contains(host));
+            let is_ours = ours(line.split(':').next().unwrap_or_default());
+            let host = host_of(line).filter(|host| is_ours && hosts.contains(host));
             found |= host.is_some();
             match host {
                 Some(host) if host != new => point_line(line, new, spread),
@@ -240,7 +272,7 @@ mod tests {
 
     fn point(text: &str, spread: Option<&str>) -> Option<String> {
         let hosts = [A.parse().unwrap(), B.parse().unwrap()];
-        pointed(text, &hosts, hosts[1], spread)
+        pointed(text, &hosts, (hosts[1], spread), &|_| true)
     }
 
     #[test]
@@ -252,6 +284,18 @@ mod tests {
         assert_eq!(point(&to_b, Some("delay_until=7+3")), Some(to_b), "nothing moves twice");
         assert_eq!(point("ann:::::::host=10.0.0.9\n", None), None);
         assert_eq!(point("", None), None);
+    }
+
+    #[test]
+    fn lines_of_another_group_with_the_same_hosts_stay_as_they_are() {
+        let hosts = [A.parse().unwrap(), B.parse().unwrap()];
+        let text = "ann@east:::::::host=10.0.0.1\ncat@west:::::::host=10.0.0.1\n";
+        let east = pointed(text, &hosts, (hosts[1], None), &|name| name.ends_with("@east")).unwrap();
+        assert_eq!(east, "ann@east:::::::host=10.0.0.2\ncat@west:::::::host=10.0.0.1\n");
+        assert_eq!(
+            pointed(text, &hosts, (hosts[1], None), &|name| name == "bob@east"),
+            None
+        );
     }
 
     #[test]
@@ -281,7 +325,7 @@ mod tests {
         let (a, b): (IpAddr, IpAddr) = (A.parse().unwrap(), B.parse().unwrap());
         let mut seconds = vec![std::fs::metadata(&path).unwrap().mtime()];
         for host in [b, a, b] {
-            rewrite(&path, &[a, b], host, None).unwrap();
+            rewrite(&path, &[a, b], (host, None), &|_| true).unwrap();
             seconds.push(std::fs::metadata(&path).unwrap().mtime());
             assert_eq!(
                 std::fs::read_to_string(&path).unwrap(),
@@ -290,7 +334,7 @@ mod tests {
         }
         assert!(seconds.is_sorted_by(|one, two| one < two), "{seconds:?}");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        let other = rewrite(&path, &["10.9.9.9".parse().unwrap()], b, None).unwrap_err();
+        let other = rewrite(&path, &["10.9.9.9".parse().unwrap()], (b, None), &|_| true).unwrap_err();
         assert!(other.to_string().contains("no line has a host="));
     }
 }

@@ -4,7 +4,7 @@ use super::{Done, Facts};
 use crate::config::Argv;
 use crate::io::hook;
 use crate::limits::REDIRECT_COMMAND_SECONDS_MAX;
-use crate::op::NodeName;
+use crate::op::{NodeName, UserName};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +24,18 @@ pub(super) async fn tell(command: &Argv, facts: &Facts) -> Result<Done, String> 
     let limit = Duration::from_secs(REDIRECT_COMMAND_SECONDS_MAX);
     let ran = hook::run_in(command.words(), &environment, limit).await;
     ran.map(|()| Done::default()).map_err(|e| e.to_string())
+}
+
+/// The same for one user, who is in the environment too.
+pub(super) async fn tell_user(command: &Argv, user: &UserName, node: &NodeName, group: &str) -> Result<(), String> {
+    let environment = [
+        ("MAILSHADOW_GROUP", group.to_owned()),
+        ("MAILSHADOW_NODE", node.to_string()),
+        ("MAILSHADOW_USER", user.to_string()),
+    ];
+    let limit = Duration::from_secs(REDIRECT_COMMAND_SECONDS_MAX);
+    let ran = hook::run_in(command.words(), &environment, limit).await;
+    ran.map_err(|e| e.to_string())
 }
 
 /// Whether there is such a program; it is not run.
@@ -48,7 +60,7 @@ pub(super) fn look(command: &Argv) -> Result<String, String> {
 mod tests {
     use super::super::{Redirected, run};
     use super::*;
-    use crate::config::RedirectConfig;
+    use crate::config::{RedirectConfig, UserPatterns};
     use crate::op::Epoch;
 
     async fn told(script: &str) -> Redirected {
@@ -60,6 +72,8 @@ mod tests {
             node: NodeName::from("mail-b"),
             peer: Some(NodeName::from("mail-a")),
             epoch: Epoch(4),
+            users: UserPatterns::try_from(vec!["*".to_owned()]).unwrap(),
+            others: Vec::new(),
         };
         run(&RedirectConfig::Exec { command }, &facts).await
     }

@@ -15,10 +15,10 @@ mod exec;
 mod haproxy;
 pub mod proxy;
 
-use crate::config::RedirectConfig;
+use crate::config::{RedirectConfig, UserPatterns};
 use crate::io::clock::Stopwatch;
 use crate::limits::{REDIRECT_LOOK_SECONDS_MAX, REDIRECT_SECONDS_MAX};
-use crate::op::{Epoch, NodeName};
+use crate::op::{Epoch, NodeName, UserName};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -35,6 +35,17 @@ pub struct Facts {
     pub peer: Option<NodeName>,
     /// The epoch that `node` took.
     pub epoch: Epoch,
+    /// The group's users.
+    pub users: UserPatterns,
+    /// Users of the other groups here: they are pointed elsewhere.
+    pub others: Vec<UserPatterns>,
+}
+
+impl Facts {
+    /// True where a name is to be pointed with this group: a user of it, or nobody's, as the name of a line for everybody is.
+    fn is_pointed(&self, name: &str) -> bool {
+        self.users.matches(name) || !self.others.iter().any(|others| others.matches(name))
+    }
 }
 
 /// What became of one redirect.
@@ -80,6 +91,34 @@ pub async fn run(config: &RedirectConfig, facts: &Facts) -> Redirected {
     }
 }
 
+/// Points one user at `node`, where this kind can. Takes as long as [`run`]; what goes wrong stands in the answer.
+pub async fn point_user(config: &RedirectConfig, user: &UserName, node: &NodeName, group: &str) -> Redirected {
+    let time = Stopwatch::start();
+    let limit = Duration::from_secs(REDIRECT_SECONDS_MAX);
+    let pointed = async {
+        match config {
+            RedirectConfig::Dovecot { file, doveadm, hosts } => {
+                dovecot::point_user(file, doveadm, hosts, (user, node)).await
+            }
+            RedirectConfig::Exec { command } => exec::tell_user(command, user, node, group).await,
+            RedirectConfig::Haproxy { .. } | RedirectConfig::Dns { .. } => {
+                Err("it knows no users: it can't point one of them elsewhere".to_owned())
+            }
+        }
+    };
+    let done = tokio::time::timeout(limit, pointed).await;
+    let why = done
+        .unwrap_or_else(|_| Err(format!("not done within {} s", limit.as_secs())))
+        .err();
+    Redirected {
+        kind: kind(config).to_owned(),
+        ok: why.is_none(),
+        moved_sessions: None,
+        why,
+        seconds: time.elapsed().as_secs_f64(),
+    }
+}
+
 /// Whether this redirector could be driven now, in words; nothing is changed.
 ///
 /// # Errors
@@ -112,8 +151,34 @@ pub fn kind(config: &RedirectConfig) -> &'static str {
 async fn drive(config: &RedirectConfig, facts: &Facts) -> Result<Done, String> {
     match config {
         RedirectConfig::Haproxy { socket, servers } => haproxy::point(socket, servers, &facts.node).await,
-        RedirectConfig::Dovecot { file, doveadm, hosts } => dovecot::point(file, doveadm, hosts, &facts.node).await,
+        RedirectConfig::Dovecot { file, doveadm, hosts } => dovecot::point(file, doveadm, hosts, facts).await,
         RedirectConfig::Dns { .. } => dns::point(config, &facts.node).await,
         RedirectConfig::Exec { command } => exec::tell(command, facts).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_everybody_is_pointed_and_a_user_of_another_group_is_not() {
+        let of = |patterns: &[&str]| {
+            let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+            UserPatterns::try_from(patterns).unwrap()
+        };
+        let facts = |users: &[&str], others: &[&str]| Facts {
+            group: "one".to_owned(),
+            role: "primary".to_owned(),
+            node: NodeName::from("mail-b"),
+            peer: None,
+            epoch: Epoch(2),
+            users: of(users),
+            others: vec![of(others)],
+        };
+        let east = facts(&["*@east"], &["*@west"]);
+        assert!(east.is_pointed("ann@east") && east.is_pointed("everybody") && !east.is_pointed("cat@west"));
+        let (main, moved) = (facts(&["*"], &[]), facts(&[], &["*"]));
+        assert!(main.is_pointed("ann@east") && !moved.is_pointed("everybody"));
     }
 }

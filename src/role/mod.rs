@@ -11,10 +11,12 @@
 //! | `loss` | what a promotion would lose, against what the operator accepts |
 //! | `audit` | the chain of role changes that is kept |
 //! | `merge` | what becomes of a lost tail |
+//! | `moved` | users who were moved to another group, one by one |
 
 pub mod audit;
 pub mod loss;
 pub mod merge;
+pub mod moved;
 mod record;
 mod standing;
 

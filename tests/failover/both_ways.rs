@@ -12,21 +12,27 @@ use testbed::node::{Node, Pki};
 use testbed::truth::Truth;
 use testbed::{Result, process};
 
-const EAST: [&str; 2] = ["ann@east.test", "bob@east.test"];
-const WEST: [&str; 2] = ["cat@west.test", "dan@west.test"];
+pub(super) const EAST: [&str; 2] = ["ann@east.test", "bob@east.test"];
+pub(super) const WEST: [&str; 2] = ["cat@west.test", "dan@west.test"];
 /// What a Dovecot takes as a floor, or makes of its own configuration.
 const OF_ITS_OWN: [&str; 6] = ["modseq", "highestmodseq", "savedate", "selectable", "myrights", "acl"];
 
 /// Two nodes, each with a Dovecot of all users: `mail-a` begins as primary of `east`, `mail-b` of `west`.
-struct Crossed {
+pub(super) struct Crossed {
     // daemons end before their Dovecots, the folder last
-    nodes: [Node; 2],
-    dovecots: [Dovecot; 2],
+    pub(super) nodes: [Node; 2],
+    pub(super) dovecots: [Dovecot; 2],
     _folder: TempDir,
 }
 
 impl Crossed {
+    /// `east` and `west`, by the domains of their users.
     fn start() -> Result<Self> {
+        Self::start_with([("east", "\"*@east.test\""), ("west", "\"*@west.test\"")], "")
+    }
+
+    /// Two groups with their patterns, the first of them primary on `mail-a`; `lines` stand in the first.
+    pub(super) fn start_with(groups: [(&str, &str); 2], lines: &str) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("mailshadow-test-crossed-")
             .disable_cleanup(std::env::var_os("MAILSHADOW_TEST_KEEP").is_some())
@@ -53,11 +59,11 @@ impl Crossed {
         for (number, dovecot) in dovecots.iter().enumerate() {
             let peer = &nodes[1 - number];
             let peer = format!("{} = \"{}\"", peer.name(), peer.address());
-            let groups = [("east", 0), ("west", 1)].map(|(group, primary)| {
+            let [first, second] = [0, 1].map(|primary| {
                 let role = if number == primary { "primary" } else { "standby" };
-                group_of(group, role, &peer, dovecot)
+                group_of(groups[primary], role, &peer, dovecot)
             });
-            let groups = groups.into_iter().collect::<Result<String>>()?;
+            let groups = format!("{}{lines}{}", first?, second?);
             nodes[number].configure_without_groups(&pki, &groups)?;
         }
         nodes.iter_mut().try_for_each(Node::start)?;
@@ -69,7 +75,7 @@ impl Crossed {
     }
 
     /// A load of these users at one of the Dovecots.
-    fn load(&self, at: usize, users: &[&str], seed: &str, over: Duration) -> Running {
+    pub(super) fn load(&self, at: usize, users: &[&str], seed: &str, over: Duration) -> Running {
         let load = Load {
             imap_port: self.dovecots[at].imap_port(),
             lmtp_port: self.dovecots[at].lmtp_port(),
@@ -83,7 +89,7 @@ impl Crossed {
     }
 
     /// What clients of these users see is the same at both.
-    fn equal(&self, primary: usize, group: &str, users: &[&str]) -> Result<usize> {
+    pub(super) fn equal(&self, primary: usize, group: &str, users: &[&str]) -> Result<usize> {
         let users = names(users);
         let read = |at: usize| Truth::read(self.dovecots[at].imap_port(), &users);
         read(primary)?;
@@ -93,7 +99,7 @@ impl Crossed {
         Ok(source.messages())
     }
 
-    fn same(&self, source: &Truth, copy: &Truth, group: &str) -> Result<()> {
+    pub(super) fn same(&self, source: &Truth, copy: &Truth, group: &str) -> Result<()> {
         let differences = source.differences(copy, &OF_ITS_OWN);
         let logs = self.nodes.each_ref().map(Node::log).join("\n");
         ensure!(differences.is_empty(), "{group}: {differences:#?}\n{logs}");
@@ -101,11 +107,11 @@ impl Crossed {
     }
 }
 
-fn group_of(name: &str, role: &str, peer: &str, dovecot: &Dovecot) -> Result<String> {
+fn group_of((name, users): (&str, &str), role: &str, peer: &str, dovecot: &Dovecot) -> Result<String> {
     let doveadm = serde_json::to_string(&dovecot.doveadm_command()?)?;
     let hold = dovecot.hold_file();
     Ok(format!(
-        "[[group]]\nname = \"{name}\"\nusers = [\"*@{name}.test\"]\nstart_as = \"{role}\"\npeers = {{ {peer} }}\n\
+        "[[group]]\nname = \"{name}\"\nusers = [{users}]\nstart_as = \"{role}\"\npeers = {{ {peer} }}\n\
          store = \"dovecot\"\n[group.dovecot]\ndoveadm = {doveadm}\nhold = \"{}\"\n",
         hold.display()
     ))
@@ -116,14 +122,14 @@ fn names(users: &[&str]) -> Vec<String> {
 }
 
 /// One of a node's groups, out of `status`.
-fn group(node: &Node, name: &str) -> Result<Value> {
+pub(super) fn group(node: &Node, name: &str) -> Result<Value> {
     let status = node.ask(&["status"])?;
     let groups = status["groups"].as_array().context("groups")?;
     let found = groups.iter().find(|group| group["name"] == name).cloned();
     found.with_context(|| format!("no group {name} in {status}"))
 }
 
-fn until_group(node: &Node, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Result<()> {
+pub(super) fn until_group(node: &Node, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Result<()> {
     let waited = process::until(&format!("{} of {}: {what}", name, node.name()), LIMIT, || {
         Ok(group(node, name).is_ok_and(|group| is(&group)))
     });
@@ -142,7 +148,7 @@ fn delivery(dovecot: &Dovecot, user: &str) -> Result<String> {
 }
 
 /// A client of this user is told to come again later, and so is a delivery to him.
-fn is_held(dovecot: &Dovecot, user: &str) -> Result<bool> {
+pub(super) fn is_held(dovecot: &Dovecot, user: &str) -> Result<bool> {
     let login = dovecot.imap(user).err().map(|why| format!("{why:#}"));
     let delivery = delivery(dovecot, user)?;
     Ok(login.is_some_and(|why| why.contains("UNAVAILABLE")) && delivery.starts_with("451"))

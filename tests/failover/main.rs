@@ -12,6 +12,7 @@ mod both_ways;
 mod cut_off;
 mod dead_primary;
 mod forks;
+mod moving;
 mod restarted;
 mod resync;
 mod switchover;

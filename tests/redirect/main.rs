@@ -8,7 +8,7 @@ mod haproxy;
 mod proxy;
 
 use anyhow::Context;
-use mailshadow::config::{Config, RedirectConfig};
+use mailshadow::config::{Config, RedirectConfig, UserPatterns};
 use mailshadow::op::{Epoch, NodeName};
 use mailshadow::redirect::{self, Facts, Redirected};
 use std::path::Path;
@@ -46,6 +46,8 @@ fn point(redirect: &RedirectConfig, node: &str) -> Result<Redirected> {
         node: NodeName::from(node),
         peer: None,
         epoch: Epoch(2),
+        users: UserPatterns::try_from(vec!["*".to_owned()]).map_err(anyhow::Error::msg)?,
+        others: Vec::new(),
     };
     Ok(tokio::runtime::Runtime::new()?.block_on(redirect::run(redirect, &facts)))
 }

@@ -5,6 +5,7 @@ mod check;
 mod generate;
 mod journal;
 mod migrate;
+mod moving;
 mod output;
 mod promote;
 mod quarantine;
@@ -90,6 +91,12 @@ enum Verb {
     /// The old server is the primary of the group, the new one its standby. docs/migrate-debian-12-to-13.md leads through it.
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Move users, one by one, to the other node
+    ///
+    /// Run it on the node that has them. Each is kept out for a moment, what is his is applied, both sides are compared, and the
+    /// other node writes for him from then on; this one keeps his copy. Going back is the same on the other node. Exit status
+    /// 1: somebody was not moved; nothing has changed for him, or running it again goes on.
+    Move(moving::MoveArgs),
     /// Make a fenced node a standby again
     ///
     /// Run it on the fenced node. What it holds that the new primary lacks is shown first.
@@ -136,6 +143,7 @@ fn main() -> ExitCode {
         Verb::Promote(args) => config().and_then(|config| promote::run(&config, args, &output)),
         Verb::Switchover(args) => config().and_then(|config| promote::switch_over(&config, args, &output)),
         Verb::Migrate(verb) => config().and_then(|config| migrate::run(&config, verb, &output)),
+        Verb::Move(args) => config().and_then(|config| moving::run(&config, args, &output)),
         Verb::Rejoin(args) => config().and_then(|config| roles::rejoin(&config, args, &output)),
         Verb::Resume(args) => config().and_then(|config| roles::resume(&config, args, &output)),
         Verb::Pause(args) => config().and_then(|config| roles::pause(&config, args, &output)),

@@ -33,7 +33,10 @@ fn speaks(topic: &str, group: &GroupConfig, doveadm: &Doveadm) -> Finding {
         Err(error) => return Finding::error(topic, format!("its users can't be listed: {error}"), todo),
     };
     let Some(user) = users.iter().find(|user| group.users.matches(user.as_str())) else {
-        return Finding::error(topic, "it has no user of this group", todo);
+        return match group.users.name_nobody() {
+            true => Finding::ok(topic, "nobody was moved to this group yet"),
+            false => Finding::error(topic, "it has no user of this group", todo),
+        };
     };
     match doveadm.call(&["dsync-server", "-u", user.as_str()]) {
         Ok((said, _, _)) if said.starts_with(GREETING) => {

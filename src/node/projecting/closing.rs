@@ -2,6 +2,7 @@
 //! the first client is let in.
 
 use super::{Dovecot, Projecting, Standing};
+use crate::config::UserPatterns;
 use crate::io::clock::Stopwatch;
 use crate::limits::PROJECT_SECONDS_MAX;
 use crate::node::NodeError;
@@ -21,6 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(in crate::node) fn bring_to_end(
     opened: &OpenedEmbedded,
     ways: Vec<Box<dyn Dovecot>>,
+    users: &UserPatterns,
 ) -> Result<Option<String>, NodeError> {
     let failed = |e: TargetError| NodeError::Journal(e.to_string());
     let mut again = opened.embedded.again().map_err(failed)?;
@@ -31,8 +33,8 @@ pub(in crate::node) fn bring_to_end(
     apply_rest(again.target.as_mut(), opened)?;
     let applied = again.target.applied();
     let projecting = match everybody {
-        true => Projecting::start(mirror, ways, applied, None)?,
-        false => Projecting::go_on(mirror, ways, before)?,
+        true => Projecting::start((mirror, users), ways, applied, None)?,
+        false => Projecting::go_on((mirror, users), ways, before)?,
     };
     let (time, limit) = (Stopwatch::start(), Duration::from_secs(PROJECT_SECONDS_MAX));
     projecting.shared.stir();

@@ -130,6 +130,12 @@ fn differences(ours: &MailboxDelta, there: &MailboxReading) -> Vec<&'static str>
         tracing::info!(%uid, flags = ?ours.flags, ?keywords, flags_there = ?theirs.flags, keywords_there = ?there, "flags differ in the mail server");
     }
     let is_modseq_kept = there.highest_modseq >= ours.highest_modseq && same(&|a, b| b.modseq >= a.modseq);
+    if !is_modseq_kept {
+        let lower = pairs()
+            .find(|(a, b)| b.modseq < a.modseq)
+            .map(|(a, b)| (a.uid, a.modseq, b.modseq));
+        tracing::info!(?lower, highest = ?ours.highest_modseq, highest_there = ?there.highest_modseq, "MODSEQs are lower in the mail server");
+    }
     let checks = [
         ("uidvalidity", ours.uid_validity == there.uid_validity),
         ("uidnext", ours.uid_next == there.uid_next),

@@ -20,12 +20,13 @@ pub(super) use target::Dovecot;
 
 use super::NodeError;
 use super::applier::ApplyWork;
+use crate::config::{Told, UserPatterns};
 use crate::io::clock::{self, Stopwatch};
 use crate::limits::{STATUS_NAMED_MAX, TOLD_NOTED_MS};
 use crate::op::{DigestVerdict, Lsn, StreamId, UserName};
 use crate::store::embedded::mirror::Mirror;
 use crate::store::target::{Applied, TargetError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -42,6 +43,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What workers, `status` and the applying thread share.
 pub(super) struct Projection {
     mirror: Mirror,
+    /// Whose users they are: who was moved away is told nothing here.
+    users: UserPatterns,
     state: Mutex<State>,
     wake: Condvar,
     /// Something may have been applied since the mirror was asked last.
@@ -65,6 +68,8 @@ struct State {
     patrol_ms: u64,
     patrolled: UserName,
     down: Option<Down>,
+    /// Users who are told later: their mail server is ahead of the mirror.
+    ahead: BTreeSet<UserName>,
     /// Verdicts of the mirror that the Dovecot is still to be compared for, by user.
     verdicts: BTreeMap<UserName, Vec<DigestVerdict>>,
     /// Users with messages that can't be told, and how many.
@@ -101,23 +106,28 @@ impl Projecting {
     /// Starts a worker for each way to the Dovecot, and looks at everybody. `hold`: where the Dovecot holds what a later
     /// mirror would tell, nobody is told anything before the mirror is at this LSN.
     pub(super) fn start(
-        mirror: Mirror,
+        (mirror, users): (Mirror, &UserPatterns),
         ways: Vec<Box<dyn Dovecot>>,
         applied: Applied,
         hold: Option<Lsn>,
     ) -> Result<Self, NodeError> {
+        let patterns = users;
         let failed = |e: TargetError| NodeError::Journal(e.to_string());
         let (users, told) = (
             mirror.users().map_err(failed)?,
             mirror.told(applied.stream).map_err(failed)?,
         );
-        let projection = Projection::new(mirror, Turns::new(users, told), applied);
+        let projection = Projection::new((mirror, patterns), Turns::new(users, told), applied);
         projection.state().hold = hold;
         Self::work(projection, ways)
     }
 
     /// The same, where everything up to `told` was told, and the mirror knows who changed since.
-    pub(super) fn go_on(mirror: Mirror, ways: Vec<Box<dyn Dovecot>>, told: Applied) -> Result<Self, NodeError> {
+    pub(super) fn go_on(
+        mirror: (Mirror, &UserPatterns),
+        ways: Vec<Box<dyn Dovecot>>,
+        told: Applied,
+    ) -> Result<Self, NodeError> {
         Self::work(Projection::new(mirror, Turns::new([], told.lsn), told), ways)
     }
 
@@ -159,9 +169,10 @@ impl Projecting {
 }
 
 impl Projection {
-    fn new(mirror: Mirror, turns: Turns, applied: Applied) -> Self {
+    fn new((mirror, users): (Mirror, &UserPatterns), turns: Turns, applied: Applied) -> Self {
         Self {
             mirror,
+            users: users.clone(),
             state: Mutex::new(State {
                 shown: turns.told(),
                 turns,
@@ -219,6 +230,11 @@ impl Projection {
     fn is_stuck(&self) -> bool {
         let state = self.state();
         !self.stirred.load(Ordering::Acquire) && state.turns.are_stuck()
+    }
+
+    /// True while somebody tells the mail server of this user.
+    pub(super) fn is_telling(&self, user: &UserName) -> bool {
+        self.state().turns.is_busy(user)
     }
 
     /// For `status`.
@@ -287,6 +303,13 @@ impl Projection {
             state.hold = None;
         }
         state.turns.stir(stirred.users, stirred.applied.lsn);
+        let told = |user: &UserName| {
+            self.users
+                .moved()
+                .told(user, stirred.applied.stream, stirred.applied.lsn)
+        };
+        let due: Vec<UserName> = state.ahead.extract_if(.., |user| told(user) != Told::Later).collect();
+        state.turns.stir(due, stirred.applied.lsn);
         Ok(())
     }
 

@@ -335,6 +335,10 @@ fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+fn everybody() -> crate::config::UserPatterns {
+    crate::config::UserPatterns::try_from(vec!["*".to_owned()]).unwrap()
+}
+
 fn shown(shared: &Projection, applied: Applied) -> Lsn {
     shared.shown(applied)
 }
@@ -345,7 +349,8 @@ fn a_mail_server_that_is_down_holds_up_the_lag_and_nothing_else() {
     let dovecot = Shared::default();
     dovecot.0.lock().unwrap().is_down = true;
     let ways: Vec<Box<dyn Dovecot>> = vec![Box::new(dovecot.clone()), Box::new(dovecot.clone())];
-    let projecting = Projecting::start(copy.store.mirror().unwrap(), ways, copy.applied(), None).unwrap();
+    let projecting =
+        Projecting::start((copy.store.mirror().unwrap(), &everybody()), ways, copy.applied(), None).unwrap();
     let shared = Arc::clone(&projecting.shared);
     until("it was never tried", || dovecot.0.lock().unwrap().told > 0);
     until("nobody says that it is down", || !shared.standing().problems.is_empty());

@@ -210,6 +210,11 @@ impl Turns {
         user.is_some_and(|user| matches!(user.place, Place::Ready(_) | Place::Lifting(_) | Place::Busy))
     }
 
+    /// True while this user is being told.
+    pub(super) fn is_busy(&self, name: &UserName) -> bool {
+        self.users.get(name).is_some_and(|user| user.place == Place::Busy)
+    }
+
     /// True where somebody is behind, and nobody of them could be told without another change of the mirror.
     pub(super) fn are_stuck(&self) -> bool {
         !self.users.is_empty() && self.users.values().all(|user| user.place == Place::Nowhere)

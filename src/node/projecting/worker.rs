@@ -5,6 +5,7 @@ use super::target::{Dovecot, TellError};
 use super::turn::{Turned, turn};
 use super::turns::Ended;
 use super::{Down, LOOK_AGAIN, Projection, State};
+use crate::config::Told;
 use crate::io::clock;
 use crate::limits::{DOWN_AGAIN_MS, PATROL_MS};
 use crate::op::{DigestVerdict, UserName};
@@ -79,7 +80,10 @@ fn next(shared: &Projection) -> Option<Work> {
             if state.turns.is_anybody_ready() {
                 shared.wake.notify_one();
             }
-            return Some(Work::Turn(user));
+            if is_told(shared, &mut state, &user, now_ms) {
+                return Some(Work::Turn(user));
+            }
+            continue;
         } else if let Some((user, verdicts)) = comparison(&mut state) {
             return Some(Work::Compare(user, verdicts));
         } else if let Some(user) = patrol(shared, &mut state, now_ms) {
@@ -90,6 +94,21 @@ fn next(shared: &Projection) -> Option<Work> {
         let waited = shared.wake.wait_timeout(state, pause);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
     }
+}
+
+/// False for a user who was moved away, of whom nothing is told any more, and for one whose mail server is ahead of the
+/// mirror: he is told later.
+fn is_told(shared: &Projection, state: &mut State, user: &UserName, now_ms: u64) -> bool {
+    let ended = match shared.users.moved().told(user, state.applied.stream, state.applied.lsn) {
+        Told::Now | Told::From(..) => return true,
+        Told::Never => Ended::Told,
+        Told::Later => {
+            state.ahead.insert(user.clone());
+            Ended::NotYet
+        }
+    };
+    state.turns.end(user, ended, now_ms);
+    false
 }
 
 /// Verdicts of a user of whom nothing is to be told any more, or can't be.
@@ -116,7 +135,8 @@ fn patrol(shared: &Projection, state: &mut State, now_ms: u64) -> Option<UserNam
         None
     });
     state.patrolled = user.clone().unwrap_or_default();
-    user
+    let (stream, lsn) = (state.applied.stream, state.applied.lsn);
+    user.filter(|user| shared.users.moved().told(user, stream, lsn) == Told::Now)
 }
 
 /// A Dovecot that is down is tried by one worker from time to time.

@@ -10,7 +10,7 @@ mod users;
 
 use super::bodies::DovecotBodies;
 use super::directory::UserDirectory;
-use super::doveadm::Doveadm;
+use super::doveadm::{Doveadm, Users};
 use super::identity::Identities;
 use super::job::{Focus, Job, Progress};
 use super::look::Look;
@@ -44,6 +44,8 @@ pub struct Setup {
     pub public: PublicOwners,
     /// Which users belong to the group.
     pub wanted: Box<dyn Fn(&UserName) -> bool + Send>,
+    /// Another number once `wanted` may say something else than before.
+    pub changes: Box<dyn Fn() -> u64 + Send>,
     /// Where it goes on: the latest checkpoint with the frames after it applied, or empty.
     pub table: CaptureTable,
     /// Where what it finds goes.
@@ -136,6 +138,9 @@ struct Sweep {
 
 struct Engine {
     wanted: Box<dyn Fn(&UserName) -> bool + Send>,
+    changes: Box<dyn Fn() -> u64 + Send>,
+    /// Users of the server who are not wanted, and after which change that was looked at.
+    others: (Users, u64),
     table: CaptureTable,
     outlet: Box<dyn Outlet>,
     status: Arc<Mutex<SourceStatus>>,
@@ -190,6 +195,8 @@ impl Engine {
         let now = Instant::now();
         Self {
             wanted: setup.wanted,
+            others: (Users::new(), (setup.changes)()),
+            changes: setup.changes,
             table: setup.table,
             outlet: setup.outlet,
             status: setup.status,

@@ -38,8 +38,8 @@ pub struct Fence {
     users: UserPatterns,
     /// Keeps users out by name, where the server is set up for it.
     holding: Option<Holding>,
-    /// Whether all of the server's users are the group's, once that is known.
-    whole: Option<bool>,
+    /// Whether all of the server's users are the group's, once that is known, and after how many moves of users.
+    whole: Option<(bool, u64)>,
     base_dir: Option<PathBuf>,
     /// Processes that were asked to end, and get no second chance.
     warned: BTreeSet<i32>,
@@ -89,6 +89,12 @@ pub enum FenceError {
     /// It does not heed that file.
     #[error("it does not heed {}: does its first passdb read it, with result_internalfail = return-fail?", .0.display())]
     HoldUnread(PathBuf),
+    /// Users are to be kept out by name, and the server is not set up for it.
+    #[error("group.dovecot.hold is not set")]
+    NoHold,
+    /// Users are kept out, and have not left.
+    #[error("{0} of their sessions are still there")]
+    StillThere(usize),
     /// A reload did not open its doors.
     #[error("it was reloaded, and its doors are still shut")]
     StaysShut,
@@ -174,6 +180,40 @@ impl Fence {
         Ok(true)
     }
 
+    /// Keeps those out who are to be kept out one by one, ends their sessions, and says who they are. `may_write`: whether the
+    /// group's others may come in.
+    ///
+    /// # Errors
+    /// It can't be done, or is not done yet.
+    pub fn keep_out(&mut self, may_write: bool) -> Result<BTreeSet<UserName>, FenceError> {
+        let users = self.users.as_now();
+        let out = users.moved().kept_out(may_write);
+        let Some(holding) = &mut self.holding else {
+            return if out.is_empty() {
+                Ok(out)
+            } else {
+                Err(FenceError::NoHold)
+            };
+        };
+        holding.hold(&self.doveadm, |user| users.matches(user), out.clone())?;
+        if out.is_empty() {
+            return Ok(out);
+        }
+        let theirs = |session: &Session| out.contains(&UserName::from(session.user.as_str()));
+        let mut there = self.sessions()?;
+        there.retain(theirs);
+        if !there.is_empty() {
+            self.kick(&there, false)?;
+            std::thread::sleep(GOODBYE);
+            there = self.sessions()?;
+            there.retain(theirs);
+        }
+        match there.len() {
+            0 => Ok(out),
+            left => Err(FenceError::StillThere(left)),
+        }
+    }
+
     /// Opens again what was shut: a reload does, on both versions. It is begun when `doveadm reload` returns, so the doors
     /// are waited for.
     ///
@@ -185,7 +225,9 @@ impl Fence {
             return Ok(());
         };
         if let Some(holding) = &mut self.holding {
-            holding.hold(&self.doveadm, |user| self.users.matches(user), BTreeSet::new())?;
+            let users = self.users.as_now();
+            let held = users.moved().kept_out(true);
+            holding.hold(&self.doveadm, |user| users.matches(user), held)?;
         }
         let is_shut = |services: &BTreeMap<String, Service>| services.values().any(|service| service.stopped);
         if !is_shut(&services) {
@@ -207,14 +249,17 @@ impl Fence {
         if self.users.take_everybody() {
             return true;
         }
-        if let Some(whole) = self.whole {
+        let moves = self.users.moved().changes();
+        if let Some((whole, of)) = self.whole
+            && of == moves
+        {
             return whole;
         }
         let Ok(names) = self.doveadm.user_names() else {
             return false;
         };
         let whole = !names.is_empty() && names.iter().map(UserName::as_str).all(|name| self.users.matches(name));
-        self.whole = Some(whole);
+        self.whole = Some((whole, moves));
         whole
     }
 
@@ -365,103 +410,4 @@ fn who(text: &str) -> Vec<Session> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sessions_are_read_from_both_versions_tables() {
-        let of_2_3 = "username\tproto\tpid\tip\nuser1@example.test\timap\t27937\t127.0.0.1\n";
-        let of_2_4 = "username\tservice\tpid\tip\tdest_ip\nuser1@example.test\timap\t28050\t127.0.0.1\t\n";
-        let imap = Session {
-            user: "user1@example.test".to_owned(),
-            service: "imap".to_owned(),
-        };
-        assert_eq!(who(of_2_3), who(of_2_4));
-        assert_eq!(who(of_2_4), [imap]);
-        assert_eq!(who("username\tproto\tpid\tip\n"), []);
-        assert_eq!(who(""), []);
-    }
-
-    #[test]
-    fn a_stopped_service_is_told_from_one_that_listens() {
-        let text = "name: lmtp\nlistening: n\ndoveadm_stop: y\nprocess_total: 0\n\nname: imap-login\nlistening: n\ndoveadm_stop: n\n";
-        let found = services(text);
-        assert!(found["lmtp"].stopped && !found["imap-login"].stopped);
-        assert_eq!(found.len(), 2);
-    }
-
-    #[test]
-    fn a_server_that_may_not_be_asked_is_not_taken_for_one_that_does_not_run() {
-        let said = |why: &str| format!("Fatal: net_connect_unix(/run/dovecot/master) failed: {why}\n");
-        assert!(is_absent(&said("Connection refused")) && is_absent(&said("No such file or directory")));
-        assert!(!is_absent(&said("Permission denied")));
-        assert!(!is_absent(
-            "Error: No such file or directory: /etc/dovecot/dovecot.conf"
-        ));
-        assert!(!is_absent("Error response from daemon: container is not running"));
-    }
-
-    /// A `doveadm` that says what it is told to, and keeps what it was asked.
-    fn fake(dir: &std::path::Path, script: &str) -> Doveadm {
-        let log = dir.join("asked");
-        let script = format!("echo \"$*\" >>{}\n{script}", log.display());
-        let command = ["sh", "-c", &script, "doveadm"].map(str::to_owned).to_vec();
-        Doveadm { command, config: None }
-    }
-
-    fn patterns(patterns: &[&str]) -> UserPatterns {
-        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-        UserPatterns::try_from(patterns).unwrap()
-    }
-
-    #[test]
-    fn a_server_of_several_groups_goes_on_for_the_others() {
-        let dir = tempfile::tempdir().unwrap();
-        let script = r#"case "$*" in
-            "service status") printf 'name: imap-login\ndoveadm_stop: n\n' ;;
-            "user *") printf 'a@x\nb@y\n' ;;
-            *who*) printf 'username\tproto\tpid\tip\na@x\timap\t1\t::1\nb@y\timap\t2\t::1\n' ;;
-        esac"#;
-        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*@x"]), None);
-        let fenced = fence.shut().unwrap();
-        assert!(!fenced.refused && !fenced.is_shut());
-        assert_eq!((fenced.left, fenced.stopped.len()), (1, 0));
-        let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
-        assert!(asked.contains("kick a@x\n"), "{asked}");
-        assert!(
-            !asked.contains("b@y") && !asked.contains("stop") && !asked.contains("kick *"),
-            "{asked}"
-        );
-    }
-
-    #[test]
-    fn a_file_that_the_server_does_not_heed_keeps_nobody_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let script = r#"case "$*" in
-            "service status") printf 'name: imap-login\ndoveadm_stop: n\n' ;;
-            "user *") printf 'a@x\nb@y\n' ;;
-            "auth lookup"*) printf 'passdb: a@x\n' ;;
-        esac"#;
-        let held = dir.path().join("held");
-        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*@x"]), Some(held.clone()));
-        let error = fence.shut().unwrap_err().to_string();
-        assert!(error.contains("does not heed"), "{error}");
-        let heeds = r#"case "$*" in
-            "service status") printf 'name: imap-login\ndoveadm_stop: n\n' ;;
-            "user *") printf 'a@x\nb@y\n' ;;
-            "auth lookup"*) echo 'Error: auth-master: passdb lookup(a@x): Auth PASS lookup failed' >&2; exit 75 ;;
-        esac"#;
-        let mut fence = Fence::new(fake(dir.path(), heeds), patterns(&["*@x"]), Some(held.clone()));
-        assert!(fence.shut().unwrap().is_shut());
-        assert_eq!(std::fs::read_to_string(held).unwrap(), "a@x:::::::held=%{held}\n");
-    }
-
-    #[test]
-    fn a_server_that_can_not_be_asked_is_not_said_to_be_shut() {
-        let dir = tempfile::tempdir().unwrap();
-        let script = "echo 'Fatal: net_connect_unix(/run/dovecot/master) failed: Permission denied' >&2; exit 75";
-        let mut fence = Fence::new(fake(dir.path(), script), patterns(&["*"]), None);
-        let error = fence.shut().unwrap_err().to_string();
-        assert!(error.contains("Permission denied"), "{error}");
-    }
-}
+mod tests;

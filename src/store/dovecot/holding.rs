@@ -36,7 +36,7 @@ impl Holding {
 
     /// Keeps everybody out who is `ours`, as far as the server lists its users. They are listed again from time to time.
     pub(super) fn hold_all(&mut self, doveadm: &Doveadm, ours: impl Fn(&str) -> bool) -> Result<(), FenceError> {
-        let again = self.turns.is_multiple_of(HOLD_LIST_EVERY);
+        let again = self.turns.is_multiple_of(HOLD_LIST_EVERY) || !self.held.iter().all(|user| ours(user.as_str()));
         self.turns = self.turns.wrapping_add(1);
         let held = match again || self.held.is_empty() {
             true => doveadm
@@ -60,9 +60,14 @@ impl Holding {
             path: self.file.path().to_owned(),
             why,
         };
-        let changed = self.file.replace(ours, &held).map_err(wrong)?;
+        let changed = self.file.replace(&ours, &held).map_err(wrong)?;
         let known = held == self.held;
-        let freed: Vec<UserName> = self.held.difference(&held).cloned().collect();
+        let freed: Vec<UserName> = self
+            .held
+            .difference(&held)
+            .filter(|user| ours(user.as_str()))
+            .cloned()
+            .collect();
         if !changed && known {
             return Ok(());
         }

@@ -39,6 +39,7 @@ fn a_look_at_everybody_that_finds_nothing_is_not_taken_for_a_hang() {
         doveadm: doveadm.clone(),
         public: PublicOwners::new(),
         wanted: Box::new(|_| true),
+        changes: Box::new(|| 0),
         table: CaptureTable::default(),
         outlet: Box::new(Quiet(Arc::clone(&beats))),
         status: Arc::default(),

@@ -36,8 +36,10 @@ impl Engine {
     pub(super) fn take_users(&mut self) -> Result<(), OutletError> {
         let answered = self.directory.answered();
         if let Some(users) = self.directory.take() {
+            self.others.0.clear();
             self.take_over(users)?;
         }
+        self.choose_anew()?;
         let before = std::mem::replace(&mut self.answered, answered);
         let told = self
             .lost
@@ -60,10 +62,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Where others may be wanted than before: takes those who are, and lets go of those who are not any more.
+    fn choose_anew(&mut self) -> Result<(), OutletError> {
+        let changes = (self.changes)();
+        if std::mem::replace(&mut self.others.1, changes) == changes || !self.users_known {
+            return Ok(());
+        }
+        let mut users: Users = self.others.0.extract_if(.., |user, _| (self.wanted)(user)).collect();
+        let stay = self
+            .users
+            .iter()
+            .map(|(user, capture)| (user.clone(), Ok(capture.root().as_ref().clone())));
+        users.extend(stay);
+        self.take_over(users)
+    }
+
     /// Takes a new list of users over.
     fn take_over(&mut self, users: Users) -> Result<(), OutletError> {
-        let mut found = Users::new();
-        found.extend(users.into_iter().filter(|(user, _)| (self.wanted)(user)));
+        let (found, others): (Users, Users) = users.into_iter().partition(|(user, _)| (self.wanted)(user));
+        self.others.0.extend(others);
         // Where the mail lies can't be said just now: it is where it was until there is another answer.
         let stays = |user: &UserName, capture: &UserCapture| match found.get(user) {
             Some(Ok(root)) => root == capture.root().as_ref(),
