@@ -121,6 +121,24 @@ fn names(users: &[&str]) -> Vec<String> {
     users.iter().map(ToString::to_string).collect()
 }
 
+/// The report of a switchover of `east`. It may be refused for a MODSEQ that is lower in the standby's Dovecot: what was found to
+/// differ is told anew, and the next one is not.
+fn switched(node: &Node) -> Result<Value> {
+    let mut last = Value::Null;
+    process::until("it is switched over", LIMIT, || {
+        let out = node.ctl(&["switchover", "--group", "east"])?;
+        last = serde_json::from_slice(&out.stdout)?;
+        let why = last["error"]["message"].as_str().unwrap_or_default();
+        ensure!(
+            out.status.success() || why.contains(": modseq"),
+            "{last}\n{}",
+            node.log()
+        );
+        Ok(out.status.success())
+    })?;
+    Ok(last)
+}
+
 /// One of a node's groups, out of `status`.
 pub(super) fn group(node: &Node, name: &str) -> Result<Value> {
     let status = node.ask(&["status"])?;
@@ -178,7 +196,7 @@ fn one_group_fails_over_while_the_other_goes_on_the_other_way_beside_it() -> Res
     // planned, with both Dovecots serving both groups
     let mut stays = crossed.dovecots[0].imap(WEST[0])?;
     let load = crossed.load(1, &WEST, "meanwhile", over);
-    let report = crossed.nodes[1].ask(&["switchover", "--group", "east"])?;
+    let report = switched(&crossed.nodes[1])?;
     ensure!(
         report["loss"]["operations"] == 0 && report["old_side_fenced"] == true,
         "{report}"
@@ -203,7 +221,7 @@ fn one_group_fails_over_while_the_other_goes_on_the_other_way_beside_it() -> Res
     ensure!(group(&crossed.nodes[0], "west")?["role"] == "standby");
 
     // back, and let in again there
-    let report = crossed.nodes[0].ask(&["switchover", "--group", "east"])?;
+    let report = switched(&crossed.nodes[0])?;
     ensure!(report["loss"]["operations"] == 0, "{report}");
     ensure!(!is_held(&crossed.dovecots[0], EAST[0])? && is_held(&crossed.dovecots[1], EAST[0])?);
     let copy = Truth::read(crossed.dovecots[0].imap_port(), &names(&EAST))?;
