@@ -3,7 +3,7 @@
 //! A body is the octets that the source's server answers to `BODY[]`: decompressed, every bare LF as CRLF. It travels
 //! beside the frames, and is checked and stored by the BLAKE3 hash of these octets.
 
-use super::{MailboxId, MessageGuid, Uid, UidValidity};
+use super::{Append, MailboxId, MessageGuid, Uid, UidValidity};
 use serde::{Deserialize, Serialize};
 
 /// A place where a body can be read at the source.
@@ -27,6 +27,22 @@ pub struct BodyName {
     pub guid: MessageGuid,
     /// RFC822.SIZE, where the source could tell it.
     pub size: Option<u64>,
+}
+
+impl BodyName {
+    /// The body of a message, as its append or a list names it.
+    #[must_use]
+    pub fn of(mailbox: &MailboxId, uidvalidity: UidValidity, message: &Append) -> Self {
+        Self {
+            place: BodyPlace {
+                mailbox: mailbox.clone(),
+                uidvalidity,
+                uid: message.uid,
+            },
+            guid: message.guid.clone(),
+            size: message.size,
+        }
+    }
 }
 
 /// The copy lacks a body, or can't verify what it has.

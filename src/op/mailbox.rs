@@ -295,6 +295,17 @@ impl Op {
             Self::Expunge(expunge) => expunge.modseq,
         }
     }
+
+    /// The messages from before that it changes; an append changes none.
+    #[must_use]
+    pub fn uids(&self) -> &[UidRange] {
+        match self {
+            Self::Append(_) => &[],
+            Self::Flags(change) => &change.uids,
+            Self::Keywords(change) => &change.uids,
+            Self::Expunge(expunge) => &expunge.uids,
+        }
+    }
 }
 
 impl MailboxTxn {

@@ -2,10 +2,7 @@
 
 use crate::codec::wire::Offer;
 use crate::limits::{FRESH_SECONDS, SENT_BODIES_MAX};
-use crate::op::{
-    Append, BodyName, BodyPlace, FrameHeader, Guid, MailboxId, MessageGuid, NodeName, Op, Payload, UidValidity,
-    UserName,
-};
+use crate::op::{Append, BodyName, BodyPlace, FrameHeader, Guid, MessageGuid, NodeName, Op, Payload, UserName};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Every body that a frame names, once each. A frame made for another peer names none here: it is decided as no change.
@@ -15,10 +12,10 @@ pub(super) fn named(header: &FrameHeader, payload: &Payload, reader: &NodeName) 
     }
     match payload {
         Payload::Mailbox(txn) => appended(&txn.ops)
-            .map(|append| name(&txn.mailbox, txn.uidvalidity, append))
+            .map(|append| BodyName::of(&txn.mailbox, txn.uidvalidity, append))
             .collect(),
         Payload::State(chunk) => {
-            let of = |append| name(&chunk.mailbox, chunk.uidvalidity, append);
+            let of = |append| BodyName::of(&chunk.mailbox, chunk.uidvalidity, append);
             chunk.messages.iter().map(of).collect()
         }
         Payload::Attributes(change) => change.bodies().collect(),
@@ -45,7 +42,7 @@ pub(super) fn fresh(header: &FrameHeader, payload: &Payload) -> Vec<BodyName> {
     match payload {
         Payload::Mailbox(txn) if header.peer.is_none() => appended(&txn.ops)
             .filter(|append| made_near(&append.guid, header.captured_ms))
-            .map(|append| name(&txn.mailbox, txn.uidvalidity, append))
+            .map(|append| BodyName::of(&txn.mailbox, txn.uidvalidity, append))
             .collect(),
         _ => Vec::new(),
     }
@@ -56,18 +53,6 @@ fn appended(ops: &[Op]) -> impl Iterator<Item = &Append> {
         Op::Append(append) => Some(append),
         _ => None,
     })
-}
-
-fn name(mailbox: &MailboxId, uidvalidity: UidValidity, append: &Append) -> BodyName {
-    BodyName {
-        place: BodyPlace {
-            mailbox: mailbox.clone(),
-            uidvalidity,
-            uid: append.uid,
-        },
-        guid: append.guid.clone(),
-        size: append.size,
-    }
 }
 
 fn made_near(guid: &MessageGuid, captured_ms: u64) -> bool {

@@ -2,8 +2,7 @@
 
 use super::bodies;
 use crate::op::{
-    Append, BodyName, BodyPlace, Flags, Guid, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, Uid, UidRange,
-    UidValidity,
+    Append, BodyName, Flags, Guid, Keyword, MailboxId, MailboxName, MessageGuid, Modseq, Uid, UidRange, UidValidity,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -213,7 +212,7 @@ impl Mailbox {
             .and_then(Stored::body);
         let body = match same {
             Some(body) => Some(body),
-            None => bodies::resolve(tx, self.user, &self.body_name(&message))?,
+            None => bodies::resolve(tx, self.user, &BodyName::of(&self.is, self.uidvalidity, &message))?,
         };
         let octets = body.map(|body| body.length).or(message.size);
         let stored = Stored {
@@ -251,19 +250,6 @@ impl Mailbox {
             self.user
         ])?;
         Ok(())
-    }
-
-    fn body_name(&self, message: &Append) -> BodyName {
-        let place = BodyPlace {
-            mailbox: self.is.clone(),
-            uidvalidity: self.uidvalidity,
-            uid: message.uid,
-        };
-        BodyName {
-            place,
-            guid: message.guid.clone(),
-            size: message.size,
-        }
     }
 
     /// A message leaves for good, and with it what quarantine says of it.

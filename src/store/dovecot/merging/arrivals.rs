@@ -2,9 +2,7 @@
 
 use super::account::Account;
 use super::{Desk, InMailbox, Made, past, unavailable};
-use crate::op::{
-    Append, BodyName, BodyPlace, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UidValidity, UserName,
-};
+use crate::op::{Append, BodyName, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UidValidity, UserName};
 use crate::role::merge::{Arrival, Known, Octets, Settled as Why, arrival};
 use crate::store::change::Refused;
 use crate::store::dovecot::dsync::{Bodies, MailboxDelta, Message, Outcome, Wanted};
@@ -97,7 +95,7 @@ impl Desk<'_> {
             known.listed = listed;
             known.expunged = was_there && !known.in_place;
             known.in_mailbox |= arrived.contains(&message.guid);
-            let name = name(tail, message);
+            let name = BodyName::of(tail.is, tail.uidvalidity, message);
             let octets = self.octets(user, &account, &name)?;
             let judged = arrival(known, octets);
             let guid = self.guid(tail, message);
@@ -284,19 +282,6 @@ impl Desk<'_> {
                 message.guid
             ))),
         }
-    }
-}
-
-/// The body as the tail names it.
-fn name(tail: &InMailbox<'_>, message: &Append) -> BodyName {
-    BodyName {
-        place: BodyPlace {
-            mailbox: tail.is.clone(),
-            uidvalidity: tail.uidvalidity,
-            uid: message.uid,
-        },
-        guid: message.guid.clone(),
-        size: message.size,
     }
 }
 

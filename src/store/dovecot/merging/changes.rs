@@ -95,7 +95,9 @@ impl Desk<'_> {
             }
             let before = Marks::of(then.now.flags, &then.now.keywords);
             let mut after = before.clone();
-            let own = ops.iter().filter(|op| uids(op).iter().any(|range| range.contains(uid)));
+            let own = ops
+                .iter()
+                .filter(|op| op.uids().iter().any(|range| range.contains(uid)));
             own.for_each(|op| after.make(op));
             for (verb, list) in [("add", after.beyond(&before)), ("remove", before.beyond(&after))] {
                 if !list.is_empty() {
@@ -195,7 +197,7 @@ fn there<'a>(
     let own = account
         .mailbox(tail.is.guid)
         .filter(|own| own.uid_validity == tail.uidvalidity);
-    let all: Vec<UidRange> = ops.iter().flat_map(uids).copied().collect();
+    let all: Vec<UidRange> = ops.iter().flat_map(Op::uids).copied().collect();
     let named = |uid: &Uid| all.iter().any(|range| range.contains(*uid));
     let found = own
         .into_iter()
@@ -207,13 +209,4 @@ fn there<'a>(
             (now.uid, Then { now, before })
         })
         .collect()
-}
-
-fn uids(op: &Op) -> &[UidRange] {
-    match op {
-        Op::Append(_) => &[],
-        Op::Flags(change) => &change.uids,
-        Op::Keywords(change) => &change.uids,
-        Op::Expunge(expunge) => &expunge.uids,
-    }
 }

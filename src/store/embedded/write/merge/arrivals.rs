@@ -9,7 +9,7 @@ use super::super::fresh::Fresh;
 use super::super::lookup::{destination, named};
 use super::super::txn::Txn;
 use super::{InMailbox, Made};
-use crate::op::{Append, BodyHash, BodyName, BodyPlace, MailboxName, MessageGuid, Modseq, Payload};
+use crate::op::{Append, BodyHash, BodyName, MailboxName, MessageGuid, Modseq, Payload};
 use crate::role::merge::{Arrival, Known, arrival};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub(super) fn arrive(
         known.in_mailbox |= arrived.contains(&message.guid);
         let octets = octets(tx, tail, message)?;
         match arrival(known, octets.judged) {
-            Arrival::Ask => made.lacks.push(name(tail, message)),
+            Arrival::Ask => made.lacks.push(BodyName::of(tail.is, tail.uidvalidity, message)),
             Arrival::Nothing(settled) => {
                 made.tally.settle(settled);
                 made.note(known.settled || settled == crate::role::merge::Settled::Lost, message);
@@ -65,19 +65,6 @@ impl Made {
     }
 }
 
-/// The body as the tail names it.
-fn name(tail: &InMailbox<'_>, message: &Append) -> BodyName {
-    BodyName {
-        place: BodyPlace {
-            mailbox: tail.is.clone(),
-            uidvalidity: tail.uidvalidity,
-            uid: message.uid,
-        },
-        guid: message.guid.clone(),
-        size: message.size,
-    }
-}
-
 /// Octets that came with the piece.
 struct Came {
     here: Option<Arc<[u8]>>,
@@ -86,7 +73,7 @@ struct Came {
 
 fn octets(tx: &Connection, tail: &InMailbox<'_>, message: &Append) -> Result<Came, Stop> {
     use crate::role::merge::Octets::{Gone, Here, Unasked};
-    let judged = match tail.piece.bodies.get(&name(tail, message)) {
+    let judged = match tail.piece.bodies.get(&BodyName::of(tail.is, tail.uidvalidity, message)) {
         None => Unasked,
         Some(None) => Gone,
         Some(Some(octets)) => {

@@ -42,7 +42,7 @@ fn there(tx: &Connection, mailbox: &Mailbox, uids: &[UidRange]) -> Result<BTreeM
 pub(super) fn change(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Result<Made, Stop> {
     let mut made = Made::default();
     let Some(mailbox) = own(tx, tail)? else { return Ok(made) };
-    let all: Vec<UidRange> = ops.iter().flat_map(uids).copied().collect();
+    let all: Vec<UidRange> = ops.iter().flat_map(Op::uids).copied().collect();
     let before = tail.piece.item.before;
     let (mut open, mut kept) = (BTreeSet::new(), 0u64);
     for (uid, (_, modseq)) in there(tx, &mailbox, &all)? {
@@ -57,7 +57,7 @@ pub(super) fn change(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Resul
     made.tally.change(ChangeFate::Made, count);
     let mut txn = Txn::on(&mailbox);
     for op in ops {
-        let within = |uid: &&Uid| uids(op).iter().any(|range| range.contains(**uid));
+        let within = |uid: &&Uid| op.uids().iter().any(|range| range.contains(**uid));
         let uids: Vec<Uid> = open.iter().filter(within).copied().collect();
         if uids.is_empty() {
             continue;
@@ -86,15 +86,6 @@ pub(super) fn change(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Resul
     Ok(made)
 }
 
-fn uids(op: &Op) -> &[UidRange] {
-    match op {
-        Op::Append(_) => &[],
-        Op::Flags(change) => &change.uids,
-        Op::Keywords(change) => &change.uids,
-        Op::Expunge(expunge) => &expunge.uids,
-    }
-}
-
 /// True where the user has a message of that GUID beside those that go: one that was moved within its mailbox was not
 /// brought a second time.
 fn stays(
@@ -118,7 +109,7 @@ fn stays(
 pub(super) fn expunge(tx: &Connection, tail: &InMailbox<'_>, ops: &[Op]) -> Result<Made, Stop> {
     let mut made = Made::default();
     let Some(mailbox) = own(tx, tail)? else { return Ok(made) };
-    let all: Vec<UidRange> = ops.iter().flat_map(uids).copied().collect();
+    let all: Vec<UidRange> = ops.iter().flat_map(Op::uids).copied().collect();
     let there = there(tx, &mailbox, &all)?;
     if there.len() > TAIL_EXPUNGES_MAX {
         return refuse(Reason::Limit, "the tail expunges too many messages at once");
