@@ -9,6 +9,7 @@
 
 mod beside;
 mod both_ways;
+mod caching;
 mod cut_off;
 mod dead_primary;
 mod forks;
