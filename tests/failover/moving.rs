@@ -88,7 +88,8 @@ fn a_user_goes_to_the_other_node_and_comes_back_with_everything_and_nobody_else_
     is_clean(&crossed)?;
     let there = seen(&crossed, 1, ANN)?;
 
-    moved(b, ANN)?;
+    let report = b.ask(&["migrate", "back", ANN])?;
+    ensure!(report["users"][0]["moved"] == true, "{report}");
     crossed.same(&there, &seen(&crossed, 0, ANN)?, "moved")?;
     ensure!(is_held(&crossed.dovecots[1], ANN)? && !is_held(&crossed.dovecots[0], ANN)?);
     crossed.load(0, &[ANN], "back", Duration::ZERO).finish()?;

@@ -23,10 +23,21 @@ pub(crate) struct MoveArgs {
 }
 
 pub(crate) fn run(config: &Config, args: MoveArgs, output: &Output) -> Result<(), Failure> {
+    move_all(config, &args.users, args.to, args.max_wait, output)
+}
+
+/// One after another. Going back is the same: asked on the node that has them.
+pub(crate) fn move_all(
+    config: &Config,
+    users: &[String],
+    to: Option<String>,
+    max_wait: Duration,
+    output: &Output,
+) -> Result<(), Failure> {
     let request = Request::Move(MoveRequest {
-        users: args.users.iter().map(|user| UserName::from(user.as_str())).collect(),
-        to: args.to,
-        max_wait_ms: u64::try_from(args.max_wait.as_millis()).unwrap_or(u64::MAX),
+        users: users.iter().map(|user| UserName::from(user.as_str())).collect(),
+        to,
+        max_wait_ms: u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX),
     });
     let report: MoveReport = call(&config.node.control, &request, None, |line| output.interim(line))?;
     output.answer(&report, |report| report.users.iter().map(line).collect())?;

@@ -1,6 +1,7 @@
-//! `migrate cutover` and `migrate back`.
+//! `migrate cutover` and `migrate back`: of everybody, or of single users, which is what `move` does.
 
 use super::ask;
+use crate::moving;
 use crate::output::{Failure, Output};
 use clap::Args;
 use mailshadow::config::{Config, values::parse_duration};
@@ -9,11 +10,14 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub(crate) struct CutoverArgs {
+    /// Some users only, one after another, as `shadowctl move` does on the node that has them: docs/moving-users.md
+    #[arg(value_name = "USER", required_unless_present = "all", conflicts_with = "all")]
+    users: Vec<String>,
     /// Everybody at once
-    #[arg(long, required = true)]
+    #[arg(long)]
     all: bool,
     /// The group; may be left out where this node has one only
-    #[arg(long, value_name = "G")]
+    #[arg(long, value_name = "G", conflicts_with = "users")]
     group: Option<String>,
     /// How long clients may be kept out before everything is put back
     #[arg(long, value_name = "T", default_value = "60s", value_parser = parse_duration)]
@@ -21,6 +25,9 @@ pub(crate) struct CutoverArgs {
 }
 
 pub(super) fn run(config: &Config, args: CutoverArgs, back: bool, output: &Output) -> Result<(), Failure> {
+    if !args.users.is_empty() {
+        return moving::move_all(config, &args.users, None, args.max_wait, output);
+    }
     let request = MigrateRequest::Cutover {
         group: args.group,
         back,
