@@ -1,7 +1,7 @@
 //! Equal after the first copy, and after each of many kinds of change.
 
 use crate::USER;
-use crate::room::{Room, guid_of, now, resync};
+use crate::room::{Room, guid_of, now};
 use anyhow::{Context, ensure};
 use mailshadow::op::{Guid, Leap, Modseq, Uid};
 use mailshadow::store::dovecot::dsync::{MailboxDelta, Message};
@@ -10,6 +10,7 @@ use testbed::Result;
 use testbed::dovecot::{Format, Version};
 use testbed::imap::Imap;
 use testbed::load::{Load, Mix};
+use testbed::truth::resync;
 
 fn load(room: &Room, seed: &str, operations: usize) -> Result<()> {
     let load = Load {

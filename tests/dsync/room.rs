@@ -370,18 +370,3 @@ pub(crate) fn guid_of(reading: &Reading, name: &str) -> Result<Guid> {
         .with_context(|| format!("no mailbox {name}"))?
         .guid)
 }
-
-/// The UIDs that a client with this MODSEQ is told: gone, and changed.
-pub(crate) fn resync(imap: &mut Imap, name: &str, uid_validity: u32, modseq: u64) -> Result<(String, BTreeSet<u64>)> {
-    imap.run("ENABLE QRESYNC")?.must()?;
-    let reply = imap
-        .run(&format!("SELECT {} (QRESYNC ({uid_validity} {modseq}))", quote(name)))?
-        .must()?;
-    let vanished = reply
-        .all(0, "VANISHED")
-        .filter_map(|line| line.last())
-        .map(Value::text)
-        .collect();
-    let changed = fetched(&reply)?.into_iter().map(|(uid, _)| uid).collect();
-    Ok((vanished, changed))
-}

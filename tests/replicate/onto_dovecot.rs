@@ -1,14 +1,18 @@
 //! The standby's store is another running Dovecot: what a client sees there is equal, whatever is killed on the way.
 
 use crate::{AT_ONCE, programs};
+use anyhow::Context;
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 use tempfile::TempDir;
 use testbed::Result;
-use testbed::dovecot::{Dovecot, Format, Version};
+use testbed::dovecot::{Dovecot, Format, PASSWORD, Version};
+use testbed::imap::Imap;
 use testbed::load::{Load, Mix};
 use testbed::node::{Node, Pki};
-use testbed::truth::Truth;
+use testbed::pair::Plan;
+use testbed::truth::{Truth, item, resync};
 
 const LIVE: Duration = Duration::from_secs(9);
 /// What a Dovecot can't be told, or takes as a floor: it dates messages that it copies by itself, makes folders of folders
@@ -192,14 +196,62 @@ fn a_new_folder_has_its_own_rights_and_not_those_that_its_parent_has_there() -> 
     onto.compare().map(drop)
 }
 
+/// What a client keeps of INBOX.
+struct Cache {
+    uid_validity: u32,
+    uid_next: u64,
+    modseq: u64,
+}
+
+fn inbox(client: &mut Imap) -> Result<Cache> {
+    let reply = client.run("STATUS INBOX (UIDVALIDITY UIDNEXT HIGHESTMODSEQ)")?.must()?;
+    let number = |name: &str| {
+        let mut lines = reply.all(0, "STATUS");
+        lines
+            .find_map(|line| item(line.get(2)?.list(), name)?.number())
+            .context("STATUS")
+    };
+    Ok(Cache {
+        uid_validity: u32::try_from(number("UIDVALIDITY")?)?,
+        uid_next: number("UIDNEXT")?,
+        modseq: number("HIGHESTMODSEQ")?,
+    })
+}
+
+/// Of the last three messages one is flagged and one expunged, and one more comes: what a client is told of it that was not there.
+fn miss_some(client: &mut Imap, uid_next: u64) -> Result<(String, BTreeSet<u64>)> {
+    let (flagged, gone) = (uid_next - 3, uid_next - 2);
+    client.select("INBOX")?.must()?;
+    for command in [
+        format!("UID STORE {flagged} +FLAGS (\\Flagged missed)"),
+        format!("UID STORE {gone} +FLAGS.SILENT (\\Deleted)"),
+        format!("UID EXPUNGE {gone}"),
+    ] {
+        client.run(&command)?.must()?;
+    }
+    client.append("INBOX", "", FOREIGN)?.must()?;
+    client.run("UNSELECT")?.must()?;
+    Ok((gone.to_string(), [flagged, uid_next].into()))
+}
+
 #[test]
 fn a_switchover_there_and_back_loses_nothing() -> Result<()> {
     let mut onto = Onto::start((Version::V2_3, Format::Sdbox), (Version::V2_4, Format::Maildir))?;
     onto.load("before", 80, Mix::Normal, AT_ONCE).run()?;
+    let users = onto.source.users().to_vec();
+    let user = users.first().cloned().unwrap_or_default();
+    let mut client = onto.source.imap(&user)?;
+    for _ in 0..3 {
+        client.append("INBOX", "", FOREIGN)?.must()?;
+    }
     onto.start_nodes()?;
+    onto.wait()?;
+    let cache = inbox(&mut client)?;
+    let missed = miss_some(&mut client, cache.uid_next)?;
     let before = onto.compare()?;
     onto.standby.ask(&["switchover", "--max-wait", "60s"])?;
-    let users = onto.source.users().to_vec();
+    let told = resync(&mut onto.target.imap(&user)?, "INBOX", cache.uid_validity, cache.modseq)?;
+    assert_eq!(told, missed, "a client with the source's last MODSEQ");
     let there = Truth::read(onto.target.imap_port(), &users)?;
     assert_eq!(before.differences(&there, &OF_ITS_OWN), [""; 0]);
     for user in &users {
@@ -214,5 +266,44 @@ fn a_switchover_there_and_back_loses_nothing() -> Result<()> {
     let back = Truth::read(onto.source.imap_port(), &users)?;
     assert_eq!(meanwhile.differences(&back, &OF_ITS_OWN), [""; 0]);
     assert_eq!(back.messages(), before.messages() + users.len());
+    Ok(())
+}
+
+#[test]
+fn a_dovecot_follows_the_embedded_store_that_took_over_from_it_and_takes_back() -> Result<()> {
+    let plan = Plan {
+        programs: &programs(),
+        version: Version::V2_4,
+        format: Format::Sdbox,
+        users: 2,
+        standbys: 1,
+        extra: "",
+    };
+    let mut pair = plan.build()?;
+    pair.load("before", 60, Mix::Normal, AT_ONCE).run()?;
+    pair.start_nodes()?;
+    pair.wait()?;
+    let users = pair.source.users().to_vec();
+    let user = users.first().cloned().unwrap_or_default();
+    let standby = pair.standby()?;
+    standby.node.ask(&["switchover", "--max-wait", "60s"])?;
+    let port = standby.imap_port();
+    let mut client = Imap::login(port, &user, PASSWORD)?;
+    for command in ["CREATE Elsewhere/deep", "SUBSCRIBE Elsewhere/deep"] {
+        client.run(command)?.must()?;
+    }
+    client.append("Elsewhere/deep", "(\\Seen kw) ", FOREIGN)?.must()?;
+    for _ in 0..3 {
+        client.append("INBOX", "", FOREIGN)?.must()?;
+    }
+    pair.standby()?.node.ask(&["wait", "--timeout", "120s"])?;
+    let cache = inbox(&mut client)?;
+    let missed = miss_some(&mut client, cache.uid_next)?;
+    let before = Truth::read(port, &users)?;
+    pair.primary.ask(&["switchover", "--max-wait", "60s"])?;
+    let told = resync(&mut pair.source.imap(&user)?, "INBOX", cache.uid_validity, cache.modseq)?;
+    assert_eq!(told, missed, "a client with the embedded store's last MODSEQ");
+    let back = Truth::read(pair.source.imap_port(), &users)?;
+    assert_eq!(before.differences(&back, &OF_ITS_OWN), [""; 0]);
     Ok(())
 }
