@@ -127,7 +127,7 @@ pub struct NodeStanding {
     pub starts_as_primary: bool,
     /// As `status` shows the group there.
     pub status: GroupStatus,
-    /// Users who have a mailbox in its copy; none on a primary that is a Dovecot.
+    /// Users of whom its copy has every mailbox; none on a primary that is a Dovecot.
     pub users: Option<u64>,
     /// Octets of all messages in its copy; likewise.
     pub bytes: Option<u64>,
@@ -168,6 +168,9 @@ pub struct StoreFacts {
     pub name_rules: NameRules,
     /// Where it puts mail.
     pub room: Vec<Room>,
+    /// True where users may be known whom no list has: a program is asked for their passwords.
+    #[serde(default)]
+    pub users_open: bool,
     /// Users that can't be captured there, with the reason; the first few.
     pub refused: Vec<(UserName, String)>,
     /// How many there are.

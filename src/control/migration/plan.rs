@@ -110,8 +110,7 @@ fn of_target(target: Looked<'_>) -> Vec<Finding> {
 
 /// Users that the target's user database does not have.
 fn unknown_users(source: Looked<'_>, target: Looked<'_>) -> Option<Finding> {
-    let unknown = |user: &&UserName| !target.holdings.get(user).is_some_and(|holding| holding.known);
-    let unknown: Vec<&UserName> = source.holdings.keys().filter(unknown).collect();
+    let unknown = unknown(source.holdings, target.facts, target.holdings);
     if unknown.is_empty() {
         return None;
     }
@@ -119,16 +118,25 @@ fn unknown_users(source: Looked<'_>, target: Looked<'_>) -> Option<Finding> {
         "{} of {} users are not in its user database: {}",
         unknown.len(),
         source.holdings.len(),
-        named(unknown.iter().map(ToString::to_string))
+        named(unknown.iter().map(|user| user.to_string()))
     );
     let topic = format!("{} as the target", target.standing.node);
     let todo = "add them there under the same names, with their passwords";
-    let why = "their mail is not told to it, and the cutover is refused while they are missing";
     let why = match target.standing.status.store {
-        StoreKind::Dovecot => why,
-        StoreKind::Embedded => "their mail is copied, but they can't log in there",
+        StoreKind::Dovecot => "their mail is not told to it; the cutover is refused while they are missing",
+        StoreKind::Embedded => {
+            "their mail is copied, but they can't log in there; the cutover is refused while they are missing"
+        }
     };
     Some(Finding::error(topic, what, todo).because(why))
+}
+
+/// Users of the source whom the target does not know; nobody where it can't tell.
+#[must_use]
+pub fn unknown<'s>(source: &'s Holdings, facts: &StoreFacts, target: &Holdings) -> Vec<&'s UserName> {
+    let can_tell = !facts.users_open && facts.problem.is_none();
+    let unknown = |user: &&UserName| can_tell && !target.get(*user).is_some_and(|holding| holding.known);
+    source.keys().filter(unknown).collect()
 }
 
 fn unfit_names(source: Looked<'_>, target: Looked<'_>) -> Option<Finding> {
@@ -245,7 +253,8 @@ pub fn unanswered(node: &NodeName, why: String, todo: &str) -> Finding {
 }
 
 /// The first of them, and how many more there are.
-fn named(names: impl Iterator<Item = String>) -> String {
+#[must_use]
+pub fn named(names: impl Iterator<Item = String>) -> String {
     let all: Vec<String> = names.collect();
     let shown = all.iter().take(USERS_NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
     match all.len().checked_sub(USERS_NAMED_MAX).filter(|more| *more > 0) {
@@ -414,6 +423,8 @@ mod tests {
         new.holdings.insert(UserName::from("bob"), Holding::default());
         assert_eq!(told(&old, &new, 0), found);
         assert_eq!(not_carried(old.looked(), new.looked()).len(), 1);
+        new.facts.users_open = true;
+        assert_eq!(told(&old, &new, 0), [], "a program may know him");
     }
 
     #[test]

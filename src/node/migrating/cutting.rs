@@ -2,8 +2,8 @@
 //! it is a switchover: nothing is lost, or nothing changes.
 
 use super::pair::{Pair, Standings, Who};
-use super::{note, reporting};
-use crate::control::migration::{BACK, CUT_OVER, CutoverReport, Stage, Step, parity};
+use super::{note, planning, reporting};
+use crate::control::migration::{BACK, CUT_OVER, CutoverReport, Stage, Step, parity, plan};
 use crate::control::promotion::PromoteReport;
 use crate::control::report::VerifyReport;
 use crate::control::verbs::{Progress, ProgressSink, SwitchoverTerms, VerbError, VerifyRequest};
@@ -38,6 +38,7 @@ pub(super) async fn cut_over(
         report.seconds = time.elapsed().as_secs_f64();
         return Ok(report);
     }
+    knows_everybody(&mut pair, &standings, &progress).await?;
     let compared = reporting::compare(means, &VerifyRequest::default(), &progress).await?;
     if !compared.is_equal() {
         return Err(differ(&compared));
@@ -92,6 +93,23 @@ fn is_there(pair: &Pair, standings: &Standings, back: bool) -> Result<bool, Verb
         }));
     }
     Ok(false)
+}
+
+/// Refused where the other side has no such user: who is moved there could not log in.
+async fn knows_everybody(pair: &mut Pair, standings: &Standings, progress: &ProgressSink) -> Result<(), VerbError> {
+    let source = standings.primary().unwrap_or(Who::Peer);
+    let (from, to) = planning::look(pair, standings, source, progress).await?;
+    let to = to?;
+    let unknown = plan::unknown(&from.holdings, &to.facts, &to.holdings);
+    match unknown.len() {
+        0 => Ok(()),
+        count => Err(VerbError::refused(format!(
+            "{} does not know {count} of {} users: {}. Nothing has changed. Add them there under the same names",
+            pair.name(source.other()),
+            from.holdings.len(),
+            plan::named(unknown.iter().map(|user| user.to_string()))
+        ))),
+    }
 }
 
 fn differ(compared: &VerifyReport) -> VerbError {

@@ -1,7 +1,7 @@
 //! What this node says of itself to whoever steers a migration: it, or its peer.
 
 use super::history;
-use crate::config::{StartAs, StoreConfig};
+use crate::config::{EmbeddedConfig, StartAs, StoreConfig};
 use crate::control::migration::{
     CensusPage, Holding, Holdings, MigrationAnswer, MigrationQuestion, NameRules, NodeStanding, Room, StoreFacts,
 };
@@ -101,20 +101,9 @@ fn standing(means: &Means) -> NodeStanding {
 
 fn store(means: &Means) -> StoreFacts {
     let (config, state) = (&means.group.config, &means.config.node.state);
-    let StoreConfig::Dovecot(dovecot) = &config.store else {
-        return StoreFacts {
-            server: "the embedded store".to_owned(),
-            formats: vec!["embedded".to_owned()],
-            room: room("mail", state).into_iter().collect(),
-            not_carried: NOT_CARRIED
-                .iter()
-                .map(|what| NotCarried {
-                    what: (*what).to_owned(),
-                    users: None,
-                })
-                .collect(),
-            ..StoreFacts::default()
-        };
+    let dovecot = match &config.store {
+        StoreConfig::Dovecot(dovecot) => dovecot,
+        StoreConfig::Embedded(embedded) => return embedded_store(embedded, state),
     };
     let facts = fencing::doveadm(dovecot).server_facts(&|user| config.users.matches(user.as_str()), &dovecot.public);
     let facts = match facts {
@@ -138,7 +127,22 @@ fn store(means: &Means) -> StoreFacts {
         refused_users: u64::try_from(facts.refused.len()).unwrap_or(u64::MAX),
         refused: facts.refused.into_iter().take(USERS_NAMED_MAX).collect(),
         not_carried: facts.not_carried,
-        problem: None,
+        ..StoreFacts::default()
+    }
+}
+
+fn embedded_store(embedded: &EmbeddedConfig, state: &Path) -> StoreFacts {
+    let lacks = NOT_CARRIED.iter().map(|what| NotCarried {
+        what: (*what).to_owned(),
+        users: None,
+    });
+    StoreFacts {
+        server: "the embedded store".to_owned(),
+        formats: vec!["embedded".to_owned()],
+        room: room("mail", state).into_iter().collect(),
+        users_open: embedded.auth_exec.is_some(),
+        not_carried: lacks.collect(),
+        ..StoreFacts::default()
     }
 }
 

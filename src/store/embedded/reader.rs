@@ -126,7 +126,8 @@ impl View for Reader {
         self.0.readers.read(|tx| {
             let sums = tx
                 .prepare_cached(
-                    "SELECT count(DISTINCT user), coalesce(sum(size), 0) FROM mailboxes WHERE name IS NOT NULL",
+                    "SELECT count(DISTINCT user) - count(DISTINCT CASE uidvalidity WHEN 0 THEN user END), coalesce(sum(size), 0)
+                     FROM mailboxes WHERE name IS NOT NULL",
                 )?
                 .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
             Ok((sums.0.cast_unsigned(), sums.1.cast_unsigned()))

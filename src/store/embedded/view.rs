@@ -185,7 +185,7 @@ pub trait View: Send + Sync {
     /// The store can't be read.
     fn holdings(&self, rules: &NameRules) -> Result<Holdings, ViewError>;
 
-    /// Users who have a mailbox, and the octets of all messages.
+    /// Users of whom every mailbox was listed, and the octets of all messages.
     ///
     /// # Errors
     /// The store can't be read.
