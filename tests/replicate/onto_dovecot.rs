@@ -307,3 +307,29 @@ fn a_dovecot_follows_the_embedded_store_that_took_over_from_it_and_takes_back() 
     assert_eq!(before.differences(&back, &OF_ITS_OWN), [""; 0]);
     Ok(())
 }
+
+#[test]
+fn a_user_who_never_got_mail_holds_nobody_up() -> Result<()> {
+    let mut onto = Onto::start((Version::V2_4, Format::Sdbox), (Version::V2_3, Format::Maildir))?;
+    let user = onto.source.users().first().cloned().unwrap_or_default();
+    let mut imap = onto.source.imap(&user)?;
+    imap.run("CREATE Work")?.must()?;
+    imap.append("Work", "() ", b"Subject: no inbox\r\n\r\ntext\r\n")?
+        .must()?;
+    onto.start_nodes()?;
+    onto.wait()?;
+    let verified = onto.primary.ask(&["verify"])?;
+    anyhow::ensure!(
+        verified
+            .get("different")
+            .is_some_and(|none| none == &serde_json::json!([])),
+        "{verified}"
+    );
+    let target = &mut onto.target.imap(&user)?;
+    anyhow::ensure!(testbed::truth::subjects(target, "Work")?.len() == 1);
+    // what the first message makes is the INBOX that the target then has
+    onto.source
+        .lmtp()?
+        .deliver(&user, b"Subject: the first\r\n\r\ntext\r\n")?;
+    onto.compare().map(drop)
+}

@@ -2,7 +2,7 @@
 //! the source's before.
 
 use super::target::{Dovecot, TellError};
-use crate::op::{DigestVerdict, Guid, MailboxName, UserName};
+use crate::op::{DigestVerdict, Guid, MailboxName, Uid, UserName};
 use crate::store::dovecot::dsync::{Delta, MailboxDelta, MailboxReading, Message, Node, NodeMailbox, Reading, Wanted};
 use crate::store::embedded::mirror::Mirror;
 use crate::store::target::TargetError;
@@ -60,7 +60,11 @@ pub(super) fn touched(
             return Ok(Some(format!("another UIDVALIDITY or UIDNEXT of {guid}")));
         }
     }
-    if let Some(guid) = named.keys().find(|guid| !known.contains_key(guid)) {
+    let unused = |mailbox: &NodeMailbox| mailbox.uid_next <= Uid(1);
+    let stranger = named
+        .iter()
+        .find(|(guid, mailbox)| !known.contains_key(guid) && !unused(mailbox));
+    if let Some((guid, _)) = stranger {
         return Ok(Some(format!("a mailbox {guid}")));
     }
     let changed = |mailbox: &MailboxReading| !mailbox.listed.is_empty() || !mailbox.expunged.is_empty();
@@ -91,11 +95,17 @@ fn add(verdict: &mut DigestVerdict, differs: &[&str]) {
 
 /// Names, GUIDs and subscriptions.
 fn tree(whole: &Delta, there: &Reading) -> Vec<&'static str> {
+    let inbox = MailboxName::inbox();
+    let has_inbox = whole
+        .tree
+        .iter()
+        .any(|node| node.name == inbox && node.mailbox.is_some());
     let names = |nodes: &[Node]| -> BTreeSet<(MailboxName, Guid)> {
         let named = nodes
             .iter()
             .filter_map(|node| Some((node.name.clone(), node.mailbox?.guid)));
-        named.collect()
+        // a Dovecot makes one by itself
+        named.filter(|(name, _)| has_inbox || *name != inbox).collect()
     };
     let subscribed = |nodes: &[Node]| -> BTreeSet<MailboxName> {
         let subscribed = nodes.iter().filter(|node| node.subscribed);

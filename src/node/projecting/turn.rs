@@ -67,7 +67,7 @@ impl Turning<'_> {
                 return Ok(Ok(Ended::Told));
             };
             self.turned.left_out = telling.left_out;
-            if !telling.has_inbox() {
+            if telling.incomplete && !telling.has_inbox() {
                 return Ok(Ok(Ended::NotYet));
             }
             telling.delta.replaceable.extend(&self.replaceable);

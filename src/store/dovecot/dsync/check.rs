@@ -108,15 +108,7 @@ fn check_tree(delta: &Delta) -> Result<Numbers, Flaw> {
             return Err(flaw(name, "two names for one mailbox"));
         }
     }
-    let inbox = MailboxName::inbox();
-    match delta
-        .tree
-        .iter()
-        .any(|node| node.name == inbox && node.mailbox.is_some())
-    {
-        true => Ok(guids),
-        false => Err(flaw(inbox, "not in the tree")),
-    }
+    Ok(guids)
 }
 
 fn check_mailbox(delta: &MailboxDelta) -> Result<(), Flaw> {

@@ -15,7 +15,8 @@ pub struct Delta {
     /// Whose.
     pub user: UserName,
     /// The complete tree: what is not in it ceases to be, but for mailboxes that hold what nobody told (see
-    /// [`Outcome::Foreign`]). Each name once; INBOX always; no order asked.
+    /// [`Outcome::Foreign`]). Each name once; no order asked. Where INBOX is not in it, the
+    /// target's own stays as it is.
     pub tree: Vec<Node>,
     /// How each mailbox stood when it was last acknowledged ([`Outcome::Acknowledged`]), those of deleted mailboxes too,
     /// until the deletion is acknowledged. Only what agrees with it is overwritten or deleted unasked.

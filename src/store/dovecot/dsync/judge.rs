@@ -74,6 +74,7 @@ pub(super) fn judge(delta: &Delta, said: &[SaidNode]) -> Judgement {
     for node in &delta.tree {
         bench.node(node, &there);
     }
+    bench.lack_of_inbox(&there);
     bench.strangers(&there);
     bench.inbox(&there);
     bench.found
@@ -147,6 +148,28 @@ impl Bench<'_> {
         })
     }
 
+    /// No Dovecot is without INBOX for long, and a maildir never: where ours was not made yet, the target's stays as it is.
+    fn lack_of_inbox(&mut self, there: &BTreeMap<Guid, There<'_>>) {
+        let inbox = MailboxName::inbox();
+        let place = self.found.tree.iter().position(|placed| placed.name == inbox);
+        let Some(theirs) = there.values().find(|there| there.node.name == inbox) else {
+            return;
+        };
+        let is_ours = |placed: &Placed| placed.mailbox.is_some_and(|mailbox| mailbox.0 == theirs.guid);
+        if self.found.tree.iter().any(is_ours) {
+            return;
+        }
+        match place.and_then(|place| self.found.tree.get_mut(place)) {
+            Some(ours) if ours.mailbox.is_some() => {}
+            Some(subscribed) => subscribed.mailbox = theirs.placed(),
+            None => self.found.tree.push(Placed {
+                name: inbox,
+                mailbox: theirs.placed(),
+                subscribed: theirs.node.subscribed,
+            }),
+        }
+    }
+
     /// Mailboxes of the target that are not in our tree.
     fn strangers(&mut self, there: &BTreeMap<Guid, There<'_>>) {
         let ours: BTreeSet<Guid> = self
@@ -155,8 +178,14 @@ impl Bench<'_> {
             .iter()
             .filter_map(|node| Some(node.mailbox?.guid))
             .collect();
+        let stays: BTreeSet<Guid> = self
+            .found
+            .tree
+            .iter()
+            .filter_map(|placed| Some(placed.mailbox?.0))
+            .collect();
         for there in there.values().filter(|there| !ours.contains(&there.guid)) {
-            if self.may_go(there) {
+            if stays.contains(&there.guid) || self.may_go(there) {
                 continue;
             }
             self.foreign(there, "nobody told of this mailbox");

@@ -36,7 +36,7 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// True where INBOX is in the tree that is told: no Dovecot is without.
+    /// True where INBOX is in the tree that is told. It may not be made yet, or (of public mail) never.
     #[must_use]
     pub fn has_inbox(&self) -> bool {
         let inbox = MailboxName::inbox();

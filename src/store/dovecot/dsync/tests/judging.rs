@@ -276,3 +276,16 @@ fn an_inbox_with_another_name_here_is_kept_before_it_goes() {
         assert_eq!(inbox::replaced(&judged.tree, &target).is_some(), is_replaced);
     }
 }
+
+#[test]
+fn the_inbox_of_a_target_stays_where_ours_was_not_made_yet() {
+    let mut without = delta(inbox());
+    without.tree.retain(|node| node.name != MailboxName::inbox());
+    without.mailboxes.clear();
+    for uid_next in [1, 9] {
+        let judged = judge(&without, &[there("INBOX", 7, 4, uid_next), there("Work", 2, 9, 5)]);
+        assert!(judged.whole && judged.outcomes.is_empty(), "{judged:?}");
+        let kept = judged.tree.iter().find(|placed| placed.name == MailboxName::inbox());
+        assert_eq!(kept.unwrap().mailbox, Some((guid(7), UidValidity(4), Uid(uid_next))));
+    }
+}
