@@ -4,7 +4,7 @@
 pub const MOVED_FILE_BYTES_MAX: u64 = 48 << 20;
 /// Milliseconds after which it is looked again whether a move may go on.
 pub const MOVE_AGAIN_MS: u64 = 10;
-/// How often both sides are compared before a user counts as different, and the milliseconds between: what differed is told
+/// How often both sides are compared, of a move or a switchover, before a user counts as different, and the milliseconds between: what differed is told
 /// anew meanwhile.
 pub const MOVE_COMPARED_MAX: u32 = 3;
 /// See [`MOVE_COMPARED_MAX`].

@@ -8,7 +8,7 @@ use super::verifying::{self, Comparison};
 use crate::control::report::VerifyReport;
 use crate::control::roles::{HandOver, HandedOver};
 use crate::control::verbs::{ProgressSink, SwitchoverTerms, VerbError};
-use crate::limits::{HANDOVER_GRACE_MS, HANDOVER_USERS_MAX};
+use crate::limits::{HANDOVER_GRACE_MS, HANDOVER_USERS_MAX, MOVE_COMPARE_AGAIN_MS, MOVE_COMPARED_MAX};
 use crate::op::{EpochId, Lsn, NodeName, Payload, UserName};
 use crate::store::source::Command;
 use std::collections::BTreeSet;
@@ -65,20 +65,39 @@ fn primary(group: &GroupHandle) -> Result<Arc<PrimaryShared>, VerbError> {
     }
 }
 
-/// Compares this source with the peer's copy: all of it, or what was changed behind an LSN.
-async fn compare(group: &GroupHandle, peer: &NodeName, since: Option<Lsn>) -> Result<Lsn, VerbError> {
-    let shared = primary(group)?;
-    let users = match since {
-        None => vec![None],
-        Some(since) => changed_since(&shared, since).await?.into_iter().map(Some).collect(),
-    };
+/// Compares these users with the peer's copy; one that is none: everybody.
+async fn compare_users(
+    shared: &PrimaryShared,
+    peer: &NodeName,
+    users: Vec<Option<UserName>>,
+) -> Result<VerifyReport, VerbError> {
     let mut report = VerifyReport::default();
     for user in users {
         let (progress, mut told) = mpsc::channel(1);
         told.close();
         let comparison = Comparison::of_user(user);
         let only = |name: &NodeName| name == peer;
-        verifying::verify_group(&shared, &comparison, only, &ProgressSink::new(progress), &mut report).await?;
+        verifying::verify_group(shared, &comparison, only, &ProgressSink::new(progress), &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// Compares this source with the peer's copy: all of it, or what was changed behind an LSN. A Dovecot that took something under
+/// a lower MODSEQ is told it anew by being compared, so whoever differs is compared again.
+async fn compare(group: &GroupHandle, peer: &NodeName, since: Option<Lsn>) -> Result<Lsn, VerbError> {
+    let shared = primary(group)?;
+    let users = match since {
+        None => vec![None],
+        Some(since) => changed_since(&shared, since).await?.into_iter().map(Some).collect(),
+    };
+    let mut report = compare_users(&shared, peer, users).await?;
+    for _ in 1..MOVE_COMPARED_MAX {
+        if report.different.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(MOVE_COMPARE_AGAIN_MS)).await;
+        let again: BTreeSet<UserName> = report.different.iter().map(|d| d.user.clone()).collect();
+        report = compare_users(&shared, peer, again.into_iter().map(Some).collect()).await?;
     }
     if report.different.is_empty() {
         return Ok(shared.committed.borrow().lsn);
