@@ -411,6 +411,21 @@ fn flags(list: &[Value]) -> String {
     sorted.into_iter().collect::<Vec<_>>().join(" ")
 }
 
+/// The UIDs that a client with this MODSEQ is told: gone, and changed.
+pub fn resync(imap: &mut Imap, name: &str, uid_validity: u32, modseq: u64) -> Result<(String, BTreeSet<u64>)> {
+    imap.run("ENABLE QRESYNC")?.must()?;
+    let reply = imap
+        .run(&format!("SELECT {} (QRESYNC ({uid_validity} {modseq}))", quote(name)))?
+        .must()?;
+    let vanished = reply
+        .all(0, "VANISHED")
+        .filter_map(|line| line.last())
+        .map(Value::text)
+        .collect();
+    let changed = fetched(&reply)?.into_iter().map(|(uid, _)| uid).collect();
+    Ok((vanished, changed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,19 +474,4 @@ mod tests {
         fewer.users.get_mut("u").unwrap().mailboxes.clear();
         assert_eq!(fewer.differences(&truth("a"), &[]), ["u/INBOX: only in the second"]);
     }
-}
-
-/// The UIDs that a client with this MODSEQ is told: gone, and changed.
-pub fn resync(imap: &mut Imap, name: &str, uid_validity: u32, modseq: u64) -> Result<(String, BTreeSet<u64>)> {
-    imap.run("ENABLE QRESYNC")?.must()?;
-    let reply = imap
-        .run(&format!("SELECT {} (QRESYNC ({uid_validity} {modseq}))", quote(name)))?
-        .must()?;
-    let vanished = reply
-        .all(0, "VANISHED")
-        .filter_map(|line| line.last())
-        .map(Value::text)
-        .collect();
-    let changed = fetched(&reply)?.into_iter().map(|(uid, _)| uid).collect();
-    Ok((vanished, changed))
 }
