@@ -15,7 +15,10 @@ fn counted(room: &Room) -> Result<Doveadm> {
     let (script, count) = (room.folder().join("counted"), room.folder().join("count"));
     std::fs::write(
         &script,
-        format!("#!/bin/sh\necho begun >>{}\nexec \"$@\"\n", count.display()),
+        format!(
+            "#!/bin/sh\ncase \"$*\" in *dsync-server*) echo begun >>{} ;; esac\nexec \"$@\"\n",
+            count.display()
+        ),
     )?;
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
     let mut command = vec![script.display().to_string()];
