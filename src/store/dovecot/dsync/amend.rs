@@ -4,60 +4,57 @@ use super::asking::seen;
 use super::speaker::DsyncError;
 use super::talk::Talk;
 use super::telling::Placed;
-use super::{Bodies, MailboxDelta, Node, NodeMailbox, Outcome, Speaker};
-use crate::op::{MailboxName, UserName};
+use super::{Bodies, MailboxDelta, Node, Outcome, Speaker, broken};
+use crate::op::UserName;
 use std::collections::BTreeMap;
 
 impl Speaker {
     /// Gives the user's Dovecot the tree that `edit` makes of its own: a mailbox that is taken out of it is deleted, one that
-    /// is new is made, one that has another name there gets it, with all below it where they are renamed, too. What clients
-    /// make meanwhile stays: Dovecot compares with the tree that it has said.
+    /// has another name there gets it, with all below it where they are renamed, too. (A new one would have another GUID for a
+    /// moment, which capture may see: `doveadm` makes them.) What clients make meanwhile stays: Dovecot compares with the tree
+    /// that it has said. Returns what stands between the levels of a name there.
     ///
     /// # Errors
     /// It can't be reached, or did not take the tree.
-    pub fn amend(&self, user: &UserName, edit: impl FnOnce(&mut Vec<Node>)) -> Result<(), DsyncError> {
+    pub fn amend(&self, user: &UserName, edit: impl FnOnce(&mut Vec<Node>)) -> Result<char, DsyncError> {
         let (mut talk, said, spelling) = Talk::begin(self.ways.literal(user)?, user, BTreeMap::new())?;
         let before: Vec<Node> = told(said);
         let mut tree = before.clone();
         edit(&mut tree);
         if tree == before {
             talk.close();
-            return Ok(());
+            return Ok(spelling.separator);
         }
         talk.tree(&placed(tree), spelling)?;
         talk.finish(&mut Vec::new())?;
-        Ok(())
+        Ok(spelling.separator)
     }
 
-    /// Makes a mailbox with these messages beside all that the user has, or makes it again where it is left of an earlier
-    /// attempt. `now`: UNIX seconds.
+    /// Fills an empty mailbox that nobody else uses; its UIDVALIDITY stays. `now`: UNIX seconds.
     ///
     /// # Errors
-    /// It can't be reached, or the session ended: what there is of the mailbox is made again next time.
-    pub fn put_aside(
+    /// It can't be reached, the mailbox is not there, or the session ended.
+    pub fn fill(
         &self,
         user: &UserName,
-        name: &MailboxName,
         mailbox: &MailboxDelta,
         bodies: &mut dyn Bodies,
         now: i64,
     ) -> Result<Outcome, DsyncError> {
-        let is_other = |node: &Node| node.mailbox.is_none_or(|there| there.guid != mailbox.guid);
-        self.amend(user, |tree| tree.retain(is_other))?;
-        let link = self.ways.literal(user)?;
-        let (mut talk, said, spelling) = Talk::begin(link, user, BTreeMap::new())?;
+        let (mut talk, said, spelling) = Talk::begin(self.ways.literal(user)?, user, BTreeMap::new())?;
         let mut tree = told(said);
-        tree.push(Node {
-            name: name.clone(),
-            mailbox: Some(NodeMailbox {
-                guid: mailbox.guid,
-                uid_validity: mailbox.uid_validity,
-                uid_next: mailbox.uid_next,
-            }),
-            subscribed: false,
-        });
+        let mut places = tree.iter_mut().filter_map(|node| node.mailbox.as_mut());
+        let Some(place) = places.find(|place| place.guid == mailbox.guid) else {
+            talk.close();
+            return Err(broken(format!("there is no mailbox {}", mailbox.guid)).into());
+        };
+        place.uid_next = mailbox.uid_next;
+        let mailbox = MailboxDelta {
+            uid_validity: place.uid_validity,
+            ..mailbox.clone()
+        };
         talk.tree(&placed(tree), spelling)?;
-        let outcome = talk.mailbox(mailbox, bodies, now)?;
+        let outcome = talk.mailbox(&mailbox, bodies, now)?;
         talk.finish(&mut Vec::new())?;
         Ok(outcome)
     }

@@ -2,10 +2,10 @@
 
 use super::account::Account;
 use super::{Desk, InMailbox, Made, past, unavailable};
-use crate::op::{Append, BodyName, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UidValidity, UserName};
+use crate::op::{Append, BodyName, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UserName};
 use crate::role::merge::{Arrival, Known, Octets, Settled as Why, arrival};
 use crate::store::change::Refused;
-use crate::store::dovecot::dsync::{Bodies, MailboxDelta, Message, Outcome, Wanted};
+use crate::store::dovecot::dsync::{Bodies, MailboxDelta, Message, Node, Outcome, Wanted};
 use crate::store::dovecot::fetch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 /// Where messages wait, below INBOX, which every namespace allows. Seen only while they are moved, or after a crash.
 const ASIDE: &str = "Recovered by mailshadow";
-/// UIDVALIDITY there: any will do, since nobody keeps it.
-const ASIDE_UIDVALIDITY: UidValidity = UidValidity(1);
 /// Octets of a header in which its Message-ID is looked for.
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
@@ -51,7 +49,6 @@ impl Waiting {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         MailboxDelta {
             guid,
-            uid_validity: ASIDE_UIDVALIDITY,
             uid_next: Uid(count.saturating_add(1)),
             highest_modseq: Modseq(1),
             messages: count,
@@ -242,9 +239,12 @@ impl Desk<'_> {
     ) -> Result<Vec<BodyName>, Refused> {
         let speaker = self.merger.speaker();
         let guid = past::aside(user);
+        let is_other = |node: &Node| node.mailbox.is_none_or(|there| there.guid != guid);
+        // what an earlier attempt left, it is brought again
+        let separator = speaker.amend(user, |tree| tree.retain(is_other)).map_err(unavailable)?;
+        self.create(user, guid, &MailboxName::of(["INBOX", ASIDE]), separator)?;
         let delta = waiting.delta(guid);
-        let name = MailboxName::of(["INBOX", ASIDE]);
-        let told = speaker.put_aside(user, &name, &delta, &mut waiting, self.merger.past.now());
+        let told = speaker.fill(user, &delta, &mut waiting, self.merger.past.now());
         if !waiting.lacking.is_empty() {
             return Ok(waiting.lacking);
         }
@@ -259,7 +259,6 @@ impl Desk<'_> {
         let (to, from) = (self.spelled(user, place)?, guid.to_hex());
         self.doveadm(&["move", "-u", user.as_str(), "--", &to, "mailbox-guid", &from, "all"])?;
         self.moved(user, account, &waiting, place)?;
-        let is_other = |node: &crate::store::dovecot::dsync::Node| node.mailbox.is_none_or(|there| there.guid != guid);
         speaker.amend(user, |tree| tree.retain(is_other)).map_err(unavailable)?;
         Ok(Vec::new())
     }

@@ -1,27 +1,41 @@
 //! Mailboxes that a tail made or renamed, and names that it subscribed.
 
 use super::{Desk, Made, unavailable};
-use crate::op::{Guid, MailboxName, TreeChange, Uid, UidValidity};
+use crate::op::{Guid, MailboxName, TreeChange, UserName};
 use crate::role::merge::Tally;
 use crate::store::change::Refused;
-use crate::store::dovecot::dsync::{Node, NodeMailbox};
+use crate::store::dovecot::dsync::Node;
 
 impl Desk<'_> {
     /// Makes them under their own GUIDs, where their names are free; their UIDs are new, so their UIDVALIDITY is, too.
     pub(super) fn make(&self, change: &TreeChange) -> Result<Made, Refused> {
         let mut made = Made::default();
-        let tally = &mut made.tally;
-        let seconds = u32::try_from(self.merger.past.now()).unwrap_or(u32::MAX);
-        let edit = |tree: &mut Vec<Node>| {
-            for mailbox in &change.mailboxes {
-                let Ok(name) = &mailbox.name else { continue };
-                if place_of(tree, mailbox.guid).is_none() && take(tree, name, mailbox.guid, UidValidity(seconds)) {
-                    tally.mailboxes = tally.mailboxes.saturating_add(1);
-                }
-            }
-        };
-        self.merger.speaker().amend(&change.user, edit).map_err(unavailable)?;
+        let mut free = Vec::new();
+        let look = |tree: &mut Vec<Node>| free = free_in(tree, change);
+        let separator = self.merger.speaker().amend(&change.user, look).map_err(unavailable)?;
+        for (guid, name) in free {
+            self.create(&change.user, guid, &name, separator)?;
+            made.tally.mailboxes = made.tally.mailboxes.saturating_add(1);
+        }
         Ok(made)
+    }
+
+    /// Makes a mailbox, under its GUID from the first moment on. What the name can't have there becomes `_`, as dsync does it.
+    pub(super) fn create(
+        &self,
+        user: &UserName,
+        guid: Guid,
+        name: &MailboxName,
+        separator: char,
+    ) -> Result<(), Refused> {
+        let levels: Vec<String> = name
+            .0
+            .iter()
+            .map(|level| level.replace([separator, '/'], "_"))
+            .collect();
+        let (name, guid) = (levels.join(&separator.to_string()), guid.to_hex());
+        let words = ["mailbox", "create", "-u", user.as_str(), "-g", &guid, "--", &name];
+        self.doveadm(&words).map(drop)
     }
 
     /// New names where they are free, and subscriptions as they were last. A deleted mailbox stays.
@@ -44,23 +58,21 @@ fn place_of(tree: &[Node], guid: Guid) -> Option<usize> {
         .position(|node| node.mailbox.is_some_and(|there| there.guid == guid))
 }
 
-/// Gives the name to a new mailbox; false: it is taken.
-fn take(tree: &mut Vec<Node>, name: &MailboxName, guid: Guid, uid_validity: UidValidity) -> bool {
-    let mailbox = Some(NodeMailbox {
-        guid,
-        uid_validity,
-        uid_next: Uid(1),
-    });
-    match tree.iter_mut().find(|node| node.name == *name) {
-        Some(node) if node.mailbox.is_some() => return false,
-        Some(node) => node.mailbox = mailbox,
-        None => tree.push(Node {
-            name: name.clone(),
-            mailbox,
-            subscribed: false,
-        }),
+/// Those that are not there, and whose name nobody has.
+fn free_in(tree: &[Node], change: &TreeChange) -> Vec<(Guid, MailboxName)> {
+    let mut free = Vec::new();
+    for mailbox in change
+        .mailboxes
+        .iter()
+        .filter(|mailbox| place_of(tree, mailbox.guid).is_none())
+    {
+        let Ok(name) = &mailbox.name else { continue };
+        let has = |node: &Node| node.name == *name && node.mailbox.is_some();
+        if !tree.iter().any(has) && free.iter().all(|(_, other)| other != name) {
+            free.push((mailbox.guid, name.clone()));
+        }
     }
-    true
+    free
 }
 
 /// One may free the name of another.
@@ -122,18 +134,24 @@ fn subscribe(tree: &mut Vec<Node>, name: &MailboxName, on: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::TreeMailbox;
+    use crate::op::{TreeMailbox, Uid, UidValidity};
+    use crate::store::dovecot::dsync::NodeMailbox;
 
     fn name(levels: &[&str]) -> MailboxName {
         MailboxName::of(levels.iter().copied())
     }
 
     fn tree(names: &[(&[&str], u8)]) -> Vec<Node> {
-        let mut tree = Vec::new();
-        for (levels, guid) in names {
-            assert!(take(&mut tree, &name(levels), Guid([*guid; 16]), UidValidity(1)));
-        }
-        tree
+        let node = |(levels, guid): &(&[&str], u8)| Node {
+            name: name(levels),
+            mailbox: Some(NodeMailbox {
+                guid: Guid([*guid; 16]),
+                uid_validity: UidValidity(1),
+                uid_next: Uid(1),
+            }),
+            subscribed: false,
+        };
+        names.iter().map(node).collect()
     }
 
     fn change(wanted: &[(u8, &[&str])]) -> TreeChange {
@@ -167,7 +185,9 @@ mod tests {
         let before = there.clone();
         let mut tally = Tally::default();
         rename_all(&mut there, &change(&[(3, &["a"]), (9, &["z"])]), &mut tally);
-        assert!(!take(&mut there, &name(&["a"]), Guid([7; 16]), UidValidity(1)));
+        let wanted: [(u8, &[&str]); 4] = [(7, &["a"]), (1, &["x"]), (8, &["y"]), (9, &["y"])];
+        let free = free_in(&there, &change(&wanted));
+        assert_eq!(free, [(Guid([8; 16]), name(&["y"]))]);
         assert_eq!((there, tally), (before, Tally::default()));
     }
 }
