@@ -1,7 +1,7 @@
 //! What a change of a user's tree means.
 
-use super::Account;
-use crate::op::{Disappearance, Guid, MailboxName, TreeChange};
+use super::{Account, Mailbox};
+use crate::op::{Disappearance, Guid, MailboxName, TreeChange, UidValidity};
 
 impl Account {
     /// Applies the change at once: first every changed mailbox lets its name go, then the new names are given, so that
@@ -55,7 +55,13 @@ impl Account {
         self.subscribed.clear();
     }
 
+    /// One of which no list ever came has nothing that could be lost.
     fn vanish(&mut self, guid: Guid, why: &str) {
+        let mailbox = self.mailboxes.get(&guid);
+        let unlisted = |mailbox: &Mailbox| mailbox.uidvalidity == UidValidity(0) && mailbox.quarantine.held.is_none();
+        if mailbox.is_some_and(unlisted) {
+            return self.delete_or_doom(guid);
+        }
         if let Some(mailbox) = self.mailboxes.get_mut(&guid) {
             mailbox.quarantine.vanished.get_or_insert_with(|| why.to_owned());
         }

@@ -87,7 +87,15 @@ fn leave_out(tx: &Connection, user: i64, change: &TreeChange) -> Result<(), Targ
     Ok(())
 }
 
+/// One of which no list ever came has nothing that could be lost: a Dovecot that makes a mailbox under a GUID of somebody's choice
+/// has it under one of its own for a moment.
 fn vanish(tx: &Connection, user: i64, guid: Guid, why: &str) -> Result<(), TargetError> {
+    let is_unlisted = tx
+        .prepare_cached("SELECT 1 FROM mailboxes WHERE user = ?1 AND guid = ?2 AND uidvalidity = 0 AND held IS NULL")?
+        .exists(params![user, guid.0])?;
+    if is_unlisted {
+        return doom(tx, user, guid);
+    }
     tx.prepare_cached("UPDATE mailboxes SET vanished = ?3 WHERE user = ?1 AND guid = ?2 AND vanished IS NULL")?
         .execute(params![user, guid.0, why])?;
     Ok(())
