@@ -1,17 +1,14 @@
 //! Users who were moved, on disk: `STATE/moved`. Durable first; then the groups' patterns say so to everybody who asks them.
 
-use super::NodeError;
+use super::{NodeError, small_file};
 use crate::config::Config;
 use crate::limits::MOVED_FILE_BYTES_MAX;
 use crate::op::UserName;
 use crate::role::moved::{Assignment, Assignments};
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const FILE: &str = "moved";
-const NEW: &str = "moved.new";
 
 /// See the module.
 pub(super) struct Assigned {
@@ -25,7 +22,7 @@ impl Assigned {
     pub(super) fn open(config: &Arc<Config>) -> Result<Self, NodeError> {
         let dir = config.node.state.clone();
         let path = dir.join(FILE);
-        let bytes = read(&path).map_err(|e| NodeError::folder(&path, e))?;
+        let bytes = small_file::bounded(&path, MOVED_FILE_BYTES_MAX).map_err(|e| NodeError::folder(&path, e))?;
         let known = match bytes {
             Some(bytes) => Assignments::decode(&bytes).map_err(|e| NodeError::folder(&path, e))?,
             None => Assignments::default(),
@@ -59,7 +56,7 @@ impl Assigned {
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOVED_FILE_BYTES_MAX {
             return Err(NodeError::folder(&path, "more users were moved than it may hold"));
         }
-        self.replace(&bytes).map_err(|e| NodeError::folder(&path, e))?;
+        small_file::replace(&self.dir, FILE, &bytes).map_err(|e| NodeError::folder(&path, e))?;
         self.show(&next);
         *known = next;
         Ok(())
@@ -69,30 +66,5 @@ impl Assigned {
         for group in &self.config.groups {
             group.users.moved().replace(known.seen_by(&group.name));
         }
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let new = self.dir.join(NEW);
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, self.dir.join(FILE))?;
-        File::open(&self.dir)?.sync_all()
-    }
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MOVED_FILE_BYTES_MAX.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOVED_FILE_BYTES_MAX {
-        true => Err(io::Error::other(format!(
-            "it has more than {MOVED_FILE_BYTES_MAX} bytes"
-        ))),
-        false => Ok(Some(bytes)),
     }
 }

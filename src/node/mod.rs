@@ -66,6 +66,7 @@ mod role_file;
 mod scribe;
 mod service;
 mod shipper;
+mod small_file;
 mod squeeze;
 mod standby;
 mod state;

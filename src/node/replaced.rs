@@ -1,18 +1,17 @@
 //! Which peers may still have a stream that an operator replaced by the present one: they join at a base, where otherwise
 //! they would be diverged. Kept in the group's folder (`schema/journal.md`) until each has joined.
 
-use super::NodeError;
+use super::{NodeError, small_file};
 use crate::limits::REPLACED_FILE_BYTES_MAX;
 use crate::op::{NodeName, StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 const FILE: &str = "replaced.json";
-const FILE_NEW: &str = "replaced.new";
 
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,12 +71,7 @@ impl Replaced {
 
     fn set(&self, mark: Mark) -> io::Result<()> {
         let bytes = serde_json::to_vec(&mark)?;
-        let new = self.dir.join(FILE_NEW);
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, self.dir.join(FILE))?;
-        File::open(&self.dir)?.sync_all()?;
+        small_file::replace(&self.dir, FILE, &bytes)?;
         *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A group's role on disk: the record, the log of its changes, and a reserve of room for both. `schema/role.md`.
 
-use super::NodeError;
+use super::{NodeError, small_file};
 use crate::limits::{AUDIT_BYTES_MAX, ROLE_FILE_BYTES_MAX, ROLE_RESERVE_BYTES};
 use crate::role::{Record, audit};
 use serde_json::Value;
@@ -9,7 +9,6 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "role";
-const NEW: &str = "role.new";
 const AUDIT: &str = "audit.jsonl";
 const RESERVE: &str = "reserve";
 
@@ -25,12 +24,12 @@ impl RoleFile {
     /// Reads what a group's folder holds; no record: it never ran.
     pub(super) fn open(dir: &Path) -> Result<(Self, Option<Record>), NodeError> {
         let at = |name: &str| dir.join(name);
-        let record = match bounded(&at(FILE), ROLE_FILE_BYTES_MAX) {
+        let record = match small_file::bounded(&at(FILE), ROLE_FILE_BYTES_MAX) {
             Ok(Some(bytes)) => Some(Record::decode(&bytes).map_err(|e| NodeError::folder(&at(FILE), e))?),
             Ok(None) => None,
             Err(error) => return Err(NodeError::folder(&at(FILE), error)),
         };
-        let log = bounded(&at(AUDIT), AUDIT_BYTES_MAX).map_err(|e| NodeError::folder(&at(AUDIT), e))?;
+        let log = small_file::bounded(&at(AUDIT), AUDIT_BYTES_MAX).map_err(|e| NodeError::folder(&at(AUDIT), e))?;
         let log = String::from_utf8_lossy(&log.unwrap_or_default()).into_owned();
         let file = Self {
             dir: dir.to_owned(),
@@ -46,7 +45,7 @@ impl RoleFile {
     pub(super) fn save(&self, record: &Record) -> Result<(), NodeError> {
         let path = self.dir.join(FILE);
         let bytes = record.encode().map_err(|e| NodeError::folder(&path, e))?;
-        self.with_reserve(|| self.replace(&bytes))
+        self.with_reserve(|| small_file::replace(&self.dir, FILE, &bytes))
             .map_err(|e| NodeError::folder(&path, e))
     }
 
@@ -66,15 +65,6 @@ impl RoleFile {
         self.with_reserve(append).map_err(|e| NodeError::folder(&path, e))?;
         self.last = audit::hash(&line);
         Ok(())
-    }
-
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let new = self.dir.join(NEW);
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, self.dir.join(FILE))?;
-        File::open(&self.dir)?.sync_all()
     }
 
     /// On a full disk the reserve is given up for it, and made again where there is room.
@@ -107,19 +97,6 @@ impl RoleFile {
             drop(std::fs::remove_file(&path));
         })
     }
-}
-
-fn bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
-        return Err(io::Error::other(format!("it has more than {most} bytes")));
-    }
-    Ok(Some(bytes))
 }
 
 fn ends_with_line_feed(path: &Path) -> io::Result<bool> {

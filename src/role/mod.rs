@@ -14,6 +14,7 @@
 //! | `moved` | users who were moved to another group, one by one |
 
 pub mod audit;
+mod checked;
 pub mod loss;
 pub mod merge;
 pub mod moved;

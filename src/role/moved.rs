@@ -1,6 +1,7 @@
 //! Which group a user belongs to who was moved, one by one, and how far that is. `schema/moved.md` has its bytes; the order of
 //! the steps, which leaves one writer or none wherever it is cut off, stands in `docs/adr/0018-moving-users.md`.
 
+use super::checked;
 use crate::config::{KeptOut, MovedUser, Told};
 use crate::op::{Lsn, StreamId, UserName};
 use serde::{Deserialize, Serialize};
@@ -67,8 +68,7 @@ impl Assignments {
             version: VERSION,
             users: users.collect(),
         };
-        let json = serde_json::to_string(&versioned).map_err(|e| MovedError(e.to_string()))?;
-        Ok(format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes())).into_bytes())
+        checked::encode(&versioned).map_err(MovedError)
     }
 
     /// What [`Self::encode`] wrote.
@@ -76,16 +76,7 @@ impl Assignments {
     /// # Errors
     /// Any other bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, MovedError> {
-        let wrong = |why: &str| MovedError(why.to_owned());
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
-        let (json, crc) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.split_once('\n'))
-            .ok_or_else(|| wrong("it is cut"))?;
-        if format!("{:08x}", crc32c::crc32c(json.as_bytes())) != crc {
-            return Err(wrong("its checksum is another one"));
-        }
-        let read: Versioned = serde_json::from_str(json).map_err(|e| MovedError(e.to_string()))?;
+        let read: Versioned = checked::decode(bytes).map_err(MovedError)?;
         if read.version != VERSION {
             return Err(MovedError(format!("version {} is not known here", read.version)));
         }
@@ -94,7 +85,7 @@ impl Assignments {
             if let Stage::Followed { stream, .. } = &at.stage
                 && StreamId::from_hex(stream).is_none()
             {
-                return Err(wrong("a stream is no 32 hexadecimal digits"));
+                return Err(MovedError("a stream is no 32 hexadecimal digits".to_owned()));
             }
             users.insert(UserName::from(user.as_str()), at);
         }

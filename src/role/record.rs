@@ -1,6 +1,7 @@
 //! What a node durably knows of its role in a group. `schema/role.md` has its bytes.
 
 use super::Role;
+use super::checked;
 use crate::op::{ChainHash, EpochId, Lsn};
 use serde::{Deserialize, Serialize};
 
@@ -90,8 +91,7 @@ impl Record {
             version: VERSION,
             record: self.clone(),
         };
-        let json = serde_json::to_string(&versioned).map_err(|e| RecordError(e.to_string()))?;
-        Ok(format!("{json}\n{:08x}\n", crc32c::crc32c(json.as_bytes())).into_bytes())
+        checked::encode(&versioned).map_err(RecordError)
     }
 
     /// What [`Self::encode`] wrote.
@@ -99,16 +99,7 @@ impl Record {
     /// # Errors
     /// Any other bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let wrong = |why: &str| RecordError(why.to_owned());
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
-        let (json, crc) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.split_once('\n'))
-            .ok_or_else(|| wrong("it is cut"))?;
-        if format!("{:08x}", crc32c::crc32c(json.as_bytes())) != crc {
-            return Err(wrong("its checksum is another one"));
-        }
-        let read: Versioned = serde_json::from_str(json).map_err(|e| RecordError(e.to_string()))?;
+        let read: Versioned = checked::decode(bytes).map_err(RecordError)?;
         match read.version {
             VERSION => Ok(read.record),
             other => Err(RecordError(format!("version {other} is not known here"))),
