@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::{Desk, InMailbox, Made, past, unavailable};
-use crate::op::{Append, BodyName, Guid, MailboxName, Merged, MessageGuid, Modseq, Uid, UserName};
+use crate::op::{Append, BodyName, Guid, MailboxName, MessageGuid, Modseq, Uid, UserName};
 use crate::role::merge::{Arrival, Known, Octets, Settled as Why, arrival};
 use crate::store::change::Refused;
 use crate::store::dovecot::dsync::{Bodies, MailboxDelta, Message, Node, Outcome, Wanted};
@@ -118,7 +118,7 @@ impl Desk<'_> {
         if made.lacks.is_empty() && !waiting.messages.is_empty() {
             made.lacks = self.bring(user, &account, waiting, place)?;
         }
-        made.key = Some(Merged { ..key });
+        made.key = Some(key);
         Ok(made)
     }
 
@@ -245,6 +245,13 @@ impl Desk<'_> {
         self.create(user, guid, &MailboxName::of(["INBOX", ASIDE]), separator)?;
         let delta = waiting.delta(guid);
         let told = speaker.fill(user, &delta, &mut waiting, self.merger.past.now());
+        if let Some(gone) = waiting.lacking.iter().find(|name| self.piece.bodies.contains_key(name)) {
+            // asked for again, it would be so for ever
+            let guid = &gone.guid;
+            return Err(unavailable(format!(
+                "{user}: the mail server does not copy its own message {guid}, and nobody else has the octets"
+            )));
+        }
         if !waiting.lacking.is_empty() {
             return Ok(waiting.lacking);
         }
